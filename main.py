@@ -1,0 +1,329 @@
+"""Chat with the shop's support: log in by email, ask, quit; run it again and it goes on.
+
+    python main.py [--email EMAIL] [--offline] [--debug] [QUESTION]
+
+It needs a seeded MongoDB (seed_data.py) and a model: see env.example for the settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from dotenv import load_dotenv
+
+from support.events import ApprovalNeeded, Event, TurnFailed
+from support.terminal import Terminal
+from support.text import clean
+
+if TYPE_CHECKING:
+    from agents import Model, ModelSettings
+
+    from support.conversation import Conversation
+    from support.database import Database, Document
+
+VENDOR_URL = "https://api.openai.com/v1"
+COMMANDS = {
+    "/help": "show this list",
+    "/history": "show the whole conversation",
+    "/inspect": "show what MongoDB holds for it",
+    "/retry": "answer your last message again",
+    "/reset": "forget this conversation",
+    "/quit": "leave (so do quit, exit and Ctrl-D)",
+}
+
+
+def main() -> int:
+    args = arguments()
+    load_dotenv()
+    logging.basicConfig(level=logging.WARNING if args.debug else logging.CRITICAL)
+    terminal = Terminal()
+    try:
+        return asyncio.run(support(args, terminal))
+    except EOFError:
+        return 0
+    except BrokenPipeError:
+        terminal.hang_up()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Chat with the shop's support.")
+    parser.add_argument("--email", help="log in with this address instead of asking for it")
+    parser.add_argument(
+        "--offline", action="store_true", help="use the rule-based model: no key, no network"
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and warnings")
+    parser.add_argument("question", nargs="?", metavar="QUESTION", help="answer this and exit")
+    return parser.parse_args()
+
+
+async def support(args: argparse.Namespace, terminal: Terminal) -> int:
+    """The whole session, from the first prompt to the last; returns the exit code."""
+    if not args.question:
+        terminal.say("Shop support. Type a question, /help, or Ctrl-D to leave.")
+        if args.offline:
+            terminal.say("Offline: a set of rules answers here, not a language model.", dim=True)
+    if problem := missing_setting(args.offline):
+        terminal.error(problem)
+        return 1
+    # The Agents SDK takes seconds to import, so that happens while the customer types.
+    loading = threading.Thread(target=importlib.import_module, args=["agents_def"], daemon=True)
+    loading.start()
+    email = args.email or await terminal.ask("Email: ")
+    loading.join()
+
+    from agents.extensions.memory import MongoDBSession
+    from pymongo.errors import PyMongoError
+
+    from agents_def import build_agents
+    from support.conversation import Conversation, remove_idle, session_id_for
+    from support.database import DB_NAME, DatabaseUnavailable, connect, explain, mongodb_uri
+    from tools import SupportContext, approval_question
+
+    # One client for the whole process: tools, session and chat share its pool.
+    try:
+        mongo_client = await connect(mongodb_uri())
+    except DatabaseUnavailable as error:
+        terminal.error(str(error))
+        return 1
+    async with mongo_client:
+        db = mongo_client[DB_NAME]
+        try:
+            customer = await log_in(db, terminal, email, ask_again=not args.email)
+            if customer is None:
+                return 1
+            session = MongoDBSession(
+                session_id=session_id_for(customer["email"]),
+                client=mongo_client,
+                database=DB_NAME,
+            )
+            if not await session.ping():
+                terminal.error("MongoDB does not answer: this conversation may not be saved.")
+            if days := os.environ.get("CONVERSATION_TTL_DAYS"):
+                await remove_idle(db, float(days))
+            model, model_settings = choose_model(args.offline)
+            conversation = await Conversation.open(
+                session,
+                db=db,
+                email=customer["email"],
+                agent=build_agents(),
+                context=SupportContext(db, customer["_id"], customer["name"], customer["tier"]),
+                question=approval_question,
+                model=model,
+                model_settings=model_settings,
+            )
+            chat = Chat(terminal, conversation, db, customer, debug=args.debug)
+            if args.question:
+                return 0 if await chat.answer(conversation.turn, args.question) else 1
+            await chat.run()
+        except TurnFailed as error:
+            terminal.error(str(error))
+            return 1
+        except PyMongoError as error:
+            terminal.error(explain(error, mongodb_uri()))
+            return 1
+    return 0
+
+
+def missing_setting(offline: bool) -> str | None:
+    """What stops the chat from starting, in plain words; None if nothing does."""
+    if os.environ.get("OPENAI_API", "responses") not in ("", "responses", "chat_completions"):
+        return "OPENAI_API must be responses or chat_completions."
+    days = os.environ.get("CONVERSATION_TTL_DAYS") or "1"
+    if not days.replace(".", "", 1).isdecimal() or not float(days):
+        return "CONVERSATION_TTL_DAYS must be a number of days above 0."
+    if offline or os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
+        return None
+    return "OPENAI_API_KEY is not set. Put it in .env, or try --offline."
+
+
+async def log_in(db: Database, terminal: Terminal, email: str, ask_again: bool) -> Document | None:
+    """Find the customer, asking again for an unknown email where somebody sits at the keys."""
+    while True:
+        email = clean(email).strip()[:254]
+        if email.isascii():  # elsewhere, lower() turns some look-alikes into plain letters
+            email = email.lower()
+        if customer := await db.customers.find_one({"email": email}):
+            return customer
+        if await db.customers.find_one() is None:
+            terminal.error("The database has no customers yet. Run: python seed_data.py")
+            return None
+        terminal.error(f'No customer has the email "{email}". Try alice@example.com.')
+        if not (ask_again and terminal.interactive):
+            return None
+        email = await terminal.ask("Email: ")
+
+
+def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
+    """The model that the environment names, or the rule-based one, and its default settings."""
+    from agents import (
+        OpenAIChatCompletionsModel,
+        OpenAIResponsesModel,
+        set_tracing_disabled,
+    )
+    from agents.models import get_default_model, get_default_model_settings
+    from openai import AsyncOpenAI
+
+    from support.conversation import MODEL_SECONDS
+
+    key = os.environ.get("OPENAI_API_KEY")
+    url = os.environ.get("OPENAI_BASE_URL") or VENDOR_URL
+    # Traces go to the vendor wherever the model is: customers' words must not go there unasked.
+    set_tracing_disabled(offline or not key or url.rstrip("/") != VENDOR_URL)
+    if offline:
+        from agents import ModelSettings
+        from local.offline_model import OfflineModel
+
+        return OfflineModel(), ModelSettings()
+    # Given to the model class itself: the SDK's own OPENAI_DEFAULT_MODEL loses the name's case.
+    name = os.environ.get("OPENAI_MODEL") or get_default_model()
+    client = AsyncOpenAI(api_key=key or "none", base_url=url, timeout=MODEL_SECONDS, max_retries=2)
+    kind: type[OpenAIChatCompletionsModel] | type[OpenAIResponsesModel] = OpenAIResponsesModel
+    if os.environ.get("OPENAI_API") == "chat_completions":
+        kind = OpenAIChatCompletionsModel
+    return kind(name, client), get_default_model_settings(name)
+
+
+class Chat:
+    """The conversation on the terminal: greeting, prompt, commands, approvals."""
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        conversation: Conversation,
+        db: Database,
+        customer: Document,
+        debug: bool,
+    ) -> None:
+        self._terminal = terminal
+        self._conversation = conversation
+        self._db = db
+        self._customer = customer
+        self._debug = debug
+
+    async def run(self) -> None:
+        """Greet, take up what is open, then answer until the customer leaves."""
+        try:
+            await self._greet()
+            await self.answer(self._conversation.resume)
+            await self._offer_retry()
+            while True:
+                text = (await self._terminal.ask("> ", commands=list(COMMANDS))).strip()
+                if text.lower() in ("/quit", "quit", "exit"):
+                    break
+                if text.startswith("/"):
+                    await self._command(text.split()[0])
+                elif text:
+                    await self.answer(self._conversation.turn, text)
+        except EOFError:
+            pass
+        email = self._customer["email"]
+        self._terminal.say(f"Goodbye. Run again with {email} to continue.")
+
+    async def answer(self, start: Callable[..., AsyncGenerator[Event, None]], *text: str) -> bool:
+        """Show one answer, asking for the customer's yes as often as it needs one.
+
+        False if it failed; the customer has then been told why.
+        """
+        unsent: str | None = None
+        try:
+            approval = await self._show(start(*text))
+            while approval or unsent:
+                if approval:
+                    unsent = approval.unsent or unsent
+                    approval = await self._decide(approval)
+                else:
+                    message, unsent = unsent or "", None
+                    approval = await self._show(self._conversation.turn(message))
+        except TurnFailed as error:
+            self._complain(error, str(error))
+            return False
+        return True
+
+    def _complain(self, error: Exception, told: str) -> None:
+        if self._debug:
+            traceback.print_exception(error)
+        self._terminal.error(told)
+
+    async def _decide(self, approval: ApprovalNeeded) -> ApprovalNeeded | None:
+        try:
+            yes = await self._terminal.confirm(approval.question)
+        except EOFError:
+            self._terminal.notice("Not decided: you will be asked when you are back.")
+            raise
+        if not yes:
+            self._terminal.say("Nothing was returned.")
+        return await self._show(self._conversation.decide(approval, yes))
+
+    async def _show(self, events: AsyncGenerator[Event, None]) -> ApprovalNeeded | None:
+        from tools import PHRASES
+
+        with self._terminal.interrupts(self._conversation.stop):
+            async with aclosing(events):
+                return await self._terminal.show(events, PHRASES)
+
+    async def _greet(self) -> None:
+        name = self._customer["name"]
+        messages = await self._conversation.transcript()
+        last = self._conversation.last_active
+        if not messages or last is None:
+            self._terminal.say(f"Hello, {name}. How can I help?")
+            return
+        self._terminal.transcript(messages[-4:], dim=True)
+        count = f"{len(messages)} message{'s' * (len(messages) > 1)}"
+        self._terminal.say(
+            f"── Welcome back, {name}: {count}, last on {last.day} {last:%b} ── /history shows all"
+        )
+
+    async def _offer_retry(self) -> None:
+        if self._conversation.unanswered is None:
+            return
+        told = "Your last message has no answer yet."
+        if not self._terminal.interactive:  # the next line of a pipe is a message, not a yes
+            self._terminal.notice(f"{told} /retry answers it.")
+        elif await self._terminal.confirm(f"{told} Answer it now? [y/N] "):
+            await self.answer(self._conversation.retry)
+
+    async def _command(self, word: str) -> None:
+        from pymongo.errors import PyMongoError
+
+        try:
+            await self._obey(word)
+        except PyMongoError as error:
+            self._complain(error, "MongoDB does not answer. Try again in a moment.")
+
+    async def _obey(self, word: str) -> None:
+        if word == "/help":
+            for command, meaning in COMMANDS.items():
+                self._terminal.say(f"{command:10} {meaning}")
+        elif word == "/history":
+            self._terminal.transcript(await self._conversation.transcript())
+        elif word == "/inspect":
+            from support import inspect
+
+            self._terminal.inspect(await inspect.read(self._db, self._conversation))
+        elif word == "/retry":
+            await self.answer(self._conversation.retry)
+        elif word == "/reset":
+            question = "Forget this conversation? Orders and returns stay. [y/N] "
+            if await self._terminal.confirm(question):
+                await self._conversation.erase()
+                self._terminal.say("Forgotten. What can I do for you?")
+        else:
+            self._terminal.error(f"Unknown command {word}. Try /help.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,312 @@
+"""Fill `ecommerce_support` with the demo: 3 customers, 5 products, 5 orders, 7 articles.
+
+    python seed_data.py [--today YYYY-MM-DD]
+
+Run it as often as you like: it puts the demo's own documents back as they were (a return made in
+the chat is gone) and touches no conversation and no other document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from datetime import datetime, timedelta, timezone
+
+from dotenv import load_dotenv
+from pymongo import ReplaceOne
+from pymongo.errors import CollectionInvalid, PyMongoError
+
+from support import policy
+from support.database import (
+    DB_NAME,
+    Database,
+    DatabaseUnavailable,
+    Document,
+    connect,
+    explain,
+    mongodb_uri,
+)
+
+CUSTOMERS: list[Document] = [
+    {"_id": "CUST-1", "email": "alice@example.com", "name": "Alice", "tier": "Gold"},
+    {"_id": "CUST-2", "email": "bob@example.com", "name": "Bob", "tier": "Standard"},
+    {"_id": "CUST-3", "email": "carol@example.com", "name": "Carol", "tier": "Platinum"},
+]
+
+PRODUCTS: list[Document] = [
+    {
+        "_id": "LAP-14",
+        "name": "Aero 14 Laptop",
+        "category": "Computers",
+        "description": "14-inch laptop, 16 GB memory, 512 GB storage, up to 15 hours of battery.",
+        "price_cents": 129_999,
+        "stock": 12,
+    },
+    {
+        "_id": "SLV-14",
+        "name": "Felt Laptop Sleeve",
+        "category": "Accessories",
+        "description": "Padded sleeve for laptops of up to 14 inches, with a pocket for cables.",
+        "price_cents": 4_999,
+        "stock": 80,
+    },
+    {
+        "_id": "LMP-01",
+        "name": "Halo Desk Lamp",
+        "category": "Home office",
+        "description": "Dimmable LED desk lamp with a USB-C charging port in its foot.",
+        "price_cents": 7_950,
+        "stock": 34,
+    },
+    {
+        "_id": "HDP-20",
+        "name": "Quiet Two Headphones",
+        "category": "Audio",
+        "description": "Wireless over-ear headphones with noise cancelling, 30 hours a charge.",
+        "price_cents": 19_900,
+        "stock": 0,
+    },
+    {
+        "_id": "KBD-75",
+        "name": "Tactile 75 Keyboard",
+        "category": "Computers",
+        "description": "Compact mechanical keyboard with hot-swap switches, USB-C and Bluetooth.",
+        "price_cents": 12_950,
+        "stock": 21,
+    },
+]
+
+# order, customer, {sku: quantity}, days ago: placed, shipped, delivered; tracking number
+ORDERS: list[tuple[str, str, dict[str, int], int, int | None, int | None, str | None]] = [
+    ("ORD-1001", "CUST-1", {"LAP-14": 1, "SLV-14": 1}, 14, 12, 9, "TRK-7781001"),
+    ("ORD-1002", "CUST-1", {"LMP-01": 1}, 4, 2, None, "TRK-7781002"),
+    ("ORD-1003", "CUST-2", {"KBD-75": 1, "HDP-20": 1}, 1, None, None, None),
+    ("ORD-1004", "CUST-2", {"HDP-20": 1}, 60, 58, 54, "TRK-7781004"),
+    ("ORD-1005", "CUST-3", {"LMP-01": 2, "KBD-75": 1}, 12, 10, 7, "TRK-7781005"),
+]
+
+ARTICLES: list[Document] = [
+    {
+        "_id": "returns-and-refunds",
+        "title": "Returns and refunds",
+        "tags": ["return", "refund", "money back", "send back", "bonus"],
+        "body": f"{policy.RULES} To start a return, tell us the order number and the reason in "
+        "this chat; we show you the refund and ask for your yes before anything happens. "
+        "Exchanges are not offered: return the order and place a new one.",
+    },
+    {
+        "_id": "shipping",
+        "title": "Shipping times and costs",
+        "tags": ["shipping", "delivery", "express", "international", "cost"],
+        "body": "Orders leave our warehouse within 2 business days. Standard shipping takes 3-5 "
+        "business days and is free from $50; below that it costs $4.95. Express shipping takes 1-2 "
+        "business days and costs $14.95. We ship within the country only. An order cannot be "
+        "cancelled, nor its address changed, once it is placed: wait for it and return it.",
+    },
+    {
+        "_id": "order-tracking",
+        "title": "Tracking an order",
+        "tags": ["tracking", "track", "status", "late", "lost", "package", "parcel"],
+        "body": "Every shipped order has a tracking number, which you can ask for in this chat. It "
+        "is updated once a day. If a shipped order has not arrived after 10 business days, write "
+        "to support@example.com and we will trace it with the carrier.",
+    },
+    {
+        "_id": "warranty",
+        "title": "Warranty and repairs",
+        "tags": ["warranty", "guarantee", "repair", "broken", "defect", "damaged"],
+        "body": "Every product has a 24-month warranty from its delivery against defects in "
+        "material and workmanship. It does not cover accidents, liquids or wear. For a repair, "
+        "write to support@example.com with your order number and a photograph of the defect; "
+        "repairs take about 10 business days.",
+    },
+    {
+        "_id": "payment",
+        "title": "Payment methods",
+        "tags": ["payment", "pay", "card", "paypal", "invoice", "instalments"],
+        "body": "We take credit and debit cards, PayPal and bank transfer. Your card is charged "
+        "when the order ships. Invoices are sent by e-mail with the shipping notice. Payment by "
+        f"instalments is not offered. Refunds take {policy.REFUND_TIME}.",
+    },
+    {
+        "_id": "loyalty-program",
+        "title": "The loyalty program",
+        "tags": ["loyalty", "tier", "gold", "platinum", "standard", "points", "bonus"],
+        "body": "Every customer has a tier, by what was spent in the last 12 months: Standard, "
+        "Gold from $1,000, Platinum from $5,000. The tier adds a bonus to every refund: "
+        + ", ".join(f"{t} {p}%" for t, p in policy.LOYALTY_BONUS_PERCENT.items())
+        + ". Tiers are worked out anew on the first day of each month.",
+    },
+    {
+        "_id": "account-and-contact",
+        "title": "Your account and how to reach us",
+        "tags": ["account", "password", "email", "contact", "phone", "human", "hours"],
+        "body": "To change your name, e-mail address or password, open Account on our website. To "
+        "speak with a person, write to support@example.com or call 555-0100, Monday to Friday, "
+        "9:00-17:00 UTC. We never ask for your password.",
+    },
+]
+
+_TEXT = {"bsonType": "string", "minLength": 1}
+_CENTS = {"bsonType": "int", "minimum": 0}
+_DATE = {"bsonType": "date"}
+_DATE_OR_NULL = {"bsonType": ["date", "null"]}
+
+
+def _object(**properties: Document) -> Document:
+    """A JSON schema for exactly these fields, all required."""
+    return {
+        "bsonType": "object",
+        "required": list(properties),
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+_RETURN = _object(
+    reason=_TEXT, refund_cents=_CENTS, tier={"enum": list(policy.LOYALTY_BONUS_PERCENT)}, at=_DATE
+)
+_ITEM = _object(
+    sku=_TEXT, name=_TEXT, qty={"bsonType": "int", "minimum": 1}, unit_price_cents=_CENTS
+)
+
+SCHEMAS: dict[str, Document] = {
+    "customers": _object(
+        _id=_TEXT,
+        email=_TEXT | {"pattern": "^[^A-Z ]+@[^A-Z ]+$"},
+        name=_TEXT,
+        tier={"enum": list(policy.LOYALTY_BONUS_PERCENT)},
+    ),
+    "products": _object(
+        _id=_TEXT,
+        name=_TEXT,
+        category=_TEXT,
+        description=_TEXT,
+        price_cents=_CENTS,
+        stock={"bsonType": "int", "minimum": 0},
+    ),
+    "orders": _object(
+        _id=_TEXT | {"pattern": "^ORD-[0-9]{4,}$"},
+        customer_id=_TEXT,
+        status={"enum": ["processing", "shipped", "delivered", "return initiated"]},
+        placed_at=_DATE,
+        shipped_at=_DATE_OR_NULL,
+        delivered_at=_DATE_OR_NULL,
+        tracking={"bsonType": ["string", "null"]},
+        items={"bsonType": "array", "minItems": 1, "items": _ITEM},
+        history={
+            "bsonType": "array",
+            "minItems": 1,
+            "items": _object(status=_TEXT, at=_DATE),
+        },
+        **{"return": {"oneOf": [{"bsonType": "null"}, _RETURN]}},
+    ),
+    "support_articles": _object(
+        _id=_TEXT,
+        title=_TEXT,
+        tags={"bsonType": "array", "items": _TEXT},
+        body=_TEXT,
+    ),
+}
+
+
+def orders(today: datetime) -> list[Document]:
+    """The five orders as of `today` (midnight UTC); their dates are relative to it."""
+    products = {product["_id"]: product for product in PRODUCTS}
+    documents = []
+    for order_id, customer_id, basket, placed, shipped, delivered, tracking in ORDERS:
+        dates = {
+            status: today - timedelta(days=days)
+            for status, days in [
+                ("processing", placed),
+                ("shipped", shipped),
+                ("delivered", delivered),
+            ]
+            if days is not None
+        }
+        documents.append(
+            {
+                "_id": order_id,
+                "customer_id": customer_id,
+                "status": list(dates)[-1],
+                "placed_at": dates["processing"],
+                "shipped_at": dates.get("shipped"),
+                "delivered_at": dates.get("delivered"),
+                "tracking": tracking,
+                "items": [
+                    {
+                        "sku": sku,
+                        "name": products[sku]["name"],
+                        "qty": qty,
+                        "unit_price_cents": products[sku]["price_cents"],
+                    }
+                    for sku, qty in basket.items()
+                ],
+                "history": [{"status": status, "at": at} for status, at in dates.items()],
+                "return": None,
+            }
+        )
+    return documents
+
+
+async def seed(db: Database, today: datetime) -> dict[str, int]:
+    """Put the demo's documents, schemas and indexes in place; returns documents by collection."""
+    documents = {
+        "customers": CUSTOMERS,
+        "products": PRODUCTS,
+        "orders": orders(today),
+        "support_articles": ARTICLES,
+    }
+    for name, schema in SCHEMAS.items():
+        validator = {"$jsonSchema": schema}
+        try:
+            await db.create_collection(name, validator=validator)
+        except CollectionInvalid:  # it exists: seeding again
+            await db.command("collMod", name, validator=validator)
+        await db[name].bulk_write(
+            [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in documents[name]]
+        )
+    await db.customers.create_index("email", unique=True)
+    await db.orders.create_index("customer_id")
+    await db.support_articles.create_index(
+        [("title", "text"), ("tags", "text"), ("body", "text")],
+        weights={"title": 10, "tags": 5, "body": 1},
+        # Without this, an article with a field named `language` could not be stored.
+        language_override="text_language",
+        name="article_text",
+    )
+    return {name: len(docs) for name, docs in documents.items()}
+
+
+def _day(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
+
+
+async def main() -> None:
+    load_dotenv()
+    parser = argparse.ArgumentParser(description="Fill the ecommerce_support database.")
+    parser.add_argument(
+        "--today",
+        type=_day,
+        metavar="YYYY-MM-DD",
+        help="the day that the orders' dates are relative to (default: today, UTC)",
+    )
+    args = parser.parse_args()
+    today = args.today or datetime.now(timezone.utc).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    uri = mongodb_uri()
+    try:
+        async with await connect(uri) as client:
+            counts = await seed(client[DB_NAME], today)
+    except DatabaseUnavailable as error:
+        sys.exit(str(error))
+    except PyMongoError as error:
+        sys.exit(explain(error, uri))
+    print(f"Seeded {DB_NAME}: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
+    print("Log in as " + ", ".join(f"{c['email']} ({c['tier']})" for c in CUSTOMERS))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,482 @@
+"""One customer's conversation: a turn as a stream of events, kept in MongoDB between turns.
+
+The SDK's session keeps the messages. What it does not keep is in `conversations`: which agent
+answers next, a pending approval, and the lease by which turns queue. Nothing here knows of
+terminals: the chat, the evals and the tests all drive this class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+import openai
+from agents import (
+    Agent,
+    Model,
+    ModelSettings,
+    RunConfig,
+    RunErrorHandlerInput,
+    Runner,
+    RunResultStreaming,
+    RunState,
+    SessionSettings,
+    TResponseInputItem,
+    trace,
+)
+from agents.extensions.memory import MongoDBSession
+from agents.items import ToolApprovalItem, ToolCallItem
+from pymongo.errors import OperationFailure, PyMongoError
+
+from support.database import Database, Document
+from support.events import (
+    ApprovalNeeded,
+    Event,
+    HandedOff,
+    Notice,
+    Stopped,
+    Text,
+    ToolStarted,
+    TurnFailed,
+    Waiting,
+)
+from support.lease import Lease, LeasedSession, LeaseLost
+from support.policy import Refusal
+from support.text import clean
+
+MAX_MESSAGE = 4_000  # characters
+MAX_MODEL_CALLS = 10  # in one turn
+MODEL_SECONDS = 60.0  # for one call of the model
+HISTORY_TURNS = 20  # what the model sees: this many whole turns ...
+HISTORY_ITEMS = 120  # ... out of this many stored items
+POLL_SECONDS = 0.25
+DELTAS = ("response.output_text.delta", "response.refusal.delta")
+
+# What to ask the customer before a tool runs, from the context, its name and its arguments;
+# raises Refusal where the tool would refuse.
+Question = Callable[[Any, str, Mapping[str, Any]], Awaitable[str]]
+
+
+class Message(NamedTuple):
+    """One line of the transcript; `role` is `user` or `assistant`."""
+
+    role: str
+    text: str
+
+
+class Conversation:
+    """Open it with `Conversation.open`; then one of its generators at a time."""
+
+    def __init__(
+        self,
+        session: MongoDBSession,
+        db: Database,
+        email: str,
+        agent: Agent[Any],
+        context: Any,
+        question: Question,
+        run_config: RunConfig,
+    ) -> None:
+        self.id = session.session_id
+        self.unanswered: str | None = None  # the last message, where it has no answer yet
+        self.last_active: datetime | None = None  # UTC; None for a new conversation
+        self._session = session
+        self._db = db
+        self._email = email
+        self._agents = _reachable(agent)
+        self._agent = agent
+        self._context = context
+        self._question = question
+        self._run_config = run_config
+        self._result: RunResultStreaming | None = None
+        self._tools_running = 0
+        self._stopping = False
+
+    @classmethod
+    async def open(
+        cls,
+        session: MongoDBSession,
+        *,
+        db: Database,
+        email: str,
+        agent: Agent[Any],
+        context: Any,
+        question: Question,
+        model: Model,
+        model_settings: ModelSettings | None = None,
+    ) -> Conversation:
+        """Take up the conversation stored for `session`, or a new one.
+
+        `agent` answers first; the others are reached through its handoffs. Raises TurnFailed
+        where the stored conversation belongs to another email.
+        """
+        run_config = RunConfig(
+            model=model,
+            model_settings=ModelSettings(timeout=MODEL_SECONDS).resolve(model_settings),
+            session_settings=SessionSettings(limit=HISTORY_ITEMS),
+            session_input_callback=recent_turns,
+            # Ids of reasoning items name things stored at one vendor for a while; history lasts.
+            reasoning_item_id_policy="omit",
+            tool_not_found_behavior="return_error_to_model",
+        )
+        self = cls(session, db, email, agent, context, question, run_config)
+        stored = await db.conversations.find_one({"_id": self.id})
+        if stored and stored["email"] != email:
+            raise TurnFailed(f"This conversation belongs to another address than {email}.")
+        if stored:
+            self.last_active = stored["updated_at"]
+        history = await session.get_items(HISTORY_ITEMS)
+        if history and not _is_answer(history[-1]):
+            self.unanswered = _last_user_text(history)
+        return self
+
+    def turn(self, message: str) -> AsyncGenerator[Event, None]:
+        """Answer `message`. Raises TurnFailed; the message is then stored, or kept for `retry`."""
+        message = clean(message).strip()
+        if not message:
+            raise TurnFailed("There was nothing to read in that message.")
+        if len(message) > MAX_MESSAGE:
+            raise TurnFailed(
+                f"That message has {len(message):,} characters; {MAX_MESSAGE:,} is the most."
+            )
+        return self._exclusively(lambda lease, stored: self._begin(lease, stored, message))
+
+    def retry(self) -> AsyncGenerator[Event, None]:
+        """Answer the last message again, without storing it twice."""
+        if self.unanswered is None:
+            raise TurnFailed("Your last message has its answer; there is nothing to retry.")
+        return self.turn(self.unanswered)
+
+    def resume(self) -> AsyncGenerator[Event, None]:
+        """Ask for an approval that is still pending; no event where none is."""
+        return self._exclusively(lambda lease, stored: self._begin(lease, stored, None))
+
+    def decide(self, approval: ApprovalNeeded, yes: bool) -> AsyncGenerator[Event, None]:
+        """Go on after the customer's decision. Of several decisions on one approval, one counts."""
+        return self._exclusively(lambda lease, stored: self._decided(lease, stored, approval, yes))
+
+    def stop(self) -> None:
+        """Stop the answer under way. A tool that runs is let finish, and is stored."""
+        self._stopping = True
+        if self._result:
+            self._result.cancel("after_turn" if self._tools_running else "immediate")
+
+    async def transcript(self) -> list[Message]:
+        """All that was said, oldest first, without tool calls and handoffs."""
+        items = await self._session.get_items(None)
+        messages = [Message(str(item.get("role")), _text(item)) for item in items]
+        return [m for m in messages if m.role in ("user", "assistant") and m.text]
+
+    async def next_input(self) -> list[TResponseInputItem]:
+        """The history that the next turn would send to the model."""
+        return recent_turns(await self._session.get_items(HISTORY_ITEMS), [])
+
+    async def erase(self) -> None:
+        """Delete every document of this conversation; waits for a turn under way elsewhere."""
+        lease = Lease(self._db, self.id, self._email)
+        while await lease.acquire() is None:
+            await asyncio.sleep(POLL_SECONDS)
+        async with lease.kept():
+            await _erase(self._db, self.id)
+        self.unanswered = self.last_active = None
+
+    async def _exclusively(
+        self, start: Callable[[Lease, Document], AsyncGenerator[Event, None]]
+    ) -> AsyncGenerator[Event, None]:
+        """Run `start` under the lease; turn whatever goes wrong into a TurnFailed."""
+        self._stopping, self._result, said = False, None, False
+        lease = Lease(self._db, self.id, self._email)
+        try:
+            stored = await lease.acquire()
+            if stored is None:
+                yield Waiting()
+            while stored is None:
+                if self._stopping:
+                    yield Stopped()
+                    return
+                await asyncio.sleep(POLL_SECONDS)
+                stored = await lease.acquire()
+            async with lease.kept(), contextlib.aclosing(start(lease, stored)) as events:
+                async for event in events:
+                    said = said or isinstance(event, Text)
+                    yield event
+        except TurnFailed:
+            raise
+        except Exception as error:
+            raise TurnFailed(_explain(error, said)) from error
+
+    async def _begin(
+        self, lease: Lease, stored: Document, message: str | None
+    ) -> AsyncGenerator[Event, None]:
+        if pending := stored.get("pending"):
+            try:
+                state = await self._restore(pending)
+            except Exception:  # another version of the SDK or of the agents wrote it
+                await lease.update(pending=None)
+                yield Notice("An earlier question can no longer be answered; please ask again.")
+            else:
+                if approval := await self._settle(lease, state, unsent=message):
+                    yield approval
+                    return
+                await lease.update(pending=None)
+                async for event in self._run(lease, _agent_of(state), state):
+                    yield event
+        if message is not None:
+            self.unanswered = message
+            agent = self._agents.get(stored.get("active_agent", ""), self._agent)
+            item: TResponseInputItem = {"role": "user", "content": message}
+            async for event in self._run(lease, agent, [item]):
+                yield event
+
+    async def _decided(
+        self, lease: Lease, stored: Document, approval: ApprovalNeeded, yes: bool
+    ) -> AsyncGenerator[Event, None]:
+        pending = stored.get("pending")
+        if not pending or pending["id"] != approval.id:
+            raise TurnFailed("That question was already answered elsewhere; /history shows it.")
+        state = await self._restore(pending)
+        item = state.get_interruptions()[0]
+        if yes:
+            state.approve(item)
+        else:
+            state.reject(item, rejection_message="The customer said no. Nothing was returned.")
+        # Before anything runs: a crash from here on loses the yes, and never uses it twice.
+        await lease.update(pending=None)
+        async for event in self._run(lease, _agent_of(state), state):
+            yield event
+
+    async def _restore(self, pending: Document) -> RunState[Any]:
+        return await RunState.from_string(
+            self._agent, pending["state"], context_override=self._context
+        )
+
+    async def _settle(
+        self, lease: Lease, state: RunState[Any], unsent: str | None = None
+    ) -> ApprovalNeeded | None:
+        """Store the question that `state` stands at; or refuse in it what is not possible."""
+        item = state.get_interruptions()[0]
+        try:
+            question = await self._question(self._context, item.name or "", _arguments(item))
+        except Refusal as refusal:
+            state.reject(item, rejection_message=str(refusal))
+            return None
+        approval = ApprovalNeeded(uuid.uuid4().hex, question, unsent)
+        saved = state.to_string(context_serializer=lambda _: {})
+        await lease.update(pending={"id": approval.id, "tool": item.name, "state": saved})
+        return approval
+
+    async def _run(
+        self,
+        lease: Lease,
+        agent: Agent[Any],
+        run_input: list[TResponseInputItem] | RunState[Any],
+    ) -> AsyncGenerator[Event, None]:
+        """Let the agents work until there is an answer, or a question for the customer."""
+        while True:
+            self._tools_running = 0
+            with trace("Customer Support", group_id=self.id):
+                result = self._result = Runner.run_streamed(
+                    agent,
+                    run_input,
+                    context=self._context,
+                    session=LeasedSession(self._session, lease),
+                    run_config=self._run_config,
+                    max_turns=MAX_MODEL_CALLS,
+                    error_handlers={"max_turns": _too_many_steps, "model_refusal": _refused},
+                )
+                async for event in self._events(result, lease, agent):
+                    yield event
+            if self._stopping:
+                yield Stopped()
+                return
+            if not result.interruptions:
+                self.unanswered = None
+                return
+            run_input, agent = result.to_state(), result.last_agent
+            if approval := await self._settle(lease, run_input):
+                yield approval
+                return
+
+    async def _events(
+        self, result: RunResultStreaming, lease: Lease, agent: Agent[Any]
+    ) -> AsyncIterator[Event]:
+        """The SDK's stream as ours."""
+        streamed = said = False
+        async for event in result.stream_events():
+            if event.type == "agent_updated_stream_event":
+                if event.new_agent.name != agent.name:
+                    agent = event.new_agent
+                    await lease.update(active_agent=agent.name)
+                    yield HandedOff(agent.name)
+            elif event.type == "raw_response_event":
+                if event.data.type in DELTAS and (delta := getattr(event.data, "delta", "")):
+                    yield Text("\n\n" + delta if said and not streamed else delta)
+                    streamed = said = True
+            elif event.name == "tool_called" and isinstance(event.item, ToolCallItem):
+                self._tools_running += 1
+                yield ToolStarted(event.item.tool_name or "a tool")
+            elif event.name == "tool_output":
+                self._tools_running -= 1
+            elif event.name == "message_output_created":
+                # A message that no model streamed, such as the one on too many steps.
+                text = _text(event.item.to_input_item())
+                if text and not streamed:
+                    yield Text("\n\n" + text if said else text)
+                    said = True
+                streamed = False
+        if not said and not result.interruptions and not self._stopping:
+            raise TurnFailed("The model gave an empty answer. /retry asks again.")
+
+
+def session_id_for(email: str) -> str:
+    """`alice@example.com` -> `support_alice_at_example_com`, and no two emails get the same id.
+
+    The plain form is used where it can be read back: lower-case letters, digits and hyphens, with
+    no label `at` (x.at.y@z and x@y.at.z would meet). All others get a hash behind a full stop,
+    which no plain form has.
+    """
+    slug = email.replace("@", "_at_").replace(".", "_")
+    labels = re.split(r"[.@]", email)
+    if email.count("@") == 1 and all(
+        re.fullmatch(r"[a-z0-9-]+", label) and label != "at" for label in labels
+    ):
+        return f"support_{slug}"
+    digest = hashlib.sha256(email.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return f"support_{re.sub(r'[^A-Za-z0-9_-]', '-', slug)[:64]}.{digest}"
+
+
+def recent_turns(
+    history: list[TResponseInputItem], new: list[TResponseInputItem]
+) -> list[TResponseInputItem]:
+    """What the model sees: the last whole turns of `history`, then `new`.
+
+    A turn starts at a message of the user, so a call and its output stay or go together; calls
+    that never got an output are dropped by the SDK. A message that is stored and has no answer is
+    not added again: that is a retry.
+    """
+    starts = [i for i, item in enumerate(history) if item.get("role") == "user"]
+    kept = history[starts[-HISTORY_TURNS:][0] :] if starts else []
+    following = [*kept[1:], *new, {"role": "user"}]
+    kept = [
+        item
+        for item, after in zip(kept, following, strict=False)
+        # Servers refuse reasoning that nothing follows, and messages that say nothing.
+        if not (item.get("type") == "reasoning" and after.get("role") == "user")
+        and not (item.get("role") == "assistant" and not _text(item))
+    ]
+    if new and kept and not _is_answer(kept[-1]) and _last_user_text(kept) == _text(new[-1]):
+        return kept
+    return kept + new
+
+
+async def remove_idle(db: Database, days: float) -> int:
+    """Erase whole conversations that were idle for `days`; returns how many.
+
+    A TTL index cannot do this: messages carry no date, and losing only the session's document
+    would restart its numbering and scramble what stays.
+    """
+    removed = 0
+    before = datetime.now(timezone.utc) - timedelta(days=days)
+    async for stored in db.conversations.find({"updated_at": {"$lt": before}}, {"email": 1}):
+        lease = Lease(db, stored["_id"], stored["email"])
+        now = await lease.acquire()
+        if now is None:
+            continue
+        async with lease.kept():
+            if now["updated_at"] < before:  # it may have been used since it was found
+                await _erase(db, stored["_id"])
+                removed += 1
+    return removed
+
+
+async def _erase(db: Database, session_id: str) -> None:
+    """Messages first: whatever is left by a crash is still found, and erased the next time."""
+    await db.agent_messages.delete_many({"session_id": session_id})
+    await db.agent_sessions.delete_many({"session_id": session_id})
+    await db.conversations.delete_one({"_id": session_id})
+
+
+def _reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:
+    """All agents by name that `agent` leads to through handoffs."""
+    found: dict[str, Agent[Any]] = {}
+    waiting = [agent]
+    while waiting:
+        agent = waiting.pop()
+        if agent.name not in found:
+            found[agent.name] = agent
+            waiting += [target for target in agent.handoffs if isinstance(target, Agent)]
+    return found
+
+
+def _agent_of(state: RunState[Any]) -> Agent[Any]:
+    """The agent whose call waits for approval."""
+    agent: Agent[Any] = state.get_interruptions()[0].agent
+    return agent
+
+
+def _arguments(item: ToolApprovalItem) -> Mapping[str, Any]:
+    """The call's arguments; a model may write anything there."""
+    try:
+        arguments = json.loads(item.arguments or "")
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise Refusal("The arguments of that call are not a JSON object. Call it again.")
+    return arguments
+
+
+def _text(item: TResponseInputItem) -> str:
+    """The words of a message, refusals included; empty for every other item."""
+    content: Any = item.get("content")
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(part.get("text") or part.get("refusal") or "" for part in parts)
+
+
+def _is_answer(item: TResponseInputItem) -> bool:
+    return item.get("role") == "assistant" and bool(_text(item))
+
+
+def _last_user_text(items: list[TResponseInputItem]) -> str | None:
+    return next((_text(i) for i in reversed(items) if i.get("role") == "user"), None)
+
+
+def _too_many_steps(_: RunErrorHandlerInput[Any]) -> str:
+    return "I am sorry, I could not finish this. Please ask for one thing at a time."
+
+
+def _refused(_: RunErrorHandlerInput[Any]) -> str:
+    return "I am sorry, I cannot help with that."
+
+
+def _explain(error: Exception, said: bool) -> str:
+    """One line for the customer: what failed, and what to do. `said`: part of it was shown."""
+    lost = "The answer above was not saved" if said else "Your message may not be saved"
+    if isinstance(error, OperationFailure) and not error.has_error_label("RetryableWriteError"):
+        return f"MongoDB refused a command ({error}). {lost}; /retry asks again."
+    if isinstance(error, PyMongoError):
+        return f"MongoDB stopped answering. {lost}; /retry asks again."
+    if isinstance(error, LeaseLost):
+        return f"Another terminal took this conversation over. {lost}; /history shows what is."
+    if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
+        return "The model's server refused the API key. Check OPENAI_API_KEY, then /retry."
+    if isinstance(error, openai.NotFoundError):
+        return "The model's server does not know this model. Check OPENAI_MODEL, then /retry."
+    if isinstance(error, openai.RateLimitError):
+        return "The model is busy. Your message is saved; /retry answers it."
+    if isinstance(error, openai.BadRequestError):
+        if error.code == "context_length_exceeded":
+            return "This conversation is too long for the model. /reset starts a new one."
+        return "The model's server refused the request. /retry asks again, --debug shows why."
+    if isinstance(error, (openai.APIConnectionError, openai.InternalServerError, TimeoutError)):
+        return "The model did not answer. Your message is saved; /retry answers it."
+    kind = type(error).__name__
+    return f"The answer failed ({kind}). {lost}; /retry asks again, --debug shows why."

@@ -1,0 +1,347 @@
+"""The terminal: ask, confirm, show. Nothing else in the program touches the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from support.events import (
+    ApprovalNeeded,
+    Event,
+    HandedOff,
+    Notice,
+    Stopped,
+    Text,
+    ToolStarted,
+    Waiting,
+)
+from support.text import clean
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import termios
+    import tty
+
+if TYPE_CHECKING:  # the prompt does not wait for what is needed only behind it
+    from rich.console import Console
+
+    from support.answer import LiveAnswer
+    from support.inspect import Inspection
+    from support.keys import LineEditor
+
+OUR_SIGNS = "→·─└⠋"
+IN_ASCII = str.maketrans(
+    {"→": "->", "·": "-", "─": "-", "└": "-", "•": "*", "…": "...", "—": "-"}
+    | {"\u2013": "-", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'}
+)
+
+
+class Terminal:
+    """Standard input, output and error, whatever each of them is.
+
+    A screen gets Markdown, a spinner and a line editor. A pipe gets plain text, and on standard
+    output nothing but the conversation.
+    """
+
+    def __init__(self) -> None:
+        # Python leaves None where the shell closed a stream: `>&-`.
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
+        dumb = os.environ.get("TERM") in ("dumb", "unknown")
+        to_screen = sys.stdout.isatty()
+        self.interactive = sys.stdin is not None and sys.stdin.isatty()
+        self._unicode = _can_write(sys.stdout, OUR_SIGNS)
+        self._drawn = to_screen and not dumb and self._unicode
+        # `main.py > answers.md` asks on the screen all the same.
+        self._prompts = sys.stderr if self.interactive and not to_screen else sys.stdout
+        self._notices = sys.stdout if to_screen else sys.stderr
+        self._reading: asyncio.Future[bytes] | None = None
+        self._editor: LineEditor | None = None
+        if self.interactive and self._prompts.isatty() and not dumb:
+            from support.keys import LineEditor
+
+            self._editor = LineEditor()
+
+    async def ask(self, prompt: str, *, commands: Sequence[str] = ()) -> str:
+        """One message from the customer.
+
+        With `commands` it is the chat's prompt: it has a blank line above, Tab and a history.
+        Raises EOFError at the end of input.
+        """
+        if commands:
+            self._write("\n", sys.stdout)
+            if self.interactive:
+                # Held down, Ctrl-C also comes between a prompt and an answer: never quit by it.
+                signal.signal(signal.SIGINT, lambda *_: None)
+        if self._editor:
+            return await self._editor.read(prompt, commands)
+        return await self._read_line(prompt)
+
+    async def confirm(self, question: str) -> bool:
+        """True only for a y or yes that was typed after the question.
+
+        Ctrl-C is a no. Raises EOFError at the end of input.
+        """
+        facts, _, last = clean(question).rpartition("\n")
+        if facts:
+            self._print(facts, self._prompts)
+        self._forget_typed_keys()
+        try:
+            if self._editor:
+                answer = await self._editor.read(last, ctrl_c_clears=False)
+            else:
+                answer = await self._read_line(last, ctrl_c_clears=False)
+        except KeyboardInterrupt:
+            return False
+        return answer.strip().lower() in ("y", "yes")
+
+    def say(self, text: str, *, dim: bool = False) -> None:
+        """Words of our own, on standard output."""
+        self._print(text, sys.stdout, "dim" if dim else "")
+
+    def notice(self, text: str) -> None:
+        """A dim line beside the conversation; on standard error when standard output is piped."""
+        self._print(text, self._notices, "dim")
+
+    def error(self, text: str) -> None:
+        """One line on standard error."""
+        self._print(" ".join(text.splitlines()), sys.stderr, "red")
+
+    def transcript(self, messages: Iterable[tuple[str, str]], *, dim: bool = False) -> None:
+        """Messages as they stood on the screen: pairs of role (`user` or `assistant`) and text."""
+        for number, (role, text) in enumerate(messages):
+            if role == "user":
+                above = "\n" if number else ""
+                self.say(above + "> " + text.replace("\n", "\n  "), dim=dim)
+            elif self._drawn:
+                from support.answer import Answer
+
+                self._console(sys.stdout).print(Answer(clean(text), "dim" if dim else ""))
+            else:
+                self.say(text)
+
+    def inspect(self, found: Inspection) -> None:
+        """Draw what MongoDB holds for a conversation."""
+        from support.inspect import draw
+
+        console = self._console(sys.stdout)
+        with console.capture() as page:
+            draw(console, found)
+        self._write(page.get(), sys.stdout)
+
+    async def show(
+        self, events: AsyncIterator[Event], phrases: Mapping[str, str]
+    ) -> ApprovalNeeded | None:
+        """Draw one answer while it is written; returns the approval that it now waits for.
+
+        `phrases` says what each tool does: `list_orders`: `Looking up your orders`. What `events`
+        raises goes to the caller, with all that was said before it on the screen for good.
+        """
+        approval = None
+        with self._hidden_keys(), self._answer() as answer:
+            async for event in events:
+                match event:
+                    case Text(delta):
+                        answer.text(clean(delta))
+                    case HandedOff(agent):
+                        answer.note(f"→ {clean(agent)}")
+                        answer.wait(f"{clean(agent)} is thinking")
+                    case ToolStarted(tool):
+                        phrase = phrases.get(tool) or tool.replace("_", " ").capitalize()
+                        answer.doing(clean(phrase))
+                    case Waiting():
+                        answer.doing(
+                            "Another terminal is answering in this conversation; waiting for it."
+                        )
+                    case Notice(text):
+                        answer.note(clean(text))
+                    case Stopped():
+                        answer.note("Stopped. Ask something else, or Ctrl-D to leave.")
+                    case ApprovalNeeded():
+                        approval = event
+        return approval
+
+    @contextlib.contextmanager
+    def interrupts(self, stop: Callable[[], None]) -> Iterator[None]:
+        """For as long as it lasts, Ctrl-C calls `stop` and raises nothing.
+
+        Where standard input is no terminal, Ctrl-C keeps its meaning: the program ends.
+        """
+        if not self.interactive:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def on_ctrl_c(*_: object) -> None:
+            loop.call_soon_threadsafe(stop)
+
+        # Not loop.add_signal_handler: prompt_toolkit removes that one at the end of its prompt.
+        before = signal.signal(signal.SIGINT, on_ctrl_c)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def hang_up(self) -> None:
+        """After a BrokenPipeError (`| head -1`): write to nobody, so that Python's own flush at
+        exit does not complain a second time."""
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nobody, stream.fileno())
+
+    def _console(self, stream: TextIO) -> Console:
+        from rich.console import Console
+
+        return Console(
+            file=stream,
+            force_terminal=self._drawn,
+            force_interactive=self._drawn,
+            markup=False,
+            highlight=False,
+            emoji=False,
+        )
+
+    def _answer(self) -> LiveAnswer | PlainAnswer:
+        if not self._drawn:
+            return PlainAnswer(lambda text: self._write(text, sys.stdout), self.notice)
+        from support.answer import LiveAnswer
+
+        return LiveAnswer(self._console(sys.stdout))
+
+    def _print(self, text: str, stream: TextIO, style: str = "") -> None:
+        if self._drawn and stream.isatty():
+            from rich.text import Text as Words
+
+            self._console(stream).print(Words(clean(text), style))
+        else:
+            self._write(clean(text) + "\n", stream)
+
+    def _write(self, text: str, stream: TextIO) -> None:
+        stream.write(text if self._unicode else text.translate(IN_ASCII))
+        stream.flush()
+
+    async def _read_line(self, prompt: str, *, ctrl_c_clears: bool = True) -> str:
+        """A line from a pipe, or from a terminal that is too simple for a line editor."""
+        loop = asyncio.get_running_loop()
+        interrupted: asyncio.Future[bytes] = loop.create_future()
+
+        def on_ctrl_c() -> None:
+            if ctrl_c_clears:
+                self._write("\n" + prompt, self._prompts)
+            elif not interrupted.done():
+                interrupted.set_result(b"")
+
+        self._write(prompt, self._prompts)
+        if self._reading is None:
+            self._reading = loop.create_future()
+            # In a daemon thread: input() and to_thread() keep Ctrl-C waiting for Enter.
+            threading.Thread(target=_read, args=(loop, self._reading), daemon=True).start()
+        with self.interrupts(on_ctrl_c):
+            await asyncio.wait({self._reading, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        if interrupted.done():  # what is being read belongs to the next prompt
+            self._write("\n", self._prompts)
+            raise KeyboardInterrupt
+        line, self._reading = self._reading.result(), None
+        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        if not line or not self.interactive:
+            # What a terminal echoes: a session in a pipe reads like one on the screen.
+            self._write(clean(text) + "\n", self._prompts)
+        if not line:
+            raise EOFError
+        return text
+
+    def _forget_typed_keys(self) -> None:
+        if not self.interactive:
+            return
+        if self._editor:
+            self._editor.forget()
+        if sys.platform == "win32":
+            while msvcrt.kbhit():
+                msvcrt.getwch()
+        else:
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+    @contextlib.contextmanager
+    def _hidden_keys(self) -> Iterator[None]:
+        """Keys typed into an answer do not show in it; they are for the next prompt."""
+        if not self._editor or sys.platform == "win32":
+            yield
+            return
+        before = termios.tcgetattr(sys.stdin)
+        tty.setcbreak(sys.stdin, termios.TCSANOW)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+class PlainAnswer:
+    """One answer where nothing may move: the Markdown as it comes, notices between."""
+
+    def __init__(self, write: Callable[[str], None], notice: Callable[[str], None]) -> None:
+        self._write = write
+        self._notice = notice
+        self._line_open = False
+
+    def __enter__(self) -> PlainAnswer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_line()
+
+    def text(self, delta: str) -> None:
+        """The next piece of the answer."""
+        if delta:
+            self._write(delta)
+            self._line_open = not delta.endswith("\n")
+
+    def note(self, line: str) -> None:
+        """A line of our own, below all that was said so far."""
+        self._end_line()
+        self._notice(line)
+
+    def doing(self, phrase: str) -> None:
+        """What is being done now."""
+        self.note(f"· {phrase}")
+
+    def wait(self, phrase: str) -> None:
+        """Nothing to see: only a spinner says so."""
+
+    def _end_line(self) -> None:
+        if self._line_open:
+            self._line_open = False
+            self._write("\n")
+
+
+def _read(loop: asyncio.AbstractEventLoop, line: asyncio.Future[bytes]) -> None:
+    """Read one line of standard input in a thread; at the end of input it is empty."""
+
+    def deliver() -> None:
+        if not line.cancelled():
+            line.set_result(read)
+
+    read = b""
+    if sys.stdin is not None:
+        # Unbuffered: a thread that waits in sys.stdin holds its lock, and Python aborts at exit.
+        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
+            read = stdin.readline()
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
+        loop.call_soon_threadsafe(deliver)
+
+
+def _can_write(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding)
+    except UnicodeError:
+        return False
+    return True

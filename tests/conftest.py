@@ -1,0 +1,75 @@
+"""What the tests share: a real mongod, a freshly seeded database, conversations on it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime, timezone
+
+import pytest
+from agents import Model, set_tracing_disabled
+from agents.extensions.memory import MongoDBSession
+from pymongo import AsyncMongoClient
+
+from agents_def import build_agents
+from local.mongod import Mongod, temporary_mongod
+from seed_data import CUSTOMERS, seed
+from support.conversation import Conversation, session_id_for
+from support.database import Database, Document, connect
+from tools import SupportContext, approval_question
+
+TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
+# A developer's own settings must not reach the tests, least of all a key.
+for name in [name for name in os.environ if name.startswith(("OPENAI_", "MONGODB_"))]:
+    del os.environ[name]
+set_tracing_disabled(True)
+
+
+@pytest.fixture(scope="session")
+def mongod() -> Iterator[Mongod]:
+    """A real mongod; test commands let a test make it fail at an exact command."""
+    with temporary_mongod("--setParameter", "enableTestCommands=1") as server:
+        yield server
+
+
+@pytest.fixture
+async def client(mongod: Mongod) -> AsyncIterator[AsyncMongoClient[Document]]:
+    async with await connect(mongod.uri) as client:
+        yield client
+
+
+@pytest.fixture
+async def db(client: AsyncMongoClient[Document]) -> AsyncIterator[Database]:
+    """A database of the test's own, seeded as of TODAY."""
+    db = client[f"test_{uuid.uuid4().hex}"]
+    await seed(db, TODAY)
+    yield db
+    await client.drop_database(db.name)
+
+
+def context_for(db: Database, email: str = "alice@example.com") -> SupportContext:
+    customer = next(c for c in CUSTOMERS if c["email"] == email)
+    return SupportContext(
+        db, customer["_id"], customer["name"], customer["tier"], now=lambda: TODAY
+    )
+
+
+def session_for(db: Database, email: str = "alice@example.com") -> MongoDBSession:
+    return MongoDBSession(session_id_for(email), client=db.client, database=db.name)
+
+
+@pytest.fixture
+def open_conversation(db: Database) -> Callable[..., object]:
+    async def open_(model: Model, email: str = "alice@example.com") -> Conversation:
+        return await Conversation.open(
+            session_for(db, email),
+            db=db,
+            email=email,
+            agent=build_agents(),
+            context=context_for(db, email),
+            question=approval_question,
+            model=model,
+        )
+
+    return open_

@@ -1,0 +1,666 @@
+"""A stand-in for the model vendor's HTTP API: it answers as scripted and refuses what the real
+one refuses.
+
+    with ModelServer([call("list_orders"), say("You have two orders.")]) as server:
+        ...  # a program with OPENAI_BASE_URL=server.base_url and OPENAI_API_KEY=server.api_key
+        assert server.violations == []
+
+It serves POST /v1/responses and POST /v1/chat/completions, streamed or not, on 127.0.0.1. Of the
+many kinds of input item and tool it knows those that function tools and handoffs need. Error
+texts are the vendor's as users report them; the few that are ours say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+import socketserver
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler
+from typing import Any, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+
+
+# --- What a test scripts ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of the model. `say("A moment.") + call("list_orders")` has two items, `Reply()`
+    has none."""
+
+    items: tuple[Json, ...] = ()
+    delay: float = 0.0  # seconds between two deltas
+    cut_after: int | None = None  # characters
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None  # sent as it is, in place of items
+    silence: Callable[[threading.Event], object] | None = None  # runs in place of an answer
+
+    def __add__(self, other: Reply) -> Reply:
+        return replace(self, items=self.items + other.items, delay=max(self.delay, other.delay))
+
+
+Responder: TypeAlias = Callable[[Json], Reply]  # is given the body of the request
+
+
+def say(text: str, *, delay: float = 0.0) -> Reply:
+    """A message, sent in deltas of one word, `delay` seconds apart."""
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return Reply(({"type": "message", "role": "assistant", "content": [part]},), delay)
+
+
+def refuse(text: str) -> Reply:
+    """A message whose content is a refusal."""
+    part = {"type": "refusal", "refusal": text}
+    return Reply(({"type": "message", "role": "assistant", "content": [part]},))
+
+
+def call(name: str, arguments: Json | str | None = None, call_id: str | None = None) -> Reply:
+    """A function call, also of a tool that does not exist. A string goes out as it is, valid
+    JSON or not. Without `call_id` every sending has its own."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
+    return Reply(({"type": "function_call", "name": name, "arguments": text, "call_id": call_id},))
+
+
+def think() -> Reply:
+    """A reasoning item, as reasoning models put before what they say or call."""
+    return Reply(({"type": "reasoning", "summary": [], "encrypted_content": "gAAAAAB"},))
+
+
+def raw(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    """These bytes and a clean end: `raw(b"")` is a stream that ends before it begins. `sse` makes
+    single events."""
+    kind = "text/event-stream" if status == 200 else "text/html"
+    return Reply(status=status, headers={"Content-Type": kind, **(headers or {})}, body=body)
+
+
+def fail(
+    status: int,
+    code: str | None = None,
+    message: str = "Scripted failure.",
+    *,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """An HTTP error in the vendor's envelope. For a proxy's, see `raw`."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    return raw(json.dumps({"error": error}).encode(), status, headers)
+
+
+def cut(reply: Reply, after: int) -> Reply:
+    """The connection breaks when at least `after` characters of text or arguments are out, and
+    in any case before the answer is complete."""
+    return replace(reply, cut_after=after)
+
+
+def hang(seconds: float | None = None, until: threading.Event | None = None) -> Reply:
+    """Not a byte for `seconds`, or until the event, by default the server's end; then the
+    connection breaks, with `hang(0)` at once. For a late answer, see `ModelServer.hold`."""
+    return Reply(silence=lambda closing: (until or closing).wait(seconds))
+
+
+class Gate:
+    """A point where one reply stands still until the test lets it go on."""
+
+    def __init__(self, after: int | None) -> None:
+        self.after = after
+        self._reached, self._released = threading.Event(), threading.Event()
+
+    def wait_reached(self, timeout: float = 10.0) -> None:
+        if not self._reached.wait(timeout):
+            raise TimeoutError(f"no reply came to this gate within {timeout} s")
+
+    def release(self) -> None:
+        self._released.set()
+
+    def stand(self) -> None:
+        self._reached.set()
+        self._released.wait()
+
+
+# --- The server ---------------------------------------------------------------------------------
+
+
+class ModelServer:
+    """Answers each accepted request with the next scripted reply, or as a responder decides.
+
+    `requests` are the parsed bodies in order, also of those it refused. `violations` are the
+    texts of all refusals by the checks below, and errors in the test's own script: a test of good
+    behaviour ends with `assert server.violations == []`, for a client may swallow a 400.
+    """
+
+    def __init__(
+        self, script: Responder | Iterable[Reply] = (), *, api_key: str = "sk-test"
+    ) -> None:
+        self.api_key = api_key
+        self.requests: list[Json] = []
+        self.violations: list[str] = []
+        self.reasoning_of: dict[str, str] = {}  # id of an item sent: id of the reasoning before it
+        self.closing = threading.Event()
+        self._responder: Responder | None = script if callable(script) else None
+        self._replies: deque[Reply] = deque(() if callable(script) else script)
+        self._gates: list[Gate] = []
+        self._waiting_gates: deque[Gate] = deque()
+        self._arrived = threading.Condition()
+        self._listener = _Listener(("127.0.0.1", 0), _Handler)
+        self._listener.owner = self
+        self.base_url = f"http://127.0.0.1:{self._listener.server_address[1]}/v1"
+
+    def __enter__(self) -> ModelServer:
+        threading.Thread(target=self._listener.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        for gate in self._gates:
+            gate.release()
+        self._listener.shutdown()
+        self._listener.server_close()
+
+    def script(self, *replies: Reply) -> None:
+        """Adds replies behind those not yet sent."""
+        self._replies.extend(replies)
+
+    def hold(self, after: int | None = None) -> Gate:
+        """Stops the next reply that has no gate yet: before its first byte, or after so many
+        deltas (a shorter reply: before it is complete)."""
+        gate = Gate(after)
+        self._gates.append(gate)
+        self._waiting_gates.append(gate)
+        return gate
+
+    def wait_for_request(self, n: int = 1, timeout: float = 10.0) -> Json:
+        """Waits until `n` requests have come and returns the body of the n-th."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self.requests) >= n, timeout):
+                raise TimeoutError(f"{len(self.requests)} of {n} requests within {timeout} s")
+            return self.requests[n - 1]
+
+    def record(self, body: Json) -> None:
+        with self._arrived:
+            self.requests.append(body)
+            self._arrived.notify_all()
+
+    def next_reply(self, body: Json) -> tuple[Reply, Gate | None]:
+        if not self._responder and not self._replies:
+            raise Refused("The test scripted no reply to this request.")  # ours
+        reply = self._responder(body) if self._responder else self._replies.popleft()
+        return reply, self._waiting_gates.popleft() if self._waiting_gates else None
+
+
+class _Listener(socketserver.ThreadingTCPServer):
+    owner: ModelServer
+    daemon_threads = True
+    request_queue_size = 128
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Listener
+    protocol_version = "HTTP/1.1"  # for chunks: they tell a client a cut stream from a whole one
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        self.close_connection = True  # nothing may reach a server whose test is over
+        with contextlib.suppress(OSError):  # the client has gone: tests kill it in mid-answer
+            self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    do_GET = do_POST
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the output belongs to the tests."""
+
+    def _answer(self, data: bytes) -> None:
+        owner, gate, body = self.server.owner, None, {}
+        try:
+            if self.headers.get("Authorization") != f"Bearer {owner.api_key}":
+                raise Refused("Incorrect API key provided.", code="invalid_api_key", status=401)
+            check = CHECKS.get(self.path) if self.command == "POST" else None
+            if check is None:
+                raise Refused(f"Invalid URL ({self.command} {self.path})", status=404)
+            body = parse(data)
+            owner.record(body)
+            check(body, owner.reasoning_of)
+            reply, gate = owner.next_reply(body)
+        except Refused as refused:
+            owner.violations.append(refused.message)
+            reply = refused.reply
+        except Exception as error:
+            owner.violations.append(f"The test's responder raised {error!r}.")
+            raise
+        if reply.silence:
+            reply.silence(owner.closing)
+            return
+        if gate and gate.after is None:
+            gate.stand()
+        if reply.body is None:
+            self._send_items(reply, gate, body)
+        else:
+            self._send_whole(reply.status, reply.headers, reply.body)
+
+    def _send_items(self, reply: Reply, gate: Gate | None, body: Json) -> None:
+        items = with_ids(reply.items, self.server.owner.reasoning_of)
+        chat = self.path == "/v1/chat/completions"
+        answer = completion(body, items) if chat else response(body, items)
+        if body.get("stream"):
+            self._send_head(200, {"Content-Type": "text/event-stream"}, length=None)
+            events = completion_chunks(answer) if chat else response_events(answer)
+            if self._stream(events, reply, gate):
+                self._chunk(b"data: [DONE]\n\n" if chat else b"")
+                self._chunk(b"")
+        elif reply.cut_after is None:
+            self._send_whole(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
+
+    def _stream(self, events: Iterable[Event], reply: Reply, gate: Gate | None) -> bool:
+        """False, where the reply is to be cut."""
+        deltas = characters = 0
+        for event, delta in events:
+            last = delta is None
+            if gate and (last or (delta and deltas >= (gate.after or 0))):
+                gate.stand()
+            if reply.cut_after is not None and (last or (delta and characters >= reply.cut_after)):
+                return False
+            if delta and deltas and reply.delay:
+                self.server.owner.closing.wait(reply.delay)
+            self._chunk(sse(event))
+            deltas, characters = deltas + bool(delta), characters + len(delta or "")
+        return True
+
+    def _send_head(self, status: int, headers: Mapping[str, str], length: int | None) -> None:
+        self.send_response(status)
+        self.send_header("x-request-id", new_id("req"))
+        self.send_header("Connection", "close")
+        if length is None:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(length))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _send_whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self._send_head(status, headers, len(body))
+        self.wfile.write(body)
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+# --- Answers in the vendor's shapes -------------------------------------------------------------
+
+Event: TypeAlias = tuple[Json, str | None]  # its delta; "" for none; None: it completes the answer
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}_{secrets.token_hex(12 if prefix == 'call' else 24)}"
+
+
+def with_ids(items: Iterable[Json], reasoning_of: dict[str, str]) -> list[Json]:
+    done: list[Json] = []
+    for item in items:
+        item = {"id": new_id(ID_PREFIX[item["type"]]), **item}
+        if item["type"] == "function_call" and item["call_id"] is None:
+            item["call_id"] = new_id("call")
+        if item["type"] != "reasoning":
+            item["status"] = "completed"
+            for before in done:
+                if before["type"] == "reasoning":
+                    reasoning_of[item["id"]] = before["id"]
+        done.append(item)
+    return done
+
+
+def response(body: Json, items: list[Json]) -> Json:
+    asked = ("model", "instructions", "metadata", "previous_response_id", "temperature")
+    return {
+        **{name: body.get(name) for name in asked},
+        **{"id": new_id("resp"), "object": "response", "created_at": 1767225600},
+        **{"status": "completed", "error": None, "incomplete_details": None, "output": items},
+        "parallel_tool_calls": body.get("parallel_tool_calls", True),
+        "tool_choice": body.get("tool_choice", "auto"),
+        "tools": body.get("tools", []),
+        "usage": {
+            "input_tokens": 100,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": 10,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 110,
+        },
+    }
+
+
+def response_events(answer: Json) -> Iterator[Event]:
+    begun = {**answer, "status": "in_progress", "output": [], "usage": None}
+    events: list[Event] = [({"type": "response.created", "response": begun}, "")]
+    events.append(({"type": "response.in_progress", "response": begun}, ""))
+    for index, item in enumerate(answer["output"]):
+        events.extend(item_events(index, item))
+    events.append(({"type": "response.completed", "response": answer}, None))
+    for number, (event, delta) in enumerate(events):
+        yield {**event, "sequence_number": number}, delta
+
+
+def item_events(index: int, item: Json) -> Iterator[Event]:
+    at = {"output_index": index, "item_id": item["id"]}
+    bare: Json = {"message": {"content": []}, "function_call": {"arguments": ""}}
+    begun = {**item, "status": "in_progress", **bare.get(item["type"], {})}
+    yield {"type": "response.output_item.added", "output_index": index, "item": begun}, ""
+    if item["type"] == "function_call":
+        kind = "response.function_call_arguments"
+        for piece in pieces(item["arguments"]):
+            yield {"type": f"{kind}.delta", **at, "delta": piece}, piece
+        yield {"type": f"{kind}.done", **at, "arguments": item["arguments"]}, ""
+    for place, part in enumerate(item.get("content", [])):
+        kind, name = part["type"], part["type"].removeprefix("output_")  # text or refusal
+        at = {**at, "content_index": place}
+        yield {"type": "response.content_part.added", **at, "part": {**part, name: ""}}, ""
+        if name == "text":
+            at = {**at, "logprobs": []}
+        for word in words(part[name]):
+            yield {"type": f"response.{kind}.delta", **at, "delta": word}, word
+        yield {"type": f"response.{kind}.done", **at, name: part[name]}, ""
+        yield {"type": "response.content_part.done", **at, "part": part}, ""
+    yield {"type": "response.output_item.done", "output_index": index, "item": item}, ""
+
+
+def completion(body: Json, items: list[Json]) -> Json:
+    message: Json = {"role": "assistant", "content": None, "refusal": None}
+    for item in items:
+        for part in item.get("content", []):
+            name = "content" if "text" in part else "refusal"
+            message[name] = (message[name] or "") + part.get("text", part.get("refusal"))
+        if item["type"] == "function_call":
+            function = {"name": item["name"], "arguments": item["arguments"]}
+            made = {"id": item["call_id"], "type": "function", "function": function}
+            message.setdefault("tool_calls", []).append(made)
+    reason = "tool_calls" if "tool_calls" in message else "stop"
+    return {
+        **{"id": f"chatcmpl-{secrets.token_hex(12)}", "object": "chat.completion"},
+        **{"created": 1767225600, "model": body["model"]},
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+    }
+
+
+def completion_chunks(answer: Json) -> Iterator[Event]:
+    message = answer["choices"][0]["message"]
+
+    def chunk(delta: Json, reason: str | None = None) -> Json:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        usage = answer["usage"] if reason else None
+        return {**answer, "object": "chat.completion.chunk", "choices": [choice], "usage": usage}
+
+    yield chunk({"role": "assistant", "content": None}), ""
+    for name in ("content", "refusal"):
+        for word in words(message[name] or ""):
+            yield chunk({name: word}), word
+    for index, made in enumerate(message.get("tool_calls", [])):
+        opening = {**made, "index": index, "function": {**made["function"], "arguments": ""}}
+        yield chunk({"tool_calls": [opening]}), ""
+        for piece in pieces(made["function"]["arguments"]):
+            yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}), piece
+    yield chunk({}, answer["choices"][0]["finish_reason"]), None
+
+
+def sse(event: Json) -> bytes:
+    """One server-sent event. ASCII escapes, so that a test can script half a surrogate pair."""
+    name = f"event: {event['type']}\n" if "type" in event else ""
+    return f"{name}data: {json.dumps(event)}\n\n".encode()
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\S+\s*|\s+", text)
+
+
+def pieces(arguments: str) -> list[str]:
+    return re.findall(r"(?s).{1,8}", arguments)
+
+
+# --- What the real one refuses ------------------------------------------------------------------
+
+ID_PREFIX = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
+PARAMETERS = """background context_management conversation include input instructions
+max_output_tokens max_tool_calls metadata model moderation parallel_tool_calls previous_response_id
+prompt prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier
+service_tier store stream stream_options temperature text tool_choice tools top_logprobs top_p
+truncation user"""
+ITEM_FIELDS = {  # required, optional
+    "message": ("role content", "type id status phase"),
+    "function_call": ("call_id name arguments", "type id status caller namespace"),
+    "function_call_output": ("call_id output", "type id status caller name namespace"),
+    # A reasoning item's `status` is in the vendor's types and refused all the same.
+    "reasoning": ("summary", "type id content encrypted_content"),
+}
+# The newest models take `default` too; older ones, and other hosts of this API, refuse it.
+STRICT_KEYWORDS = """type properties required additionalProperties items enum const anyOf $ref $defs
+definitions title description pattern format minimum maximum exclusiveMinimum exclusiveMaximum
+multipleOf minItems maxItems"""
+TEXT_OR_LIST = "one of an array of objects or string"
+
+
+class Refused(Exception):
+    def __init__(
+        self, message: str, param: str | None = None, code: str | None = None, status: int = 400
+    ) -> None:
+        self.message = message
+        self.reply = fail(status, code, message, param=param)
+
+
+def parse(data: bytes) -> Json:
+    try:
+        body: Json = json.loads(data.decode())
+        json.dumps(body, ensure_ascii=False).encode()  # fails on half a surrogate pair
+    except ValueError as error:
+        raise Refused("We could not parse the JSON body of your request.") from error
+    must_be(body, dict, "an object", "body")
+    return body
+
+
+def must_be(value: object, kind: type | tuple[type, ...], wanted: str, param: str) -> None:
+    if not isinstance(value, kind):
+        names = {dict: "an object", list: "an array", str: "a string", type(None): "null"}
+        got = names.get(type(value), f"a {type(value).__name__}")
+        text = f"Invalid type for '{param}': expected {wanted}, but got {got} instead."
+        raise Refused(text, param, "invalid_type")
+
+
+def must_be_one_of(value: object, allowed: Iterable[str], param: str) -> None:
+    *most, last = [f"'{name}'" for name in allowed]
+    if f"'{value}'" not in (*most, last):
+        names = f"{', '.join(most)}{',' * (len(most) > 1)} and {last}" if most else last
+        text = f"Invalid value: '{value}'. Supported values are: {names}."
+        raise Refused(text, param, "invalid_value")
+
+
+def must_be_short(value: object, param: str, pattern: str = "") -> None:
+    must_be(value, str, "a string", param)
+    text, wanted = str(value), f"Invalid '{param}': string too long. Expected a string with maximum"
+    if len(text) > 64:
+        text = f"{wanted} length 64, but got a string with length {len(text)} instead."
+        raise Refused(text, param, "string_above_max_length")
+    if not text:
+        text = f"Invalid '{param}': empty string. Expected a string with minimum length 1, but got"
+        raise Refused(f"{text} an empty string instead.", param, "empty_string")
+    if pattern and not re.search(pattern, text):
+        text = f"Invalid '{param}': string does not match pattern. Expected a string that matches"
+        raise Refused(f"{text} the pattern '{pattern}'.", param, "invalid_value")
+
+
+def check_fields(value: Json, required: str, allowed: str, prefix: str = "") -> None:
+    for name in required.split():
+        if name not in value:
+            text = f"Missing required parameter: '{prefix}{name}'."
+            raise Refused(text, prefix + name, "missing_required_parameter")
+    for name in value:
+        if name not in f"{required} {allowed}".split():
+            text = f"Unknown parameter: '{prefix}{name}'."
+            raise Refused(text, prefix + name, "unknown_parameter")
+
+
+def check_responses(body: Json, reasoning_of: Mapping[str, str]) -> None:
+    check_fields(body, "model", PARAMETERS)
+    check_tools(body.get("tools") or [], "tools[{}]")
+    stored = body.get("previous_response_id") or body.get("conversation")
+    items = body.get("input") or []
+    if not items and not stored:
+        text = "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation_id' must"
+        raise Refused(f"{text} be provided.", "input", "missing_required_parameter")
+    must_be(items, (str, list), TEXT_OR_LIST, "input")
+    if isinstance(items, list):
+        for index, item in enumerate(items):
+            check_item(item, f"input[{index}]")
+        check_ids(items, reasoning_of)
+        if not stored:  # else the vendor may hold the other half of a pair
+            check_pairs(items)
+
+
+def check_item(item: Json, at: str) -> None:
+    must_be(item, dict, "an object", at)
+    kind = item.get("type", "message")
+    must_be_one_of(kind, ITEM_FIELDS, at)
+    check_fields(item, *ITEM_FIELDS[kind], f"{at}.")
+    if "id" in item:
+        must_be_short(item["id"], f"{at}.id")
+        prefix = ID_PREFIX.get(kind, "")
+        if not item["id"].startswith(prefix):
+            text = f"Invalid '{at}.id': '{item['id']}'. Expected an ID that begins with '{prefix}'."
+            raise Refused(text, f"{at}.id", "invalid_value")
+    if kind == "message":
+        check_message(item, at)
+    elif kind == "reasoning":
+        must_be(item["summary"], list, "an array of objects", f"{at}.summary")
+    else:
+        must_be_short(item["call_id"], f"{at}.call_id")
+    if kind == "function_call":
+        must_be_short(item["name"], f"{at}.name", "^[a-zA-Z0-9_-]+$")
+        must_be(item["arguments"], str, "a string", f"{at}.arguments")
+    if kind == "function_call_output":
+        must_be(item["output"], (str, list), TEXT_OR_LIST, f"{at}.output")
+
+
+def check_message(item: Json, at: str) -> None:
+    must_be_one_of(item["role"], ("assistant", "system", "developer", "user"), at)
+    must_be(item["content"], (str, list), TEXT_OR_LIST, f"{at}.content")
+    given, made = ("input_text", "input_image", "input_file"), ("output_text", "refusal")
+    for index, part in enumerate(item["content"] if isinstance(item["content"], list) else []):
+        where = f"{at}.content[{index}]"
+        must_be(part, dict, "an object", where)
+        must_be_one_of(part.get("type"), made if item["role"] == "assistant" else given, where)
+        if part["type"] in ("input_text", *made):
+            name = "refusal" if part["type"] == "refusal" else "text"
+            must_be(part.get(name), str, "a string", f"{where}.{name}")
+
+
+def check_ids(items: list[Json], reasoning_of: Mapping[str, str]) -> None:
+    seen: set[str] = set()
+    for item, following in zip(items, [*items[1:], {}], strict=True):
+        id_, kind = item.get("id"), item.get("type", "message")
+        if id_ is None:
+            continue
+        if id_ in seen:
+            text = f"Duplicate item found with id {id_}. Remove duplicate items from your input and"
+            raise Refused(f"{text} try again.", "input")
+        seen.add(id_)
+        text = f"Item '{id_}' of type '{kind}' was provided without its required"
+        same_answer = following.get("type") in ("function_call", "reasoning")
+        if kind == "reasoning" and not same_answer and following.get("role") != "assistant":
+            raise Refused(f"{text} following item.", "input")
+        if reasoning_of.get(id_, id_) not in seen:
+            raise Refused(f"{text} 'reasoning' item: '{reasoning_of[id_]}'.", "input")
+
+
+def check_pairs(items: list[Json]) -> None:
+    calls: set[str] = set()
+    outputs: set[str] = set()
+    for item in items:
+        call_id, kind = item.get("call_id", ""), item.get("type")
+        if kind in ("function_call", "function_call_output"):
+            before = calls if kind == "function_call" else outputs
+            if call_id in before:
+                raise Refused(f"Duplicate {kind} for call_id '{call_id}'.", "input")
+            before.add(call_id)
+        if call_id not in calls and call_id in outputs:
+            text = f"No tool call found for function call output with call_id {call_id}."
+            raise Refused(text, "input")
+    for call_id in sorted(calls - outputs):
+        raise Refused(f"No tool output found for function call {call_id}.", "input")
+
+
+def check_tools(tools: list[Json], place: str) -> None:
+    names: set[str] = set()
+    for index, tool in enumerate(tools):
+        at = place.format(index)
+        must_be_one_of(tool.get("type"), ("function",), f"tools[{index}].type")
+        tool = tool.get("function", tool)
+        name = tool.get("name")
+        must_be_short(name, f"{at}.name", "^[a-zA-Z0-9_-]+$")
+        if name in names:
+            raise Refused(f"Tool names must be unique: '{name}'.", f"{at}.name")  # ours
+        names.add(str(name))
+        schema = tool.get("parameters") or {}
+        problems = schema_problems(schema, ()) if tool.get("strict") else iter(())
+        for problem in problems:
+            text = f"Invalid schema for function '{name}': {problem}"
+            raise Refused(text, f"{at}.parameters", "invalid_function_parameters")
+
+
+def schema_problems(schema: Json, path: tuple[str, ...]) -> Iterator[str]:
+    for keyword in schema:
+        if keyword not in STRICT_KEYWORDS.split():
+            yield f"In context={path}, '{keyword}' is not permitted."
+    if not path and schema.get("type") != "object":
+        kind = schema.get("type")
+        yield f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'."
+    if "object" in (schema.get("type") or ""):  # or in a list of types
+        must = f"In context={path}, '%s' is required to be supplied and to be"
+        if schema.get("additionalProperties") is not False:
+            yield f"{must % 'additionalProperties'} false."
+        for name in schema.get("properties", {}).keys() - set(schema.get("required", [])):
+            every = "an array including every key in properties."
+            yield f"{must % 'required'} {every} Missing '{name}'."
+    for group in ("properties", "$defs", "definitions"):
+        for name, inner in schema.get(group, {}).items():
+            yield from schema_problems(inner, (*path, group, name))
+    if "items" in schema:
+        yield from schema_problems(schema["items"], (*path, "items"))
+    for index, inner in enumerate(schema.get("anyOf", [])):
+        yield from schema_problems(inner, (*path, "anyOf", str(index)))
+
+
+def check_chat(body: Json, _: Mapping[str, str]) -> None:
+    if not body.get("model"):
+        raise Refused("you must provide a model parameter")
+    check_tools(body.get("tools") or [], "tools[{}].function")
+    if not body.get("messages"):
+        raise Refused("[] is too short - 'messages'")
+    roles = ("system", "assistant", "user", "function", "tool", "developer")
+    waiting: list[str] = []  # the calls that the next messages must answer
+    for index, message in enumerate([*body["messages"], {"role": "user", "content": ""}]):
+        at = f"messages[{index}]"
+        must_be_one_of(message.get("role"), roles, f"{at}.role")
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in waiting:  # also one that is answered already
+                text = "messages with role 'tool' must be a response to a preceeding message with"
+                raise Refused(f"Invalid parameter: {text} 'tool_calls'.", f"{at}.role")
+            waiting.remove(message["tool_call_id"])
+        elif waiting:
+            text = "An assistant message with 'tool_calls' must be followed by tool messages"
+            text += " responding to each 'tool_call_id'. The following tool_call_ids did not have"
+            raise Refused(f"{text} response messages: {', '.join(waiting)}", f"{at}.role")
+        waiting = waiting or [made["id"] for made in message.get("tool_calls") or []]
+        if not message.get("tool_calls"):
+            must_be(message.get("content"), (str, list), TEXT_OR_LIST, f"{at}.content")
+
+
+CHECKS: dict[str, Callable[[Json, Mapping[str, str]], None]] = {
+    "/v1/responses": check_responses,
+    "/v1/chat/completions": check_chat,
+}

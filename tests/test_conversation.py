@@ -1,0 +1,356 @@
+"""A conversation goes on: across turns, handoffs, approvals and processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from agents.testing import ScriptedModel, assistant_message, function_call
+
+from support.conversation import (
+    HISTORY_ITEMS,
+    HISTORY_TURNS,
+    MAX_MESSAGE,
+    Conversation,
+    session_id_for,
+)
+from support.database import Database
+from support.events import ApprovalNeeded, Event, HandedOff, Text, ToolStarted, TurnFailed
+
+Open = Callable[..., Any]
+THREE_LINES = (
+    "Return initiated for order ORD-1001.\n"
+    "Reason: Not powerful enough\n"
+    "Estimated refund: $1,484.98 (includes 10% Gold loyalty bonus)"
+)
+
+
+def say(text: str) -> list[Any]:
+    return [assistant_message(text)]
+
+
+def call(name: str, call_id: str = "call_1", **arguments: Any) -> list[Any]:
+    return [function_call(name, arguments, call_id=call_id)]
+
+
+def return_1001(call_id: str = "call_1") -> list[Any]:
+    return call("initiate_return", call_id, order_id="ORD-1001", reason="Not powerful enough")
+
+
+async def events(stream: AsyncIterator[Event]) -> list[Event]:
+    return [event async for event in stream]
+
+
+async def asked(stream: AsyncIterator[Event]) -> ApprovalNeeded:
+    """The approval that this turn ends with."""
+    last = (await events(stream))[-1]
+    assert isinstance(last, ApprovalNeeded), last
+    return last
+
+
+def text_of(seen: list[Event]) -> str:
+    return "".join(event.delta for event in seen if isinstance(event, Text))
+
+
+async def stored_items(db: Database) -> list[dict[str, Any]]:
+    documents = await db.agent_messages.find().sort("seq", 1).to_list()
+    return [json.loads(item) for document in documents for item in document["message_data"]]
+
+
+async def test_a_turn_streams_the_answer_and_stores_both_messages(
+    db: Database, open_conversation: Open
+) -> None:
+    conversation = await open_conversation(ScriptedModel([say("Hello, Alice.")]))
+    assert text_of(await events(conversation.turn("hi"))) == "Hello, Alice."
+    assert await conversation.transcript() == [("user", "hi"), ("assistant", "Hello, Alice.")]
+    assert conversation.unanswered is None
+
+
+async def test_a_handoff_is_told_and_kept_across_processes(
+    db: Database, open_conversation: Open
+) -> None:
+    first = await open_conversation(
+        ScriptedModel([call("transfer_to_orders"), call("list_orders", "call_2"), say("Two.")])
+    )
+    seen = await events(first.turn("my orders?"))
+    assert seen[:2] == [HandedOff("Orders"), ToolStarted("list_orders")]
+
+    model = ScriptedModel([say("Still Orders.")])
+    second = await open_conversation(model)
+    seen = await events(second.turn("and now?"))
+    assert text_of(seen) == "Still Orders."
+    assert not any(isinstance(event, HandedOff) for event in seen)
+    assert {tool.name for tool in model.first_call.tools} >= {"get_order", "initiate_return"}
+    assert model.first_call.input[0] == {"role": "user", "content": "my orders?"}
+
+
+async def test_an_agent_that_no_longer_exists_falls_back_to_triage(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel([say("one"), say("two")])
+    conversation = await open_conversation(model)
+    await events(conversation.turn("hi"))
+    await db.conversations.update_one({}, {"$set": {"active_agent": "Renamed"}})
+    assert text_of(await events(conversation.turn("again"))) == "two"
+    assert model.last_call.tools == []
+
+
+async def test_a_yes_returns_the_order_with_the_three_lines(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel([call("transfer_to_orders", "call_0"), return_1001(), say("Done.")])
+    conversation = await open_conversation(model)
+    approval = await asked(conversation.turn("return ORD-1001, not powerful enough"))
+    assert approval.question == (
+        "Return order ORD-1001: Aero 14 Laptop, Felt Laptop Sleeve. "
+        "Refund $1,484.98 (includes 10% Gold loyalty bonus).\nMake this return? [y/N] "
+    )
+    assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is None
+
+    assert text_of(await events(conversation.decide(approval, True))) == "Done."
+    order = await db.orders.find_one({"_id": "ORD-1001"})
+    assert order["return"]["refund_cents"] == 148_498
+    outputs = [i["output"] for i in await stored_items(db) if "output" in i]
+    assert outputs[-1] == THREE_LINES
+    assert model.last_call.input[-1]["output"] == THREE_LINES
+    assert (await db.conversations.find_one({}))["pending"] is None
+
+
+async def test_a_no_returns_nothing_and_is_told_to_the_model(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel(
+        [call("transfer_to_orders", "call_0"), return_1001(), say("As you wish.")]
+    )
+    conversation = await open_conversation(model)
+    approval = await asked(conversation.turn("return it"))
+    assert text_of(await events(conversation.decide(approval, False))) == "As you wish."
+    assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is None
+    assert model.last_call.input[-1]["output"] == "The customer said no. Nothing was returned."
+
+
+async def test_a_pending_approval_is_asked_again_after_a_restart(
+    db: Database, open_conversation: Open
+) -> None:
+    script = [call("transfer_to_orders", "call_0"), return_1001()]
+    first = await open_conversation(ScriptedModel(script))
+    before = await asked(first.turn("return it"))
+
+    second = await open_conversation(ScriptedModel([say("Done.")]))
+    again = await asked(second.resume())
+    assert again.question == before.question
+    assert text_of(await events(second.decide(again, True))) == "Done."
+    assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is not None
+    assert await events(second.resume()) == []
+    assert second.unanswered is None
+
+
+async def test_a_message_sent_while_an_approval_is_pending_comes_after_it(
+    db: Database, open_conversation: Open
+) -> None:
+    script = [call("transfer_to_orders", "call_0"), return_1001(), say("Kept."), say("Sunny.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    await asked(conversation.turn("return it"))
+    approval = await asked(conversation.turn("how is the weather?"))
+    assert approval.unsent == "how is the weather?"
+    await events(conversation.decide(approval, False))
+    assert text_of(await events(conversation.turn(approval.unsent))) == "Sunny."
+    users = [m.text for m in await conversation.transcript() if m.role == "user"]
+    assert users == ["return it", "how is the weather?"]
+
+
+async def test_what_cannot_be_returned_is_refused_without_a_question(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel(
+        [
+            call("transfer_to_orders", "call_0"),
+            call("initiate_return", order_id="ORD-1004", reason="old"),
+            say("Too late."),
+        ]
+    )
+    conversation = await open_conversation(model, "bob@example.com")
+    assert text_of(await events(conversation.turn("return ORD-1004"))) == "Too late."
+    assert "30-day window has closed" in model.last_call.input[-1]["output"]
+
+
+async def test_the_same_return_again_is_answered_with_the_one_that_exists(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel(
+        [
+            call("transfer_to_orders", "call_0"),
+            return_1001(),
+            say("Done."),
+            return_1001("call_2"),
+            say("You have it already."),
+        ]
+    )
+    conversation = await open_conversation(model)
+    await events(conversation.decide(await asked(conversation.turn("return it")), True))
+    assert text_of(await events(conversation.turn("again"))) == "You have it already."
+    assert "already has a return, since 22 Nov 2026" in model.last_call.input[-1]["output"]
+    assert len((await db.orders.find_one({"_id": "ORD-1001"}))["history"]) == 4
+
+
+async def test_two_equal_calls_in_one_response_ask_once_and_return_once(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel(
+        [
+            call("transfer_to_orders", "call_0"),
+            [*return_1001("call_1"), *return_1001("call_2")],
+            say("Done."),
+        ]
+    )
+    conversation = await open_conversation(model)
+    approval = await asked(conversation.turn("return it"))
+    assert text_of(await events(conversation.decide(approval, True))) == "Done."
+    outputs = [i["output"] for i in model.last_call.input if "output" in i][-2:]
+    assert outputs[0] == THREE_LINES
+    assert "already has a return" in outputs[1]
+
+
+async def test_one_approval_decided_twice_counts_once(
+    db: Database, open_conversation: Open
+) -> None:
+    script = [call("transfer_to_orders", "call_0"), return_1001(), say("Done.")]
+    first = await open_conversation(ScriptedModel(script))
+    approval = await asked(first.turn("return it"))
+    second = await open_conversation(ScriptedModel())
+    await events(first.decide(approval, True))
+    with pytest.raises(TurnFailed, match="already answered elsewhere"):
+        await events(second.decide(approval, True))
+    assert len((await db.orders.find_one({"_id": "ORD-1001"}))["history"]) == 4
+
+
+async def test_a_failed_turn_is_retried_without_storing_the_message_twice(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel([RuntimeError("gone"), say("Here I am.")])
+    conversation = await open_conversation(model)
+    with pytest.raises(TurnFailed, match="/retry asks again"):
+        await events(conversation.turn("hello?"))
+    again = await open_conversation(model)
+    assert again.unanswered == "hello?"
+    assert text_of(await events(again.retry())) == "Here I am."
+    assert await again.transcript() == [("user", "hello?"), ("assistant", "Here I am.")]
+    with pytest.raises(TurnFailed, match="nothing to retry"):
+        await events(again.retry())
+
+
+async def test_the_same_words_after_an_answer_are_a_new_message(
+    db: Database, open_conversation: Open
+) -> None:
+    conversation = await open_conversation(ScriptedModel([say("one"), say("two")]))
+    await events(conversation.turn("hi"))
+    await events(conversation.turn("hi"))
+    assert len(await conversation.transcript()) == 4
+
+
+async def test_the_model_sees_the_last_whole_turns_however_long_the_thread(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel()
+    conversation = await open_conversation(model)
+    for number in range(HISTORY_TURNS + 5):
+        model.enqueue(say(f"answer {number}"))
+        await events(conversation.turn(f"message {number}"))
+    sent = model.last_call.input
+    assert len([i for i in sent if i.get("role") == "user"]) == HISTORY_TURNS + 1
+    assert sent[0] == {"role": "user", "content": "message 4"}
+    assert len(sent) <= HISTORY_ITEMS + 1
+
+
+async def test_a_message_too_long_or_empty_is_refused_and_not_stored(
+    db: Database, open_conversation: Open
+) -> None:
+    conversation = await open_conversation(ScriptedModel())
+    with pytest.raises(TurnFailed, match="4,001 characters"):
+        conversation.turn("x" * (MAX_MESSAGE + 1))
+    with pytest.raises(TurnFailed, match="nothing to read"):
+        conversation.turn(" \x00\ud800 ")
+    assert await stored_items(db) == []
+
+
+async def test_handoffs_without_end_become_a_polite_answer(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel()
+    conversation = await open_conversation(model)
+    for number in range(5):
+        model.extend(
+            [call("transfer_to_orders", f"a{number}"), call("transfer_to_triage", f"b{number}")]
+        )
+    assert "one thing at a time" in text_of(await events(conversation.turn("hm")))
+    assert conversation.unanswered is None
+
+
+async def test_an_unknown_tool_and_broken_arguments_do_not_end_the_turn(
+    db: Database, open_conversation: Open
+) -> None:
+    broken = [function_call("initiate_return", '{"order_id": ', call_id="call_3")]
+    model = ScriptedModel(
+        [call("fly"), call("transfer_to_orders", "call_2"), broken, say("Sorry.")]
+    )
+    conversation = await open_conversation(model)
+    assert text_of(await events(conversation.turn("hm"))) == "Sorry."
+
+
+async def test_reset_leaves_nothing_and_the_customer_starts_clean(
+    db: Database, open_conversation: Open
+) -> None:
+    conversation = await open_conversation(ScriptedModel([say("Hello."), say("New.")]))
+    await events(conversation.turn("hi"))
+    await conversation.erase()
+    for name in ("agent_messages", "agent_sessions", "conversations"):
+        assert await db[name].count_documents({}) == 0
+    await events(conversation.turn("hi again"))
+    assert len(await conversation.transcript()) == 2
+
+
+async def test_a_conversation_of_another_address_is_not_opened(
+    db: Database, open_conversation: Open
+) -> None:
+    await events((await open_conversation(ScriptedModel([say("Hello.")]))).turn("hi"))
+    await db.conversations.update_one({}, {"$set": {"email": "mallory@example.com"}})
+    with pytest.raises(TurnFailed, match="belongs to another address"):
+        await open_conversation(ScriptedModel())
+
+
+def test_session_ids_read_as_in_the_article_and_never_collide() -> None:
+    assert session_id_for("alice@example.com") == "support_alice_at_example_com"
+    emails = [
+        "a.b@c.d",
+        "a_b@c.d",
+        "a@b.c.d",
+        "a_at_b@c.d",
+        "x.at.y@z.com",
+        "x@y.at.z.com",
+        "a+b@c.d",
+        "A.b@c.d",
+        "a-b@c.d",
+        "a..b@c.d",
+        "a@b@c.d",
+        "аlice@example.com",  # a Cyrillic first letter
+    ]
+    ids = [session_id_for(email) for email in emails]
+    assert len(set(ids)) == len(ids)
+    plain = {"a.b@c.d", "a@b.c.d", "a-b@c.d"}
+    assert all(("." in session_id_for(email)) == (email not in plain) for email in emails)
+
+
+async def test_a_turn_costs_no_more_commands_than_it_must(
+    db: Database, open_conversation: Open
+) -> None:
+    """What the SDK needs (6), and one to take and one to give back the lease."""
+    conversation: Conversation = await open_conversation(ScriptedModel([say("a"), say("b")]))
+    await events(conversation.turn("first, which makes the indexes"))
+    await db.command("profile", 2)
+    await events(conversation.turn("second"))
+    await db.command("profile", 0)
+    ran = await db["system.profile"].find({"op": {"$ne": "command"}}).to_list()
+    ran += await db["system.profile"].find({"command.findAndModify": {"$exists": True}}).to_list()
+    assert len(ran) <= 9, [r["op"] for r in ran]

@@ -1,0 +1,210 @@
+"""What `make chat`, `make seed` and `make stop` promise about the database on a laptop."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from local.__main__ import main
+from local.install import ROOT
+from local.mongod import free_port, temporary_mongod
+
+# Stand-ins for the two programs that `python -m local` runs; each tells what it was given.
+MAIN = """
+import json, os, sys
+print(json.dumps({"uri": os.environ["MONGODB_URI"], "args": sys.argv[1:], "in": sys.stdin.read()}))
+sys.exit(7 if "--fail" in sys.argv else 0)
+"""
+SEED = r"""
+import os, sys
+from pymongo import MongoClient
+MongoClient(os.environ["MONGODB_URI"]).ecommerce_support.customers.insert_one({})
+print("seeded", *sys.argv[1:], end=sys.stdin.read() + "\n")
+"""
+
+
+class Clone:
+    """A fresh clone in a temporary folder, whose MONGODB_URI names a port that nobody uses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for package in ("local", "support"):
+            shutil.copytree(ROOT / package, folder / package)
+        (folder / "main.py").write_text(MAIN)
+        (folder / "seed_data.py").write_text(SEED)
+        self.port = free_port()
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")}
+        self.env["MONGODB_URI"] = f"mongodb://localhost:{self.port}"
+
+    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "local", *arguments],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        with self.popen(*arguments) as process:
+            out, err = process.communicate("hello\n", timeout=60)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def chat(self, *arguments: str) -> dict[str, Any]:
+        """What main.py was given, and what was said before it under `said`."""
+        done = self.run("chat", *arguments)
+        assert done.returncode == 0, done.stderr
+        return {**json.loads(done.stdout), "said": done.stderr}
+
+    def mongods_started(self) -> int:
+        log = self.folder / ".mongodb" / "mongod.log"
+        return log.read_text().count('"Waiting for connections"') if log.exists() else 0
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Iterator[Clone]:
+    clone = Clone(tmp_path)
+    yield clone
+    for lock in tmp_path.glob(".mongodb/*/mongod.lock"):
+        if pid := lock.read_text():  # empty after a clean end
+            os.kill(int(pid), signal.SIGKILL)
+
+
+@contextmanager
+def foreign_listener(port: int) -> Iterator[None]:
+    """Something on the port that takes connections and is no MongoDB."""
+    with socket.create_server(("127.0.0.1", port)) as server:
+
+        def hang_up() -> None:
+            with suppress(OSError):  # the end of the test
+                while True:
+                    server.accept()[0].close()
+
+        Thread(target=hang_up, daemon=True).start()
+        yield
+
+
+def customers(uri: str) -> int:
+    with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2000) as client:
+        return client.ecommerce_support.customers.count_documents({})
+
+
+def test_the_first_chat_starts_and_seeds_and_the_second_does_neither(clone: Clone) -> None:
+    first = clone.chat("--email", "a@b")
+    assert first["uri"] == clone.env["MONGODB_URI"]
+    assert first["args"] == ["--offline", "--email", "a@b"]
+    assert first["in"] == "hello\n", "something before main.py read its standard input"
+    assert "seeded" in first["said"]
+    assert "--offline" in first["said"]
+
+    clone.env["OPENAI_API_KEY"] = "a key"
+    second = clone.run("chat", "--fail")
+    given = json.loads(second.stdout)
+    assert (given["uri"], given["args"]) == (first["uri"], ["--fail"])
+    assert (second.stderr, second.returncode) == ("", 7)
+    assert clone.mongods_started() == 1
+    assert customers(first["uri"]) == 1
+
+
+def test_an_empty_variable_does_not_hide_the_one_in_dotenv(clone: Clone) -> None:
+    clone.env |= {"MONGODB_URI": "", "OPENAI_API_KEY": ""}
+    uri = f"mongodb://127.0.0.1:{clone.port}"
+    (clone.folder / ".env").write_text(f"MONGODB_URI={uri}\nOPENAI_API_KEY=a key\n")
+    given = clone.chat()
+    assert (given["uri"], given["args"]) == (uri, [])
+
+
+def test_two_starts_at_once_end_with_one_mongod_and_two_chats(clone: Clone) -> None:
+    both = [clone.popen("chat"), clone.popen("chat")]
+    given = [json.loads(chat.communicate("", timeout=60)[0]) for chat in both]
+    assert [g["uri"] for g in given] == [clone.env["MONGODB_URI"]] * 2
+    assert clone.mongods_started() == 1
+    assert customers(given[0]["uri"]) == 1, "both seeded"
+
+
+def test_two_starts_at_once_on_a_taken_port_end_with_one_mongod(clone: Clone) -> None:
+    with foreign_listener(clone.port):
+        both = [clone.popen("chat"), clone.popen("chat")]
+        given = [json.loads(chat.communicate("", timeout=60)[0]) for chat in both]
+    assert given[0]["uri"] == given[1]["uri"] != clone.env["MONGODB_URI"]
+    assert clone.mongods_started() == 1
+
+
+def test_a_port_held_by_something_else_gives_another_which_is_found_again(clone: Clone) -> None:
+    with foreign_listener(clone.port):
+        first = clone.chat()
+        second = clone.chat()
+    assert first["uri"] == second["uri"] != clone.env["MONGODB_URI"]
+    assert "is taken by another program" in first["said"]
+    assert clone.mongods_started() == 1
+
+
+def test_a_remote_uri_that_does_not_answer_is_an_error_and_never_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MONGODB_URI", "mongodb://me:secret@nowhere.invalid")
+    monkeypatch.setattr("local.__main__.load_dotenv", lambda: None)
+    monkeypatch.setattr("local.mongod.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("local.mongod.Mongod.start", lambda self: pytest.fail("replaced"))
+    monkeypatch.setattr("sys.argv", ["local", "chat"])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    said = str(exit.value)
+    assert "does not answer" in said
+    assert "nowhere.invalid" in said
+    assert "secret" not in said
+    assert "\n" not in said
+
+
+def test_stop_keeps_the_data_and_says_so_when_none_runs(clone: Clone) -> None:
+    uri = clone.chat()["uri"]
+    stopped = clone.run("stop")
+    assert (stopped.returncode, stopped.stdout) == (0, "")
+    assert f"port {clone.port}" in stopped.stderr
+    assert "No mongod" in clone.run("stop").stderr
+    assert "seeded" not in clone.chat()["said"]
+    assert customers(uri) == 1
+
+
+def test_stop_ends_no_mongod_that_is_not_ours(clone: Clone) -> None:
+    with temporary_mongod() as stranger:
+        clone.env["MONGODB_URI"] = stranger.uri
+        (clone.folder / ".mongodb").mkdir()
+        (clone.folder / ".mongodb" / "port").write_text(str(stranger.port))
+        assert "No mongod" in clone.run("stop").stderr
+        assert customers(stranger.uri) == 0
+
+
+def test_seed_seeds_every_time_and_passes_its_arguments(clone: Clone) -> None:
+    clone.run("seed")
+    done = clone.run("seed", "--today", "2026-01-01")
+    assert (done.returncode, done.stdout) == (0, "seeded --today 2026-01-01\n")
+    assert customers(clone.env["MONGODB_URI"]) == 2
+
+
+def test_a_temporary_mongod_comes_back_after_a_kill_with_its_data() -> None:
+    with temporary_mongod("--setParameter", "enableTestCommands=1") as mongod:
+        with MongoClient[dict[str, Any]](mongod.uri, w="majority") as client:
+            client.db.things.insert_one({"_id": 1})
+            mongod.kill()
+            mongod.start()
+            assert client.db.things.count_documents({}) == 1
+        folder = mongod.dbpath
+    assert not folder.exists()
+    assert mongod.process is not None
+    assert mongod.process.returncode == 0, "it was not ended cleanly"

@@ -1,0 +1,122 @@
+"""Seeding gives exactly the demo, as often as it is run, and the schemas guard it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pymongo.errors import WriteError
+
+from local.mongod import Mongod
+from seed_data import ARTICLES, seed
+from support import policy
+from support.database import Database
+from tests.conftest import TODAY
+
+ROOT = Path(__file__).parent.parent
+
+
+async def test_the_demo_is_complete(db: Database) -> None:
+    for name, count in [("customers", 3), ("products", 5), ("orders", 5), ("support_articles", 7)]:
+        assert await db[name].count_documents({}) == count
+    alice = await db.customers.find_one({"email": "alice@example.com"})
+    assert alice and alice["tier"] == "Gold"
+    order = await db.orders.find_one({"_id": "ORD-1001"})
+    assert order and [i["unit_price_cents"] for i in order["items"]] == [129_999, 4_999]
+    assert policy.refund_cents(order, "Gold") == 148_498
+    index = (await db.support_articles.index_information())["article_text"]
+    assert index["weights"] == {"title": 10, "tags": 5, "body": 1}
+
+
+async def test_the_orders_cover_every_case_of_the_policy(db: Database) -> None:
+    said = {}
+    async for order in db.orders.find():
+        try:
+            policy.check_return(order, TODAY)
+            said[order["_id"]] = "yes"
+        except policy.Refusal as refusal:
+            said[order["_id"]] = str(refusal)
+    assert said["ORD-1001"] == said["ORD-1005"] == "yes"
+    assert "shipped" in said["ORD-1002"] and "processing" in said["ORD-1003"]
+    assert "window has closed" in said["ORD-1004"]
+
+
+async def test_seeding_again_restores_the_demo_and_keeps_the_rest(db: Database) -> None:
+    await db.orders.update_one({"_id": "ORD-1001"}, {"$set": {"status": "processing"}})
+    await db.conversations.insert_one({"_id": "support_x"})
+    await db.products.insert_one((await db.products.find_one()) | {"_id": "MINE-1"})
+    await seed(db, TODAY)
+    assert (await db.orders.find_one({"_id": "ORD-1001"}))["status"] == "delivered"
+    assert await db.conversations.count_documents({}) == 1
+    assert await db.products.count_documents({}) == 6
+
+
+@pytest.mark.parametrize(
+    ("collection", "change"),
+    [
+        ("customers", {"tier": "Diamond"}),
+        ("customers", {"email": "Alice@example.com"}),
+        ("products", {"price_cents": 9.99}),
+        ("orders", {"status": "lost"}),
+        ("orders", {"return": {"reason": "x"}}),
+        ("orders", {"delivered_at": "2026-11-22"}),
+        ("support_articles", {"tags": "return"}),
+    ],
+)
+async def test_the_validators_refuse_what_the_code_could_not_read(
+    db: Database, collection: str, change: dict[str, object]
+) -> None:
+    with pytest.raises(WriteError):
+        await db[collection].update_one({}, {"$set": change})
+
+
+def test_articles_and_instructions_quote_the_policy() -> None:
+    bodies = {article["_id"]: article["body"] for article in ARTICLES}
+    assert policy.RULES in bodies["returns-and-refunds"]
+    for tier, percent in policy.LOYALTY_BONUS_PERCENT.items():
+        assert f"{tier} {percent}%" in bodies["loyalty-program"]
+        assert f"{tier} {percent}%" in policy.RULES
+    assert f"{policy.RETURN_WINDOW_DAYS} days" in policy.RULES
+    assert policy.REFUND_TIME in bodies["payment"]
+
+
+@pytest.mark.parametrize(
+    ("cents", "tier", "refund"),
+    [
+        (134_998, "Gold", 148_498),
+        (105, "Gold", 116),  # 115.5 is rounded up
+        (105, "Platinum", 121),  # 120.75
+        (100, "Standard", 100),
+    ],
+)
+def test_refunds_are_rounded_half_up(cents: int, tier: str, refund: int) -> None:
+    order = {"items": [{"qty": 1, "unit_price_cents": cents}]}
+    assert policy.refund_cents(order, tier) == refund
+
+
+def run_seed(uri: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "seed_data.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "MONGODB_URI": uri},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_the_command_seeds_for_a_given_day_and_says_so(mongod: Mongod) -> None:
+    done = run_seed(mongod.uri, "--today", "2026-11-22")
+    assert done.returncode == 0, done.stderr
+    assert "3 customers, 5 products, 5 orders, 7 support_articles" in done.stdout
+    assert run_seed(mongod.uri, "--today", "yesterday").returncode == 2
+
+
+def test_without_mongodb_the_command_says_so_in_one_line_without_the_password() -> None:
+    done = run_seed("mongodb://me:secret@127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Cannot connect to MongoDB (mongodb://***@127.0.0.1:1): conn")
+    assert done.stderr.count("\n") == 1 and "secret" not in done.stderr

@@ -1,0 +1,285 @@
+"""What agents may do with the database.
+
+Who the customer is comes from the run context, never from the model, and every query of orders
+carries it. A tool answers in text, refusals included: nothing a model passes makes it raise.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from agents import RunContextWrapper, Tool, function_tool
+
+from support import policy
+from support.database import Database, Document
+from support.policy import Refusal
+from support.text import clean
+
+MAX_ARGUMENT = 500  # characters
+MAX_RESULTS = 5
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class SupportContext:
+    """Who is signed in, and the database: what tools and instructions get from the run."""
+
+    db: Database
+    customer_id: str
+    name: str
+    tier: str
+    now: Callable[[], datetime] = field(default=_now)
+
+
+Context = RunContextWrapper[SupportContext]
+
+# What the customer reads while a tool runs.
+PHRASES = {
+    "list_orders": "Looking up your orders",
+    "get_order": "Looking up your order",
+    "initiate_return": "Preparing the return",
+    "search_knowledge_base": "Searching the help articles",
+    "search_products": "Searching our products",
+    "get_product": "Looking up the product",
+}
+
+
+# Orders
+
+
+@function_tool
+async def list_orders(context: Context) -> str:
+    """List the customer's orders, newest first: number, status, date, items and total."""
+    ctx = context.context
+    cursor = ctx.db.orders.find({"customer_id": ctx.customer_id}).sort("placed_at", -1)
+    found = await cursor.limit(4 * MAX_RESULTS).to_list()
+    if not found:
+        return "This customer has no orders."
+    return "\n".join(
+        f"{o['_id']}: {o['status']}, placed {policy.day(o['placed_at'])}, "
+        f"{_names(o)}, {policy.dollars(policy.total_cents(o))}"
+        for o in found
+    )
+
+
+@function_tool
+async def get_order(context: Context, order_id: str) -> str:
+    """Get one of the customer's orders: status, dates, tracking, items, total and any return.
+
+    Args:
+        order_id: The order number, such as ORD-1001.
+    """
+    try:
+        order = await _find_order(context.context, order_id)
+    except Refusal as refusal:
+        return str(refusal)
+    lines = [f"Order {order['_id']}", f"Status: {order['status']}"]
+    lines += [
+        f"{entry['status'].capitalize()}: {policy.day(entry['at'])}" for entry in order["history"]
+    ]
+    lines += [f"Tracking: {order['tracking'] or 'not shipped yet'}"]
+    lines += [
+        f"Item: {item['qty']} x {item['name']} ({item['sku']}), "
+        f"{policy.dollars(item['unit_price_cents'])} each"
+        for item in order["items"]
+    ]
+    lines += [f"Total: {policy.dollars(policy.total_cents(order))}"]
+    if made := order["return"]:
+        refund = policy.refund_text(made["refund_cents"], made["tier"])
+        lines += [f"Return reason: {made['reason']}", f"Estimated refund: {refund}"]
+    return "\n".join(lines)
+
+
+@function_tool(needs_approval=True)
+async def initiate_return(context: Context, order_id: str, reason: str) -> str:
+    """Return a whole delivered order and refund it. The customer is asked before it happens.
+
+    Args:
+        order_id: The order number, such as ORD-1001.
+        reason: Why, in the customer's words.
+    """
+    ctx = context.context
+    try:
+        order, reason = await _returnable(ctx, order_id, reason)
+        cents = policy.refund_cents(order, ctx.tier)
+        now = ctx.now()
+        # One atomic write that repeats every condition: of any number of racing calls, one wins.
+        made = await ctx.db.orders.find_one_and_update(
+            {
+                "_id": order["_id"],
+                "customer_id": ctx.customer_id,
+                "status": "delivered",
+                "delivered_at": {"$gte": policy.oldest_returnable_delivery(now)},
+                "return": None,
+            },
+            {
+                "$set": {
+                    "status": "return initiated",
+                    "return": {
+                        "reason": reason,
+                        "refund_cents": cents,
+                        "tier": ctx.tier,
+                        "at": now,
+                    },
+                },
+                "$push": {"history": {"status": "return initiated", "at": now}},
+            },
+        )
+        if made is None:  # another call was faster: say what there is now
+            await _returnable(ctx, order_id, reason)
+            raise Refusal(f"Order {order['_id']} changed just now. Look at it again.")
+    except Refusal as refusal:
+        return str(refusal)
+    return (
+        f"Return initiated for order {order['_id']}.\n"
+        f"Reason: {reason}\n"
+        f"Estimated refund: {policy.refund_text(cents, ctx.tier)}"
+    )
+
+
+async def approval_question(ctx: SupportContext, tool: str, arguments: Mapping[str, Any]) -> str:
+    """What to ask the customer before `tool` runs: facts from the database, no model's words.
+
+    Raises Refusal where the tool would refuse, so that nobody is asked for nothing.
+    """
+    if tool != initiate_return.name:
+        raise Refusal(f"{tool} cannot be approved here.")
+    order, _ = await _returnable(ctx, arguments.get("order_id"), arguments.get("reason"))
+    refund = policy.refund_text(policy.refund_cents(order, ctx.tier), ctx.tier)
+    return (
+        f"Return order {order['_id']}: {_names(order)}. Refund {refund}.\nMake this return? [y/N] "
+    )
+
+
+async def _returnable(
+    ctx: SupportContext, order_id: object, reason: object
+) -> tuple[Document, str]:
+    """The order and the cleaned reason; raises Refusal where this cannot be returned now."""
+    order = await _find_order(ctx, order_id)
+    policy.check_return(order, ctx.now())
+    text = _argument(reason)
+    if not text:
+        raise Refusal("A return needs a reason. Ask the customer for it.")
+    return order, text
+
+
+async def _find_order(ctx: SupportContext, order_id: object) -> Document:
+    number = _argument(order_id).upper()
+    if not re.fullmatch(r"ORD-[0-9]{4,10}", number):
+        raise Refusal("That is no order number. Order numbers look like ORD-1001.")
+    order = await ctx.db.orders.find_one({"_id": number, "customer_id": ctx.customer_id})
+    if order is None:  # missing or somebody else's: the same words, so that nothing is told
+        raise Refusal(f"There is no order {number} on this account.")
+    return order
+
+
+def _names(order: Document) -> str:
+    return ", ".join(
+        item["name"] if item["qty"] == 1 else f"{item['qty']} x {item['name']}"
+        for item in order["items"]
+    )
+
+
+def _argument(value: object) -> str:
+    """A model's argument as one clean line of bounded length; no string becomes an empty one."""
+    return " ".join(clean(value).split())[:MAX_ARGUMENT] if isinstance(value, str) else ""
+
+
+# Products
+
+
+@function_tool
+async def search_products(context: Context, query: str) -> str:
+    """Find products by words in name, category or description; gives SKU, price and stock.
+
+    Args:
+        query: A few words, such as "desk lamp". An empty query lists all products.
+    """
+    fields = ("name", "category", "description")
+    words = [re.escape(word) for word in _argument(query).split()[:8]]
+    matches = [
+        {"$or": [{name: {"$regex": word, "$options": "i"}} for name in fields]} for word in words
+    ]
+    cursor = context.context.db.products.find({"$and": matches} if matches else {})
+    found = await cursor.limit(MAX_RESULTS).to_list()
+    if not found:
+        return "No product has all of these words. Try fewer, or an empty query for all products."
+    return "\n".join(_product_line(product) for product in found)
+
+
+@function_tool
+async def get_product(context: Context, sku: str) -> str:
+    """Get one product: name, category, price, stock and description.
+
+    Args:
+        sku: The product's code, such as LAP-14.
+    """
+    product = await context.context.db.products.find_one({"_id": _argument(sku).upper()})
+    if product is None:
+        return "There is no product with that SKU. search_products finds it by its name."
+    return f"{_product_line(product)}\n{product['category']}. {product['description']}"
+
+
+def _product_line(product: Document) -> str:
+    stock = f"{product['stock']} in stock" if product["stock"] else "out of stock"
+    return (
+        f"{product['name']} ({product['_id']}): {policy.dollars(product['price_cents'])}, {stock}"
+    )
+
+
+# Help articles
+
+
+@function_tool
+async def search_knowledge_base(context: Context, query: str) -> str:
+    """Search the help articles on policies and procedures.
+
+    Args:
+        query: A few words, such as "return window" or "express shipping cost".
+    """
+    db = context.context.db
+    # A quote or a leading minus would be an operator to $text: "-refund" finds all but refunds.
+    words = re.findall(r"\w+", _argument(query).lower())[:20]
+    found = await _text_search(db, words)
+    if not found and words:
+        titles_and_words = await _vocabulary(db)
+        corrected = [_nearest(word, titles_and_words) for word in words]
+        found = await _text_search(db, corrected)
+    if found:
+        return "\n\n".join(f"{article['title']}\n{article['body']}" for article in found)
+    titles = [a["title"] async for a in db.support_articles.find({}, {"title": 1}).limit(20)]
+    return "No article matches. There are articles on: " + "; ".join(titles)
+
+
+async def _text_search(db: Database, words: list[str]) -> list[Document]:
+    score = {"score": {"$meta": "textScore"}}
+    cursor = db.support_articles.find({"$text": {"$search": " ".join(words)}}, score)
+    return await cursor.sort(score).limit(3).to_list()
+
+
+async def _vocabulary(db: Database) -> set[str]:
+    """Every word of the articles: small here; a large knowledge base would store it."""
+    articles = await db.support_articles.find().to_list()
+    text = " ".join(f"{a['title']} {' '.join(a['tags'])} {a['body']}" for a in articles)
+    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 3}
+
+
+def _nearest(word: str, vocabulary: set[str]) -> str:
+    """`refnd` -> `refund`, `ship` -> `shipping`: $text knows no typos and no prefixes."""
+    if len(word) < 4:
+        return word
+    close = difflib.get_close_matches(word, sorted(vocabulary), n=1, cutoff=0.75)
+    prefixed = (other for other in sorted(vocabulary) if other.startswith(word))
+    return close[0] if close else next(prefixed, word)
+
+
+ORDER_TOOLS: list[Tool] = [list_orders, get_order, initiate_return]
+KNOWLEDGE_TOOLS: list[Tool] = [search_knowledge_base, search_products, get_product]

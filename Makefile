@@ -26,4 +26,4 @@ venv: python
 	@$(PYTHON) -m local.install requirements.txt
 
 python:
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed; this is %s. If you have one: make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed; this is %s. Name another with PYTHON=, such as: make chat PYTHON=python3.12" % sys.version.split()[0])'

@@ -184,6 +184,7 @@ def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
     set_tracing_disabled(offline or not key or url.rstrip("/") != VENDOR_URL)
     if offline:
         from agents import ModelSettings
+
         from local.offline_model import OfflineModel
 
         return OfflineModel(), ModelSettings()

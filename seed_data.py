@@ -253,20 +253,11 @@ def orders(today: datetime) -> list[Document]:
 async def seed(db: Database, today: datetime) -> dict[str, int]:
     """Put the demo's documents, schemas and indexes in place; returns documents by collection."""
     documents = {
-        "customers": CUSTOMERS,
         "products": PRODUCTS,
         "orders": orders(today),
         "support_articles": ARTICLES,
+        "customers": CUSTOMERS,  # last: who finds customers finds a complete shop
     }
-    for name, schema in SCHEMAS.items():
-        validator = {"$jsonSchema": schema}
-        try:
-            await db.create_collection(name, validator=validator)
-        except CollectionInvalid:  # it exists: seeding again
-            await db.command("collMod", name, validator=validator)
-        await db[name].bulk_write(
-            [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in documents[name]]
-        )
     await db.customers.create_index("email", unique=True)
     await db.orders.create_index("customer_id")
     await db.support_articles.create_index(
@@ -276,6 +267,15 @@ async def seed(db: Database, today: datetime) -> dict[str, int]:
         language_override="text_language",
         name="article_text",
     )
+    for name in documents:
+        validator = {"$jsonSchema": SCHEMAS[name]}
+        try:
+            await db.create_collection(name, validator=validator)
+        except CollectionInvalid:  # it exists: seeding again
+            await db.command("collMod", name, validator=validator)
+        await db[name].bulk_write(
+            [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in documents[name]]
+        )
     return {name: len(docs) for name, docs in documents.items()}
 
 

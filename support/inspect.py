@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support.database import Database
 
 Document = Mapping[str, Any]
-LAST_DOCUMENTS = 5  # of agent_messages: a turn with a handoff and a tool stores four
+LAST_DOCUMENTS = 4  # of agent_messages: one turn with a handoff and a tool
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ async def read(db: Database, conversation: Conversation) -> Inspection:
         conversation=await db.conversations.find_one({"_id": conversation.id}),
         indexes={each.name: await each.index_information() for each in collections},
         next_items=len(history),
-        next_bytes=len(json.dumps(history, ensure_ascii=False).encode()),
+        next_bytes=len(json.dumps(history, ensure_ascii=False).encode("utf-8", "surrogatepass")),
     )
 
 
@@ -82,7 +82,7 @@ def draw(console: Console, found: Inspection) -> None:
 
     _title(console, "next turn")
     size = f"{found.next_items:,} items, {found.next_bytes:,} bytes"
-    _print(console, Text(f"{size} of this go to the model"))
+    _print(console, Text(f"{size} go to the model"))
 
 
 def _print(console: Console, line: Text) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from support.database import Database, Document
+from support.text import clean
 
 LEASE_SECONDS = 10.0  # a killed holder blocks the conversation for no longer than this
 
@@ -41,7 +43,7 @@ class Lease:
         started = time.monotonic()
         free = {"$lt": ["$lease.until", "$$NOW"]}  # true as well where there is no lease
         with contextlib.suppress(DuplicateKeyError):  # two processes created it at once
-            stored: Document = await self._conversations.find_one_and_update(
+            stored: Document | None = await self._conversations.find_one_and_update(
                 {"_id": self._id},
                 [
                     {
@@ -55,7 +57,7 @@ class Lease:
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
             )
-            if stored["lease"]["holder"] == self._holder:
+            if stored and stored["lease"]["holder"] == self._holder:
                 self._deadline = started + LEASE_SECONDS
                 return stored
         return None
@@ -110,7 +112,7 @@ class Lease:
 
 
 class LeasedSession(SessionABC):
-    """The customer's session, which refuses to write once the lease is lost.
+    """The customer's session, which refuses to write bad text, and all once the lease is lost.
 
     A process that was stopped for a minute would otherwise put its late answer between the
     messages of the one that went on.
@@ -127,7 +129,9 @@ class LeasedSession(SessionABC):
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         await self._lease.check()
-        await self._session.add_items(items)
+        # Half a surrogate pair, which models do write, would make every later request fail.
+        text = clean(json.dumps(items, ensure_ascii=False))
+        await self._session.add_items(json.loads(text))
 
     async def pop_item(self) -> TResponseInputItem | None:
         await self._lease.check()

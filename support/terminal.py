@@ -187,9 +187,11 @@ class Terminal:
 
         # Not loop.add_signal_handler: prompt_toolkit removes that one at the end of its prompt.
         before = signal.signal(signal.SIGINT, on_ctrl_c)
+        awake = asyncio.create_task(_stay_awake())
         try:
             yield
         finally:
+            awake.cancel()
             signal.signal(signal.SIGINT, before)
 
     def hang_up(self) -> None:
@@ -241,12 +243,12 @@ class Terminal:
             elif not interrupted.done():
                 interrupted.set_result(b"")
 
-        self._write(prompt, self._prompts)
         if self._reading is None:
             self._reading = loop.create_future()
             # In a daemon thread: input() and to_thread() keep Ctrl-C waiting for Enter.
             threading.Thread(target=_read, args=(loop, self._reading), daemon=True).start()
         with self.interrupts(on_ctrl_c):
+            self._write(prompt, self._prompts)
             await asyncio.wait({self._reading, interrupted}, return_when=asyncio.FIRST_COMPLETED)
         if interrupted.done():  # what is being read belongs to the next prompt
             self._write("\n", self._prompts)
@@ -321,6 +323,12 @@ class PlainAnswer:
         if self._line_open:
             self._line_open = False
             self._write("\n")
+
+
+async def _stay_awake() -> None:
+    # A signal that comes in the moment before the loop sleeps is noticed when it wakes.
+    while True:
+        await asyncio.sleep(0.1)
 
 
 def _read(loop: asyncio.AbstractEventLoop, line: asyncio.Future[bytes]) -> None:

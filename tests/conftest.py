@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,13 +11,13 @@ from datetime import datetime, timezone
 import pytest
 from agents import Model, set_tracing_disabled
 from agents.extensions.memory import MongoDBSession
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, MongoClient
 
 from agents_def import build_agents
 from local.mongod import Mongod, temporary_mongod
 from seed_data import CUSTOMERS, seed
 from support.conversation import Conversation, session_id_for
-from support.database import Database, Document, connect
+from support.database import DB_NAME, Database, Document, connect
 from tools import SupportContext, approval_question
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
@@ -46,6 +47,20 @@ async def db(client: AsyncMongoClient[Document]) -> AsyncIterator[Database]:
     await seed(db, TODAY)
     yield db
     await client.drop_database(db.name)
+
+
+@pytest.fixture
+def shop(mongod: Mongod) -> Iterator[MongoClient[Document]]:
+    """The product's own database, seeded as of today, for tests that run main.py."""
+
+    async def reset() -> None:
+        async with await connect(mongod.uri) as client:
+            await client.drop_database(DB_NAME)
+            await seed(client[DB_NAME], datetime.now(timezone.utc))
+
+    asyncio.run(reset())
+    with MongoClient[Document](mongod.uri, tz_aware=True) as client:
+        yield client
 
 
 def context_for(db: Database, email: str = "alice@example.com") -> SupportContext:

@@ -254,7 +254,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_head(200, {"Content-Type": "text/event-stream"}, length=None)
             events = completion_chunks(answer) if chat else response_events(answer)
             if self._stream(events, reply, gate):
-                self._chunk(b"data: [DONE]\n\n" if chat else b"")
+                if chat:
+                    self._chunk(b"data: [DONE]\n\n")
                 self._chunk(b"")
         elif reply.cut_after is None:
             self._send_whole(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
@@ -482,16 +483,18 @@ def must_be_one_of(value: object, allowed: Iterable[str], param: str) -> None:
 
 def must_be_short(value: object, param: str, pattern: str = "") -> None:
     must_be(value, str, "a string", param)
-    text, wanted = str(value), f"Invalid '{param}': string too long. Expected a string with maximum"
+    text = str(value)
     if len(text) > 64:
-        text = f"{wanted} length 64, but got a string with length {len(text)} instead."
-        raise Refused(text, param, "string_above_max_length")
+        wanted = "Expected a string with maximum length 64, but got a string with length"
+        problem = f"Invalid '{param}': string too long. {wanted} {len(text)} instead."
+        raise Refused(problem, param, "string_above_max_length")
     if not text:
-        text = f"Invalid '{param}': empty string. Expected a string with minimum length 1, but got"
-        raise Refused(f"{text} an empty string instead.", param, "empty_string")
+        wanted = "Expected a string with minimum length 1, but got an empty string instead."
+        raise Refused(f"Invalid '{param}': empty string. {wanted}", param, "empty_string")
     if pattern and not re.search(pattern, text):
-        text = f"Invalid '{param}': string does not match pattern. Expected a string that matches"
-        raise Refused(f"{text} the pattern '{pattern}'.", param, "invalid_value")
+        wanted = f"Expected a string that matches the pattern '{pattern}'."
+        problem = f"Invalid '{param}': string does not match pattern. {wanted}"
+        raise Refused(problem, param, "invalid_value")
 
 
 def check_fields(value: Json, required: str, allowed: str, prefix: str = "") -> None:

@@ -17,7 +17,8 @@ from agents import Agent, Model, ModelSettings, RunConfig, Runner, function_tool
 from agents.exceptions import ModelBehaviorError, ModelRefusalError
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
-from model_server import (
+
+from tests.model_server import (
     Json,
     ModelServer,
     Reply,

@@ -1,0 +1,192 @@
+"""Two terminals on one conversation: turns queue, and whoever stood still does no harm."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from agents.testing import ModelStep, ScriptedModel
+
+from support import lease as lease_module
+from support.database import Database
+from support.events import Stopped, TurnFailed, Waiting
+from support.lease import LEASE_SECONDS, Lease, LeaseLost
+from tests.conftest import session_for
+from tests.model_server import ModelServer
+from tests.processes import Shop, run
+from tests.test_conversation import (
+    asked,
+    call,
+    events,
+    return_1001,
+    say,
+    stored_items,
+    text_of,
+)
+from tests.test_crash import QUESTION, asking, shopkeeper
+
+Open = Callable[..., Any]
+ID = "support_alice_at_example_com"
+
+
+def slow(text: str, gate: asyncio.Event) -> ModelStep:
+    async def respond(_: object) -> Any:
+        await gate.wait()
+        return say(text)
+
+    return ModelStep.respond(respond)
+
+
+async def test_turns_of_two_terminals_queue_and_never_interleave(
+    db: Database, open_conversation: Open
+) -> None:
+    gate = asyncio.Event()
+    first = await open_conversation(ScriptedModel([slow("answer one", gate)]))
+    second = await open_conversation(ScriptedModel([say("answer two")]))
+    turn_one = asyncio.create_task(events(first.turn("one")))
+    while not await stored_items(db):
+        await asyncio.sleep(0.01)
+    turn_two = second.turn("two")
+    assert await anext(turn_two) == Waiting()
+    gate.set()
+    assert text_of(await turn_one) == "answer one"
+    assert text_of(await events(turn_two)) == "answer two"
+    texts = [m.text for m in await second.transcript()]
+    assert texts == ["one", "answer one", "two", "answer two"]
+
+
+async def test_a_customer_can_stop_waiting(db: Database, open_conversation: Open) -> None:
+    assert await Lease(db, ID, "alice@example.com").acquire()
+    conversation = await open_conversation(ScriptedModel())
+    turn = conversation.turn("hello?")
+    assert await anext(turn) == Waiting()
+    conversation.stop()
+    assert await events(turn) == [Stopped()]
+    assert await stored_items(db) == []
+
+
+async def test_the_lease_of_a_dead_process_ends_by_itself(db: Database) -> None:
+    assert LEASE_SECONDS <= 15
+    dead, heir = (Lease(db, ID, "alice@example.com") for _ in range(2))
+    assert await dead.acquire()
+    started = time.monotonic()
+    while not await heir.acquire():
+        await asyncio.sleep(0.1)
+    assert LEASE_SECONDS - 1 < time.monotonic() - started < 15
+
+
+async def test_a_lease_in_use_is_renewed(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 0.6)
+    holder, other = (Lease(db, ID, "alice@example.com") for _ in range(2))
+    assert await holder.acquire()
+    async with holder.kept():
+        for _ in range(15):
+            assert not await other.acquire()
+            await asyncio.sleep(0.1)
+    assert await other.acquire()
+
+
+async def test_whoever_lost_the_lease_can_write_nothing(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a SIGSTOP: the clock went on, and another process took over."""
+    gate = asyncio.Event()
+    late = await open_conversation(ScriptedModel([slow("too late", gate)]))
+    turn = asyncio.create_task(events(late.turn("one")))
+    while not await stored_items(db):
+        await asyncio.sleep(0.01)
+    await db.conversations.update_one({}, {"$set": {"lease.holder": "another"}})
+    a_minute_later = time.monotonic() + 60
+    monkeypatch.setattr(time, "monotonic", lambda: a_minute_later)
+    gate.set()
+    with pytest.raises(TurnFailed, match="took this conversation over") as failed:
+        await turn
+    assert isinstance(failed.value.__cause__, LeaseLost)
+    assert [item["content"] for item in await stored_items(db)] == ["one"]
+    assert (await db.conversations.find_one({}))["lease"]["holder"] == "another"
+
+
+async def test_an_overdue_lease_that_nobody_took_goes_on(
+    db: Database, open_conversation: Open
+) -> None:
+    conversation = await open_conversation(ScriptedModel([say("hello")]))
+    lease = Lease(db, ID, "alice@example.com")
+    assert await lease.acquire()
+    lease._deadline = 0.0
+    await lease.check()
+    assert lease._deadline > time.monotonic()
+    async with lease.kept():
+        pass
+    assert text_of(await events(conversation.turn("hi"))) == "hello"
+
+
+async def test_a_race_for_a_new_conversation_has_one_winner(db: Database) -> None:
+    leases = [Lease(db, ID, "alice@example.com") for _ in range(20)]
+    won = await asyncio.gather(*(lease.acquire() for lease in leases))
+    assert len([document for document in won if document]) == 1
+
+
+async def test_two_processes_deciding_at_once_make_one_return(
+    db: Database, open_conversation: Open
+) -> None:
+    script = [call("transfer_to_orders", "call_0"), return_1001()]
+    approval = await asked((await open_conversation(ScriptedModel(script))).turn("return it"))
+    both = [await open_conversation(ScriptedModel([say("Done.")])) for _ in range(2)]
+    done = await asyncio.gather(
+        *(events(each.decide(approval, True)) for each in both), return_exceptions=True
+    )
+    assert len([result for result in done if isinstance(result, TurnFailed)]) == 1
+    order = await db.orders.find_one({"_id": "ORD-1001"})
+    assert order and [p["status"] for p in order["history"]].count("return initiated") == 1
+
+
+async def test_half_a_surrogate_pair_of_the_model_is_not_stored(
+    db: Database, open_conversation: Open
+) -> None:
+    conversation = await open_conversation(ScriptedModel([say("a\ud83d\u202eb"), say("ok")]))
+    await events(conversation.turn("hi"))
+    assert (await conversation.transcript())[-1].text == "ab"
+    assert await session_for(db).get_items() == await stored_items(db)
+
+
+def test_a_process_stopped_past_its_lease_writes_nothing_late(shop: Shop) -> None:
+    """SIGSTOP at the model's answer, another terminal takes over, SIGCONT."""
+    with ModelServer(shopkeeper) as model:
+        gate = model.hold()
+        with asking(shop, model) as process:
+            gate.wait_reached(30)
+            os.kill(process.pid, signal.SIGSTOP)
+            lines = "/retry\ny\n"
+            done = run(shop, "--email", "alice@example.com", lines=lines, model=model)
+            assert "About your return: Return initiated" in done.stdout, done.stderr
+            assert "Another terminal is answering" in done.stderr
+            before = shop.ecommerce_support.agent_messages.count_documents({})
+            gate.release()
+            os.kill(process.pid, signal.SIGCONT)
+            process.type("/quit")
+            told = process.stdout.read()
+            assert "Goodbye" in told and "About your return" not in told
+        assert shop.ecommerce_support.agent_messages.count_documents({}) == before
+        order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
+        assert order
+        assert [p["status"] for p in order["history"]].count("return initiated") == 1
+        assert model.violations == []
+
+
+def test_the_same_approval_open_in_two_terminals_counts_once(shop: Shop) -> None:
+    with ModelServer(shopkeeper) as model, asking(shop, model) as process:
+        process.wait_for(QUESTION)
+        done = run(shop, "--email", "alice@example.com", lines="y\n", model=model)
+        assert "About your return: Return initiated" in done.stdout, done.stderr
+        process.type("y")
+        process.type("/quit")
+        assert "Goodbye" in process.stdout.read()
+        order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
+        assert order
+        assert [p["status"] for p in order["history"]].count("return initiated") == 1
+        assert model.violations == []

@@ -1,0 +1,190 @@
+"""main.py as customers run it: a process, its exit code, and the requests that a server accepts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.model_server import ModelServer, call, fail, refuse, say, think
+from tests.processes import ROOT, Shop, run
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    """No test may send what the real API would refuse."""
+    with ModelServer() as server:
+        yield server
+        assert server.violations == []
+
+
+def test_a_return_is_asked_made_and_remembered(shop: Shop, model: ModelServer) -> None:
+    reason = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
+    model.script(
+        call("transfer_to_orders"),
+        think() + call("initiate_return", reason),
+        say("Your return is **on its way**."),
+    )
+    first = run(shop, lines="alice@example.com\nreturn my laptop\ny\n", model=model)
+    assert first.returncode == 0, first.stderr
+    assert "Hello, Alice. How can I help?" in first.stdout
+    assert "Refund $1,484.98 (includes 10% Gold loyalty bonus)." in first.stdout
+    assert "Your return is **on its way**." in first.stdout
+    assert "→ Orders\n· Preparing the return\n" in first.stderr
+    assert "Goodbye. Run again with alice@example.com to continue." in first.stdout
+    order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
+    assert order and order["return"]["refund_cents"] == 148_498
+
+    model.script(call("initiate_return", reason), say("It exists already."))
+    second = run(shop, lines="alice@example.com\nreturn it again\n", model=model)
+    assert "Welcome back, Alice: 2 messages" in second.stdout
+    assert "> return my laptop" in second.stdout
+    assert "[y/N]" not in second.stdout
+    sent = json.dumps(model.requests[-1]["input"])
+    assert "return my laptop" in sent
+    assert "already has a return" in sent
+    assert model.requests[-1]["model"] == "Test-Model"
+    assert model.requests[-1]["parallel_tool_calls"] is False
+
+
+def test_any_server_with_chat_completions_will_do(shop: Shop, model: ModelServer) -> None:
+    model.script(call("transfer_to_orders"), call("list_orders"), say("Two orders."))
+    done = run(
+        shop,
+        lines="alice@example.com\nmy orders?\n",
+        model=model,
+        OPENAI_API="chat_completions",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Two orders." in done.stdout
+
+
+def test_the_offline_model_needs_no_key(shop: Shop) -> None:
+    lines = (
+        "alice@example.com\nWhere is my order ORD-1002?\n"
+        "I want to return ORD-1001, not powerful enough\ny\n"
+    )
+    done = run(shop, "--offline", lines=lines)
+    assert done.returncode == 0, done.stderr
+    assert "shipped" in done.stdout
+    assert "Return initiated for order ORD-1001.\nReason: Not powerful enough\n" in done.stdout
+    assert "not a language model" in done.stdout
+
+
+def test_a_question_on_the_command_line_is_answered_once(shop: Shop) -> None:
+    done = run(shop, "--offline", "--email", "alice@example.com", "Where is my order ORD-1002?")
+    assert done.returncode == 0, done.stderr
+    assert "TRK-7781002" in done.stdout
+    assert "Goodbye" not in done.stdout and "Email" not in done.stdout
+
+
+def test_an_unknown_email_ends_a_pipe_with_1(shop: Shop) -> None:
+    done = run(shop, "--offline", lines="x@y\nalice@example.com\n")
+    assert done.returncode == 1
+    assert done.stderr == 'No customer has the email "x@y". Try alice@example.com.\n'
+
+
+def test_an_email_is_found_whatever_its_case_and_spaces(shop: Shop) -> None:
+    assert "Hello, Alice." in run(shop, "--offline", lines="  ALICE@Example.com \n").stdout
+
+
+def test_without_a_key_it_says_what_to_do(shop: Shop) -> None:
+    done = run(shop, lines="alice@example.com\n", OPENAI_API_KEY="", OPENAI_BASE_URL="")
+    assert done.returncode == 1
+    assert done.stderr == "OPENAI_API_KEY is not set. Put it in .env, or try --offline.\n"
+
+
+def test_an_empty_database_says_to_seed(shop: Shop) -> None:
+    shop.ecommerce_support.customers.delete_many({})
+    done = run(shop, "--offline", lines="alice@example.com\n")
+    assert done.returncode == 1
+    assert "Run: python seed_data.py" in done.stderr
+
+
+def test_without_mongodb_it_says_so_without_the_password() -> None:
+    uri = "mongodb://me:secret@127.0.0.1:1"
+    done = run(uri, "--offline", lines="alice@example.com\n")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Cannot connect to MongoDB (mongodb://***@127.0.0.1:1): connection refused. "
+        "Start it (make chat does), or set MONGODB_URI.\n"
+    )
+
+
+def test_end_of_input_at_the_question_leaves_it_for_the_next_login(
+    shop: Shop, model: ModelServer
+) -> None:
+    model.script(
+        call("transfer_to_orders"), call("initiate_return", {"order_id": "ORD-1001", "reason": "x"})
+    )
+    first = run(shop, lines="alice@example.com\nreturn it\n", model=model)
+    assert first.returncode == 0, first.stderr
+    model.script(say("Very well."))
+    second = run(shop, lines="alice@example.com\nn\n", model=model)
+    assert "Refund $1,484.98" in second.stdout
+    assert "Nothing was returned." in second.stdout
+    assert "Very well." in second.stdout
+    order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
+    assert order and order["return"] is None
+
+
+def test_commands_answer_and_unknown_ones_are_named(shop: Shop) -> None:
+    lines = "alice@example.com\nhello\n/history\n/inspect\n/nonsense\n/retry\n/reset\ny\n/quit\n"
+    done = run(shop, "--offline", lines=lines)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("> hello") == 2
+    assert 'db.agent_messages.find({session_id: "support_alice_at_example_com"})' in done.stdout
+    assert "Unknown command /nonsense. Try /help.\n" in done.stderr
+    assert "there is nothing to retry" in done.stderr
+    assert shop.ecommerce_support.conversations.count_documents({}) == 0
+    assert shop.ecommerce_support.agent_messages.count_documents({}) == 0
+
+
+FAULTS = {
+    "401": (fail(401), "refused the API key"),
+    "403": (fail(403), "refused the API key"),
+    "404": (fail(404), "does not know this model"),
+    "429": (fail(429, headers={"Retry-After": "0"}), "The model is busy."),
+    "500": (fail(500), "The model did not answer."),
+    "503": (fail(503), "The model did not answer."),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_model_is_one_line_and_retry_answers(
+    shop: Shop, model: ModelServer, fault: str
+) -> None:
+    reply, told = FAULTS[fault]
+    # The client tries retryable faults three times in all.
+    tries = 3 if fault in ("429", "500", "503") else 1
+    model.script(*[reply] * tries, say("Here I am."))
+    done = run(shop, lines="alice@example.com\nhello?\n/retry\n", model=model)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Here I am." in done.stdout
+    users = [i for i in model.requests[-1]["input"] if i.get("role") == "user"]
+    assert [u["content"] for u in users] == ["hello?"]
+
+
+def test_a_refusal_of_the_model_is_an_answer(shop: Shop, model: ModelServer) -> None:
+    model.script(refuse("I can't help with that."), say("Hello again."))
+    done = run(shop, lines="alice@example.com\nhm\nhello\n", model=model)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.count("I can't help with that.") == 1
+    assert "Hello again." in done.stdout
+
+
+def test_help_is_instant_and_imports_nothing_slow() -> None:
+    code = (
+        "import sys; sys.argv = ['main.py', '--help']\n"
+        "import main\n"
+        "try: main.main()\n"
+        "except SystemExit: pass\n"
+        "slow = {'agents', 'openai', 'pymongo', 'rich', 'prompt_toolkit'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=20)

@@ -1,0 +1,844 @@
+"""The terminal's promises: on a screen (pyte), under keys (pexpect), through pipes (subprocess)."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pyte
+import pytest
+from bson import ObjectId
+
+import support.answer
+from support.events import Event, HandedOff, Notice, Stopped, Text, ToolStarted, Waiting
+from support.inspect import Inspection, describe
+from support.terminal import Terminal
+
+pexpect = pytest.importorskip("pexpect")
+
+ROOT = Path(__file__).parents[1]
+PHRASES = {"list_orders": "Looking up your orders"}
+CTRL_C, CTRL_D, TAB, UP = "\x03", "\x04", "\t", "\x1b[A"
+
+
+# --- the screen ----------------------------------------------------------------------------------
+
+
+class Screen(io.StringIO):
+    """A terminal to write to, and what is to be read on it, scrolled-off lines included."""
+
+    encoding = "utf-8"
+
+    def __init__(self, columns: int, rows: int) -> None:
+        super().__init__()
+        self._screen = pyte.HistoryScreen(columns, rows, history=10_000, ratio=0.5)
+        self._screen.set_mode(pyte.modes.LNM)
+        self._stream = pyte.Stream(self._screen)
+        self.raw = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.raw += text
+        self._stream.feed(text)
+        return len(text)
+
+    @property
+    def lines(self) -> list[str]:
+        scrolled = [
+            "".join(line[x].data for x in range(self._screen.columns))
+            for line in self._screen.history.top
+        ]
+        return [line.rstrip() for line in [*scrolled, *self._screen.display]]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines).rstrip("\n")
+
+
+def on_screen(
+    monkeypatch: pytest.MonkeyPatch, columns: int = 80, rows: int = 24
+) -> tuple[Terminal, Screen]:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(rows))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    # A frame after every piece of text: whatever the clock could show, is shown.
+    monkeypatch.setattr(support.answer, "FRAMES_PER_SECOND", 1e9)
+    screen = Screen(columns, rows)
+    monkeypatch.setattr(sys, "stdout", screen)
+    return Terminal(), screen
+
+
+async def stream(events: Iterable[Event]) -> AsyncIterator[Event]:
+    for event in events:
+        yield event
+        await asyncio.sleep(1e-9)  # lets a frame be drawn
+
+
+def pieces(text: str, size: int = 0) -> list[Event]:
+    """`text` as a model streams it, cut without regard to words and lines."""
+    size = size or 5 + len(text) // 30
+    return [Text(text[i : i + size]) for i in range(0, len(text), size)]
+
+
+def words(count: int, first: int = 0) -> str:
+    return " ".join(f"w{n:04}" for n in range(first, first + count))
+
+
+ANSWERS = {
+    "paragraphs": "\n\n".join(words(9, n) for n in range(0, 270, 9)),
+    "one paragraph longer than the screen": words(800),
+    "loose list": "\n\n".join(f"{n}. w{n:04}" for n in range(1, 40)) + "\n\nw9999",
+    "tight list longer than the screen": "\n".join(f"- w{n:04}" for n in range(60)),
+    "nested list": "\n".join(f"- w{n:04}\n  - w{n + 1:04}" for n in range(0, 60, 2)) + "\n\nw9999",
+    "list items of two paragraphs": "- w0001\n\n  w0002\n\n- w0003\n\n  w0004\n\nw0005",
+    "table": "w0001\n\n|w0002|w0003|\n|---|--:|\n|w0004|w0005|\n|w0006|w0007|\n\nw0008",
+    "table longer than the screen": "|w0000|\n|---|\n"
+    + "\n".join(f"|w{n:04}|" for n in range(1, 60)),
+    "fence with blank lines": "w0001\n\n```\nw0002\n\nw0003\n\nw0004\n```\n\nw0005\n\nw0006",
+    "fence in a fence": "w0001\n\n~~~\nw0002\n\n```\nw0003\n\nw0004\n```\n\nw0005\n~~~\n\nw0006",
+    "fence in a list": "- w0001\n  ```\n  w0002\n\n  w0003\n  ```\n- w0004\n\nw0005",
+    "fence that never ends": "w0001\n\n```\nw0002\n\nw0003\n\n" + words(4, 4).replace(" ", "\n\n"),
+    "headings": "# w0001\n\nw0002\n\n## w0003\nw0004\n\nw0005\n=====\n\nw0006",
+    "rules": "w0001\n\n---\n\nw0002\n\n***\nw0003",
+    "quotes": "> w0001\n>\n> w0002\n\nw0003\n\n> w0004\nw0005\n\nw0006",
+    "broken lines": "w0001\nw0002\nw0003\n\nw0004  \nw0005\\\nw0006",
+    "cjk and emoji": "\n\n".join(f"w{n:04} {'漢字かな' * 12} 💡👍🏽" for n in range(12)),
+    "tags, images, references": "<div>w0001</div>\n\n<!-- w0002 -->\n\nw0003 <w0004>\n\n"
+    "![w0005](w0006)\n\n[w0007]: http://w0008\n\n[w0009](w0010)",
+    "blank lines everywhere": "\n\n\nw0001\n\n\n\n\nw0002\n\n\n",
+    "carriage returns": "w0001\r\n\r\nw0002\r\nw0003",
+}
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40)], ids=str)
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
+async def test_every_word_of_an_answer_is_shown_once_and_in_order(
+    monkeypatch: pytest.MonkeyPatch, answer: str, size: tuple[int, int]
+) -> None:
+    terminal, screen = on_screen(monkeypatch, *size)
+    await terminal.show(stream(pieces(answer)), PHRASES)
+    shown = re.findall(r"w\d{4}", screen.text)
+    assert shown == re.findall(r"w\d{4}", answer)
+    assert screen.raw.count("\x1b[?25h") == screen.raw.count("\x1b[?25l") == 1  # the cursor is back
+    terminal, printed = on_screen(monkeypatch, *size)
+    terminal.transcript([("assistant", answer)])
+    assert [line for line in screen.lines if line] == [line for line in printed.lines if line]
+
+
+async def test_a_finished_paragraph_is_printed_before_the_next_one_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal, screen = on_screen(monkeypatch)
+
+    async def events() -> AsyncIterator[Event]:
+        async for event in stream(pieces("one\n\ntwo\n\nt")):
+            yield event
+        # Only the tail is drawn again and again.
+        before = len(screen.raw)
+        async for event in stream(pieces("hree" * 10)):
+            yield event
+        assert "one" not in screen.raw[before:]
+        assert "three" in screen.raw[before:]
+
+    await terminal.show(events(), PHRASES)
+    assert screen.text == "one\n\ntwo\n\nthree" + "hree" * 9
+
+
+async def test_while_it_grows_the_end_of_a_long_paragraph_is_in_view(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal, screen = on_screen(monkeypatch, 40, 12)
+    seen = []
+
+    async def events() -> AsyncIterator[Event]:
+        async for event in stream(pieces(words(200) + " ", size=6)):
+            yield event
+            seen.append(screen.text[-20:])
+
+    await terminal.show(events(), PHRASES)
+    assert "w0150" in "".join(seen[149:153])
+
+
+async def test_an_answer_reads_as_in_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, screen = on_screen(monkeypatch)
+    events = [HandedOff("Orders"), ToolStarted("list_orders"), *pieces("Your **lamp**\n\nships.")]
+    await terminal.show(stream(events), PHRASES)
+    assert screen.text == "→ Orders\n· Looking up your orders\nYour lamp\n\nships."
+
+
+async def test_the_spinner_says_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, screen = on_screen(monkeypatch)
+    lines = []
+
+    async def events() -> AsyncIterator[Event]:
+        for event in (None, HandedOff("Orders"), ToolStarted("list_orders"), ToolStarted("a_b")):
+            if event:
+                yield event
+            await asyncio.sleep(0.01)
+            lines.append(screen.text.split("\n")[-1][2:])
+        yield Text("It ")
+        await asyncio.sleep(0.01)
+        lines.append(screen.text.split("\n")[-1])
+
+    await terminal.show(events(), PHRASES)
+    assert lines == ["Thinking", "Orders is thinking", "Looking up your orders", "A b", "It"]
+
+
+async def test_notices_keep_their_place_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, screen = on_screen(monkeypatch)
+    events = [
+        Waiting(),
+        Text("Let me"),
+        Text(" look."),
+        ToolStarted("x"),
+        Notice("n"),
+        Text("It is."),
+    ]
+    await terminal.show(stream([*events, Stopped()]), PHRASES)
+    assert screen.text.split("\n") == [
+        "· Another terminal is answering in this conversation; waiting for it.",
+        "Let me look.",
+        "· X",
+        "n",
+        "It is.",
+        "Stopped. Ask something else, or Ctrl-D to leave.",
+    ]
+
+
+async def test_what_was_said_before_a_failure_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, screen = on_screen(monkeypatch)
+
+    async def events() -> AsyncIterator[Event]:
+        yield Text("I was about")
+        raise TimeoutError("slow")
+
+    with pytest.raises(TimeoutError, match="slow"):
+        await terminal.show(events(), PHRASES)
+    assert screen.text == "I was about"
+
+
+async def test_a_table_too_wide_for_the_screen_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal, screen = on_screen(monkeypatch, 40, 12)
+    cells = ["ORD-1001", "delivered", "Laptop,Sleeve", "$1,349.98", "2026-11-02", "1Z999AA101"]
+    row = "|" + "|".join(cells) + "|\n"
+    await terminal.show(stream(pieces(row + "|---" * 6 + "|\n" + row)), PHRASES)
+    shown = "".join(sorted(screen.text))
+    assert all(shown.count(c) >= 2 * "".join(cells).count(c) for c in set("".join(cells)))
+
+
+HOSTILE = (
+    "a\x1b[31mb\x1b]0;title\x07c\x9b2Jd\x08e\x7ff\u202eg\u2066h\ud800i"
+    "[bold]j[/bold] :smile: [safe](https://evil.example) &#x202E;k&#27;[2Jl `\x1b[1A`"
+)
+
+
+@pytest.mark.parametrize("drawn", [True, False], ids=["screen", "pipe"])
+async def test_nothing_that_is_said_can_command_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], drawn: bool
+) -> None:
+    terminal, screen = on_screen(monkeypatch) if drawn else (Terminal(), None)
+    terminal.say(HOSTILE)
+    terminal.notice(HOSTILE)
+    terminal.error(HOSTILE)
+    terminal.transcript([("user", HOSTILE), ("assistant", HOSTILE)], dim=True)
+    split = [Text(char) for char in HOSTILE]
+    events = [HandedOff(HOSTILE), ToolStarted(HOSTILE), Notice(HOSTILE), *split]
+    await terminal.show(stream(events), {})
+    output = capsys.readouterr()
+    everything = (screen.raw if screen else output.out) + output.err
+    # Our own: colours, and what keeps the last lines in motion.
+    rest = re.sub(r"\x1b\[(\d+(;\d+)*m|\?25[lh]|2K|1A)|\r", "", everything) if drawn else everything
+    assert not re.search(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", rest
+    )
+    assert "\x1b[31mb" not in everything.replace("\x1b[31ma", "")
+    assert "[bold]j[/bold] :smile:" in everything
+    assert "https://evil.example" in everything
+    assert "\x1b]8" not in everything
+
+
+def test_a_transcript_reads_like_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, screen = on_screen(monkeypatch)
+    said = [("user", "where is\nmy lamp?"), ("assistant", "On its **way**."), ("user", "thanks")]
+    terminal.transcript(said)
+    assert screen.text == "> where is\n  my lamp?\nOn its way.\n\n> thanks"
+
+
+# --- /inspect ------------------------------------------------------------------------------------
+
+
+def inspection(**changes: object) -> Inspection:
+    now = datetime(2026, 11, 22, 15, 30, 12, 123456, tzinfo=timezone.utc)
+    fields = {
+        "session_id": "support_alice_at_example_com",
+        "session": {"_id": ObjectId("6740f3c2a1b2c3d4e5f60718"), "_seq": 14, "updated_at": now},
+        "messages": [
+            {
+                "seq": 14,
+                "message_data": [
+                    '{"role":"user","content":"I want\\nto return it"}',
+                    '{"type":"function_call","name":"transfer_to_orders","arguments":"{}"}',
+                    '{"type":"function_call_output","output":"{\\"assistant\\": \\"Orders\\"}"}',
+                    '{"type":"function_call","name":"list_orders","arguments":"{\\"a\\":1}"}',
+                    '{"type":"function_call_output","output":"ORD-1001: ' + "long " * 99 + '"}',
+                    '{"type":"reasoning","summary":[]}',
+                    '{"type":"message","role":"assistant","content":[{"text":"漢字かな ok"}]}',
+                    "not JSON",
+                ],
+            },
+            {"seq": 15, "message_data": '{"role":"user","content":"as SDK 0.14 stored it"}'},
+        ],
+        "total_messages": 1234,
+        "conversation": {
+            "_id": "x",
+            "lease": None,
+            "pending": {"tool": "initiate_return", "state": "\x1b[2J\u202e" + "x" * 5000},
+        },
+        "indexes": {
+            "agent_messages": {"i": {"key": [("session_id", 1), ("seq", -1)], "unique": True}}
+        },
+        "next_items": 14,
+        "next_bytes": 3812,
+    }
+    return Inspection(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_inspect_shows_documents_as_mongosh_does_and_decodes_the_messages(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    terminal, screen = on_screen(monkeypatch, columns)
+    terminal.inspect(inspection())
+    page = screen.text
+    for part in (
+        '{\n  _id: ObjectId("6740f3c2a1b2c3d4e',
+        '\n  _seq: 14,\n  updated_at: ISODate("2026-11-22T15',
+        "the last 2 of ",
+        "\n    └ user  I want to return it\n",
+        "\n    └ handoff  transfer_to_orders\n",
+        "\n    └ handoff  to Orders\n",
+        '\n    └ tool call  list_orders({"a":1})\n',
+        "\n    └ tool output  ORD-1001: long lon",
+        "\n    └ reasoning  ",
+        "\n    └ answer  漢字かな ok\n",
+        "\n    └ unreadable  ",
+        "\n  └ user  as SDK 0.14 stored it\n",
+        "\n  lease: null,\n  pending: {\n",
+        "  {session_id: 1, seq: -1} unique\n",
+        "14 items, 3,812 bytes",
+    ):
+        assert part in page
+    # A command is never cut, so that it can be copied.
+    command = 'db.agent_messages.find({session_id: "support_alice_at_example_com"}).sort({seq: 1})'
+    assert command.replace(" ", "") in re.sub(r"\s", "", page)
+    assert len(screen.lines) < 90  # one line for each value, however long
+
+
+def test_inspect_hides_nothing_and_obeys_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().inspect(inspection())
+    page = capsys.readouterr().out
+    assert '"\\u001b[2J\\u202exxx' in page
+    assert "\x1b" not in page
+    assert all(len(line) <= 85 for line in page.split("\n"))
+
+
+def test_inspect_of_a_new_conversation(capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = inspection(session=None, messages=[], total_messages=0, conversation=None, indexes={})
+    Terminal().inspect(nothing)
+    assert capsys.readouterr().out.count("none yet") == 2
+
+
+@pytest.mark.parametrize(
+    "stored", ["", "[]", "null", "1", '"x"', "{}", '{"role":1}', '{"type":"function_call"}', None]
+)
+def test_an_item_that_is_none_is_called_unreadable(stored: str | None) -> None:
+    assert describe(stored)[0] == "unreadable"
+
+
+# --- pipes ---------------------------------------------------------------------------------------
+
+
+PROGRAM = """
+import array, asyncio, fcntl, os, signal, sys, termios
+from support.events import *
+from support.terminal import Terminal
+
+async def stream(*events):
+    for event in events:
+        yield event
+        await asyncio.sleep(0)
+
+async def until_typed(count):
+    waiting = array.array("i", [0])
+    while waiting[0] < count:
+        await asyncio.sleep(0.001)
+        fcntl.ioctl(0, termios.FIONREAD, waiting)
+
+async def main():
+    terminal = Terminal()
+"""
+RUN = """
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def script(body: str) -> list[str]:
+    """A command that runs `body` in an event loop, with a `terminal` and a way to stream events."""
+    program = PROGRAM + textwrap.indent(textwrap.dedent(body), " " * 4) + RUN
+    return [sys.executable, "-c", program.encode("ascii", "backslashreplace").decode()]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES")}
+    quiet = {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm-256color", "PYTHONUTF8": "1"}
+    return kept | quiet | {"PYTHONPATH": str(ROOT)} | changes
+
+
+def piped(body: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        script(body), input=stdin.encode(), capture_output=True, timeout=30, env=environment(**env)
+    )
+
+
+SESSION = """
+    email = await terminal.ask("Email: ")
+    terminal.say("Hello, Alice.")
+    try:
+        while True:
+            await terminal.ask("> ", commands=["/help"])
+            said = Text("Your **l"), Text("amp**…")
+            events = stream(HandedOff("Orders"), ToolStarted("list_orders"), *said)
+            await terminal.show(events, {"list_orders": "Looking up your orders"})
+            terminal.say(str(await terminal.confirm("Return ORD-1001.\\nSure? [y/N] ")))
+    except EOFError:
+        terminal.error("The\\nend.")
+"""
+
+
+def test_a_piped_session_reads_like_one_and_keeps_its_notices_apart() -> None:
+    run = piped(SESSION, "alice@example.com\r\nwhere?\ny\n漢字\x1b[2J?\nno\nlast")
+    assert run.stdout.decode() == (
+        "Email: alice@example.com\nHello, Alice.\n"
+        "\n> where?\nYour **lamp**…\nReturn ORD-1001.\nSure? [y/N] y\nTrue\n"
+        "\n> 漢字[2J?\nYour **lamp**…\nReturn ORD-1001.\nSure? [y/N] no\nFalse\n"
+        "\n> last\nYour **lamp**…\nReturn ORD-1001.\nSure? [y/N] \n"
+    )
+    assert run.stderr.decode() == "→ Orders\n· Looking up your orders\n" * 3 + "The end.\n"
+
+
+@pytest.mark.parametrize(
+    "env", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}], ids=str
+)
+def test_an_ascii_locale_gets_ascii(env: dict[str, str]) -> None:
+    run = piped(SESSION, "a\n漢\n", **env, PYTHONCOERCECLOCALE="0")
+    assert run.returncode == 0
+    assert b"Your **lamp**..." in run.stdout
+    assert b"-> Orders\n- Looking up your orders\n" in run.stderr
+    assert (run.stdout + run.stderr).isascii()
+
+
+def test_a_reader_that_leaves_ends_it_quietly() -> None:
+    body = """
+        try:
+            while True:
+                await terminal.show(stream(Text("line\\n"), ToolStarted("x")), {})
+        except BrokenPipeError:
+            terminal.hang_up()
+    """
+    with subprocess.Popen(
+        script(body), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(30) == 0
+    assert set(errors.splitlines()) == {"· X".encode()}
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-", "</dev/null"])
+def test_closed_streams_are_the_end_of_input(closed: str, tmp_path: Path) -> None:
+    body = f"""
+        try:
+            await terminal.ask("Email: ")
+        except EOFError:
+            terminal.say("said")
+            open({str(tmp_path / "end")!r}, "w").close()
+    """
+    command = ["sh", "-c", f'"$@" {closed}', "sh", *script(body)]
+    assert subprocess.run(command, env=environment(), timeout=30).returncode == 0
+    assert (tmp_path / "end").exists()
+
+
+def test_ctrl_c_on_a_pipe_ends_the_program_at_once() -> None:
+    body = """
+        with terminal.interrupts(lambda: None):
+            await terminal.ask("> ")
+    """
+    with subprocess.Popen(
+        script(body),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.read(2) == b"> "
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130  # and nobody pressed Enter
+        assert process.stderr.read() == b""
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+class Customer:
+    """Somebody at a terminal: presses keys, waits for what is to come, reads the screen."""
+
+    def __init__(self, command: list[str], columns: int, rows: int, env: dict[str, str]) -> None:
+        self.screen = Screen(columns, rows)
+        self.child = pexpect.spawn(
+            command[0],
+            command[1:],
+            env=environment(**env),
+            dimensions=(rows, columns),
+            encoding="utf-8",
+            timeout=20,
+        )
+        self.child.delaybeforesend = None
+        self.child.logfile_read = self.screen
+
+    def press(self, keys: str) -> None:
+        self.child.send(keys)
+
+    def wait_for(self, text: str) -> None:
+        self.child.expect_exact(text)
+
+    def wait_for_prompt(self) -> None:
+        self.wait_for("\x1b[?2004h")  # prompt_toolkit listens
+
+    def end(self) -> list[str]:
+        """Wait for the program's end; returns the lines of the screen."""
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        return self.screen.text.split("\n")
+
+
+Sit = Callable[..., Customer]
+
+
+@pytest.fixture
+def sit() -> Iterator[Sit]:
+    """Sit down at a terminal on which a program runs."""
+    customers: list[Customer] = []
+
+    def sit_down(body: str, *, columns: int = 80, rows: int = 24, **env: str) -> Customer:
+        customers.append(Customer(script(body), columns, rows, env))
+        return customers[-1]
+
+    yield sit_down
+    for customer in customers:
+        customer.child.close(force=True)
+
+
+def test_ctrl_c_at_a_prompt_clears_the_line_and_never_quits(sit: Sit) -> None:
+    customer = sit(r"""
+        print("got", await terminal.ask("Email: "))
+        print("got", await terminal.ask("> ", commands=["/help"]))
+        print("got", await terminal.ask("> ", commands=["/help"]))
+    """)
+    customer.wait_for_prompt()
+    customer.press(f"abc{CTRL_C}def\r")
+    customer.wait_for_prompt()
+    customer.press("abc" + CTRL_C * 50 + "ghi\r")
+    customer.wait_for_prompt()
+    customer.press("abc")
+    customer.wait_for("abc")
+    customer.child.kill(signal.SIGINT)  # from another terminal
+    customer.wait_for("\x1b[K")  # the line is cleared
+    customer.press("jkl\r")
+    got = [line for line in customer.end() if line.startswith("got")]
+    assert got == ["got def", "got ghi", "got jkl"]
+
+
+def test_a_ctrl_c_that_comes_between_two_prompts_does_not_quit(sit: Sit) -> None:
+    customer = sit(r"""
+        await terminal.ask("> ", commands=["/help"])
+        os.kill(os.getpid(), signal.SIGINT)
+        with terminal.interrupts(lambda: None):
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGINT)
+        print("got", await terminal.ask("> "))
+        os.kill(os.getpid(), signal.SIGINT)
+    """)
+    customer.wait_for_prompt()
+    customer.press("x\r")
+    customer.wait_for_prompt()
+    customer.press("y\r")
+    assert customer.end()[-1] == "got y"
+
+
+def test_ctrl_c_stops_an_answer_and_keeps_what_was_said(sit: Sit) -> None:
+    customer = sit(r"""
+        stop = asyncio.Event()
+
+        async def turn():
+            yield Text("one\n\ntwo")
+            await stop.wait()
+            yield Stopped()
+
+        with terminal.interrupts(stop.set):
+            await terminal.show(turn(), {})
+        print("got", await terminal.ask("> "))
+    """)
+    customer.wait_for("two")
+    customer.press(CTRL_C)
+    customer.wait_for_prompt()
+    customer.press("next\r")
+    stopped = "Stopped. Ask something else, or Ctrl-D to leave."
+    assert customer.end() == ["one", "", "two", stopped, "> next", "got next"]
+
+
+RETURN = r"""
+    async def turn():
+        yield ToolStarted("typing")
+        await until_typed({keys})
+        yield ApprovalNeeded("1", "Return ORD-1001: Laptop.\nMake this return? [y/N] ")
+
+    approval = await terminal.show(turn(), {{}})
+    try:
+        print("answer", await terminal.confirm(approval.question))
+    except EOFError:
+        print("answer pending")
+    print("then", await terminal.ask("> "))
+"""
+
+
+def test_a_yes_typed_while_the_answer_is_written_does_not_count(sit: Sit) -> None:
+    customer = sit(RETURN.format(keys=2))
+    customer.wait_for("Typing")
+    customer.press("y\r")
+    customer.wait_for_prompt()
+    customer.press("\r")
+    customer.wait_for_prompt()
+    customer.press("next\r")
+    assert customer.end() == [
+        "· Typing",
+        "Return ORD-1001: Laptop.",
+        "Make this return? [y/N]",
+        "answer False",
+        "> next",
+        "then next",
+    ]
+
+
+def test_a_yes_typed_together_with_the_message_does_not_count(sit: Sit) -> None:
+    customer = sit("await terminal.ask('> ')\n" + textwrap.dedent(RETURN.format(keys=0)))
+    customer.wait_for_prompt()
+    customer.press("return it\ry\r")  # prompt_toolkit reads both lines at once
+    customer.wait_for_prompt()
+    customer.press("\r")
+    customer.wait_for_prompt()
+    customer.press("next\r")
+    assert customer.end()[-3:] == ["answer False", "> next", "then next"]
+
+
+@pytest.mark.parametrize(
+    ("pressed", "answer"),
+    [
+        ("y\r", "True"),
+        (" YES\r", "True"),
+        ("yep\r", "False"),
+        ("\r", "False"),
+        (CTRL_C, "False"),
+        ("y" + CTRL_C, "False"),
+        (CTRL_D, "pending"),
+    ],
+)
+def test_only_a_yes_is_a_yes(sit: Sit, pressed: str, answer: str) -> None:
+    customer = sit(RETURN.format(keys=0))
+    customer.wait_for_prompt()
+    customer.press(pressed)
+    customer.wait_for_prompt()
+    customer.press("next\r")
+    assert customer.end()[-3:] == [f"answer {answer}", "> next", "then next"]
+
+
+def test_keys_typed_into_an_answer_wait_unseen_for_the_next_prompt(sit: Sit) -> None:
+    customer = sit(r"""
+        async def turn():
+            yield ToolStarted("typing")
+            await until_typed(4)
+            yield Text("An answer.")
+
+        await terminal.show(turn(), {})
+        print("got", await terminal.ask("> "))
+    """)
+    customer.wait_for("Typing")
+    customer.press("next")
+    customer.wait_for("next")
+    customer.press("!\r")
+    assert customer.end() == ["· Typing", "An answer.", "> next!", "got next!"]
+
+
+def test_ctrl_d_is_the_end_of_input(sit: Sit) -> None:
+    customer = sit(r"""
+        try:
+            await terminal.ask("> ", commands=["/help"])
+        except EOFError:
+            print("Goodbye.")
+    """)
+    customer.wait_for_prompt()
+    customer.press(CTRL_D)
+    assert customer.end() == ["", ">", "Goodbye."]
+
+
+def test_a_paste_of_several_lines_is_one_message(sit: Sit) -> None:
+    customer = sit("print('got', ascii(await terminal.ask('> ')))")
+    customer.wait_for_prompt()
+    customer.press("\x1b[200~one\r\ntwo\r三\x1b[201~")
+    customer.press("!\r")
+    assert customer.end()[-1] == "got 'one\\ntwo\\n\\u4e09!'"
+
+
+def test_the_arrow_brings_back_messages_but_no_email_and_no_yes(sit: Sit) -> None:
+    customer = sit(r"""
+        await terminal.ask("Email: ")
+        for _ in range(2):
+            print("got", repr(await terminal.ask("> ", commands=["/help"])))
+            await terminal.confirm("? [y/N] ")
+    """)
+    for pressed in ("alice@example.com\r", "where is it?\r", "y\r", UP + UP + "!\r", UP + "\r"):
+        customer.wait_for_prompt()
+        customer.press(pressed)
+    got = [line for line in customer.end() if line.startswith("got")]
+    assert got == ["got 'where is it?'", "got 'where is it?!'"]
+
+
+def test_tab_completes_commands_and_nothing_else(sit: Sit) -> None:
+    customer = sit(r"""
+        for _ in range(4):
+            print("got", repr(await terminal.ask("> ", commands=["/help", "/history"])))
+    """)
+    typed = [f"/hi{TAB}\r", f"/h{TAB}{TAB}elp\r", f"why {TAB}\r", f"{TAB}/hel{TAB}\r"]
+    for pressed in typed:
+        customer.wait_for_prompt()
+        customer.press(pressed)
+    got = [line for line in customer.end() if line.startswith("got")]
+    assert [line.rstrip("' ") for line in got] == [
+        "got '/history",
+        "got '/help",
+        "got 'why",
+        "got '/help",
+    ]
+
+
+def test_where_output_is_piped_the_prompts_are_still_on_the_screen(
+    sit: Sit, tmp_path: Path
+) -> None:
+    customer = sit(rf"""
+        sys.stdout.flush()
+        os.dup2(os.open({str(tmp_path / "out")!r}, os.O_WRONLY | os.O_CREAT), 1)
+        terminal = Terminal()
+        text = await terminal.ask("> ", commands=["/help"])
+        await terminal.show(stream(HandedOff("Orders"), Text(f"**{{text}}**")), {{}})
+        await terminal.confirm("Facts.\nSure? [y/N] ")
+    """)
+    for pressed in ("hello\r", "y\r"):
+        customer.wait_for_prompt()
+        customer.press(pressed)
+    assert customer.end() == ["> hello", "→ Orders", "Facts.", "Sure? [y/N] y"]
+    assert (tmp_path / "out").read_text() == "\n**hello**\n"
+
+
+def test_no_color_means_no_color(sit: Sit) -> None:
+    customer = sit(
+        r"""
+        terminal.error("An error.")
+        terminal.notice("A notice.")
+        events = HandedOff("Orders"), Text("# One\n\n`two`\n\n```python\nthree = 3\n```\n> four")
+        await terminal.show(stream(*events), {})
+        await terminal.ask("> ")
+        """,
+        NO_COLOR="1",
+    )
+    customer.wait_for_prompt()
+    customer.press("\r")
+    assert [line for line in customer.end() if "three" in line]
+    assert not re.search(r"\x1b\[([0-9;]*;)?[349]\d[;m]", customer.screen.raw)
+
+
+def test_a_dumb_terminal_gets_plain_text_and_keeps_its_keys(sit: Sit) -> None:
+    customer = sit(
+        r"""
+        print("got", await terminal.ask("> ", commands=["/help"]))
+        await terminal.show(stream(ToolStarted("list_orders"), Text("**bold**")), {})
+        print("answer", await terminal.confirm("Facts.\nSure? [y/N] "))
+        print("got", await terminal.ask("> ", commands=["/help"]))
+        print("answer", await terminal.confirm("Sure? [y/N] "))
+        """,
+        TERM="dumb",
+    )
+    customer.wait_for("> ")
+    customer.press("abc" + CTRL_C)
+    customer.wait_for("> ")
+    customer.press("def\r")
+    customer.wait_for("Sure? [y/N] ")
+    customer.press("y" + CTRL_C)
+    customer.wait_for("> ")
+    customer.press("next\r")
+    customer.wait_for("Sure? [y/N] ")
+    customer.press("y\r")
+    screen = [line for line in customer.end() if "^C" not in line]
+    assert screen == [
+        "",
+        "> def",
+        "got def",
+        "· List orders",
+        "**bold**",
+        "Facts.",
+        "answer False",
+        "",
+        "> next",
+        "got next",
+        "Sure? [y/N] y",
+        "answer True",
+    ]
+    assert "\x1b" not in customer.screen.raw
+
+
+def test_a_window_that_changes_its_size_keeps_the_answer_readable(sit: Sit) -> None:
+    customer = sit(rf"""
+        async def turn():
+            yield Text("{words(60)}\n\n{words(20, 100)}")
+            await until_typed(1)
+            yield Text(" end.")
+
+        await terminal.show(turn(), {{}})
+        await terminal.ask("> ")
+    """)
+    customer.wait_for("w0119")
+    customer.child.setwinsize(12, 40)
+    customer.press("\r")
+    customer.wait_for_prompt()
+    text = "\n".join(customer.end())
+    assert re.findall(r"w\d{4}", text[: text.index("w0100")]) == words(60).split()
+    assert re.findall(r"w\d{4}", text)[-20:] == words(20, 100).split()

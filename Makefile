@@ -20,7 +20,7 @@ test: python ## lint, types and all tests, against a database of their own
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 venv: python
 	@$(PYTHON) -m local.install requirements.txt

@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 from local.install import ROOT, locked, say
 from local.mongod import ensure_mongod, stop_mongod
 from local.program import DATA, Unavailable
-from support.database import COMMAND_SECONDS, DB_NAME, explain, mongodb_uri
+from support.database import CONNECT_SECONDS, DB_NAME, explain, mongodb_uri
 
 
 def chat(arguments: list[str]) -> NoReturn:
@@ -48,7 +48,7 @@ def stop(arguments: list[str]) -> None:
 
 def is_empty(uri: str) -> bool:
     try:
-        with timeout(COMMAND_SECONDS), MongoClient[dict[str, Any]](uri) as mongo:
+        with timeout(CONNECT_SECONDS), MongoClient[dict[str, Any]](uri) as mongo:
             return mongo[DB_NAME].customers.find_one({}, {"_id": 1}) is None
     except PyMongoError as error:
         raise Unavailable(explain(error, uri)) from error

@@ -22,6 +22,7 @@ from agents import (
     Agent,
     Model,
     ModelSettings,
+    ModelTimeoutError,
     RunConfig,
     RunErrorHandlerInput,
     Runner,
@@ -88,8 +89,8 @@ class Conversation:
         self.unanswered: str | None = None  # the last message, where it has no answer yet
         self.last_active: datetime | None = None  # UTC; None for a new conversation
         self._session = session
+        self._lease = Lease(db, session.session_id, email)
         self._db = db
-        self._email = email
         self._agents = _reachable(agent)
         self._agent = agent
         self._context = context
@@ -137,28 +138,33 @@ class Conversation:
 
     def turn(self, message: str) -> AsyncGenerator[Event, None]:
         """Answer `message`. Raises TurnFailed; the message is then stored, or kept for `retry`."""
-        message = clean(message).strip()
-        if not message:
-            raise TurnFailed("There was nothing to read in that message.")
         if len(message) > MAX_MESSAGE:
             raise TurnFailed(
                 f"That message has {len(message):,} characters; {MAX_MESSAGE:,} is the most."
             )
-        return self._exclusively(lambda lease, stored: self._begin(lease, stored, message))
+        message = clean(message).strip()
+        if not message:
+            raise TurnFailed("There was nothing to read in that message.")
+        self.unanswered = message
+        return self._exclusively(lambda stored: self._begin(stored, message))
 
     def retry(self) -> AsyncGenerator[Event, None]:
         """Answer the last message again, without storing it twice."""
-        if self.unanswered is None:
+        message = self.unanswered
+        if message is None:
             raise TurnFailed("Your last message has its answer; there is nothing to retry.")
-        return self.turn(self.unanswered)
+        return self._exclusively(
+            # Where an approval is pending, it is the answer to that message.
+            lambda stored: self._begin(stored, None if stored.get("pending") else message)
+        )
 
     def resume(self) -> AsyncGenerator[Event, None]:
         """Ask for an approval that is still pending; no event where none is."""
-        return self._exclusively(lambda lease, stored: self._begin(lease, stored, None))
+        return self._exclusively(lambda stored: self._begin(stored, None))
 
     def decide(self, approval: ApprovalNeeded, yes: bool) -> AsyncGenerator[Event, None]:
         """Go on after the customer's decision. Of several decisions on one approval, one counts."""
-        return self._exclusively(lambda lease, stored: self._decided(lease, stored, approval, yes))
+        return self._exclusively(lambda stored: self._decided(stored, approval, yes))
 
     def stop(self) -> None:
         """Stop the answer under way. A tool that runs is let finish, and is stored."""
@@ -178,21 +184,19 @@ class Conversation:
 
     async def erase(self) -> None:
         """Delete every document of this conversation; waits for a turn under way elsewhere."""
-        lease = Lease(self._db, self.id, self._email)
-        while await lease.acquire() is None:
+        while await self._lease.acquire() is None:
             await asyncio.sleep(POLL_SECONDS)
-        async with lease.kept():
+        async with self._lease.kept():
             await _erase(self._db, self.id)
         self.unanswered = self.last_active = None
 
     async def _exclusively(
-        self, start: Callable[[Lease, Document], AsyncGenerator[Event, None]]
+        self, start: Callable[[Document], AsyncGenerator[Event, None]]
     ) -> AsyncGenerator[Event, None]:
         """Run `start` under the lease; turn whatever goes wrong into a TurnFailed."""
         self._stopping, self._result, said = False, None, False
-        lease = Lease(self._db, self.id, self._email)
         try:
-            stored = await lease.acquire()
+            stored = await self._lease.acquire()
             if stored is None:
                 yield Waiting()
             while stored is None:
@@ -200,8 +204,8 @@ class Conversation:
                     yield Stopped()
                     return
                 await asyncio.sleep(POLL_SECONDS)
-                stored = await lease.acquire()
-            async with lease.kept(), contextlib.aclosing(start(lease, stored)) as events:
+                stored = await self._lease.acquire()
+            async with self._lease.kept(), contextlib.aclosing(start(stored)) as events:
                 async for event in events:
                     said = said or isinstance(event, Text)
                     yield event
@@ -210,31 +214,28 @@ class Conversation:
         except Exception as error:
             raise TurnFailed(_explain(error, said)) from error
 
-    async def _begin(
-        self, lease: Lease, stored: Document, message: str | None
-    ) -> AsyncGenerator[Event, None]:
+    async def _begin(self, stored: Document, message: str | None) -> AsyncGenerator[Event, None]:
         if pending := stored.get("pending"):
             try:
                 state = await self._restore(pending)
             except Exception:  # another version of the SDK or of the agents wrote it
-                await lease.update(pending=None)
+                await self._lease.update(pending=None)
                 yield Notice("An earlier question can no longer be answered; please ask again.")
             else:
-                if approval := await self._settle(lease, state, unsent=message):
-                    yield approval
+                if question := await self._ask(state):
+                    yield ApprovalNeeded(pending["id"], question, unsent=message)
                     return
-                await lease.update(pending=None)
-                async for event in self._run(lease, _agent_of(state), state):
+                await self._lease.update(pending=None)
+                async for event in self._run(_agent_of(state), state):
                     yield event
         if message is not None:
-            self.unanswered = message
             agent = self._agents.get(stored.get("active_agent", ""), self._agent)
             item: TResponseInputItem = {"role": "user", "content": message}
-            async for event in self._run(lease, agent, [item]):
+            async for event in self._run(agent, [item]):
                 yield event
 
     async def _decided(
-        self, lease: Lease, stored: Document, approval: ApprovalNeeded, yes: bool
+        self, stored: Document, approval: ApprovalNeeded, yes: bool
     ) -> AsyncGenerator[Event, None]:
         pending = stored.get("pending")
         if not pending or pending["id"] != approval.id:
@@ -246,8 +247,8 @@ class Conversation:
         else:
             state.reject(item, rejection_message="The customer said no. Nothing was returned.")
         # Before anything runs: a crash from here on loses the yes, and never uses it twice.
-        await lease.update(pending=None)
-        async for event in self._run(lease, _agent_of(state), state):
+        await self._lease.update(pending=None)
+        async for event in self._run(_agent_of(state), state):
             yield event
 
     async def _restore(self, pending: Document) -> RunState[Any]:
@@ -255,24 +256,24 @@ class Conversation:
             self._agent, pending["state"], context_override=self._context
         )
 
-    async def _settle(
-        self, lease: Lease, state: RunState[Any], unsent: str | None = None
-    ) -> ApprovalNeeded | None:
-        """Store the question that `state` stands at; or refuse in it what is not possible."""
+    async def _ask(self, state: RunState[Any]) -> str | None:
+        """The question that `state` stands at; None where what it asks for is refused in it."""
         item = state.get_interruptions()[0]
         try:
-            question = await self._question(self._context, item.name or "", _arguments(item))
+            return await self._question(self._context, item.name or "", _arguments(item))
         except Refusal as refusal:
             state.reject(item, rejection_message=str(refusal))
             return None
-        approval = ApprovalNeeded(uuid.uuid4().hex, question, unsent)
+
+    async def _suspend(self, state: RunState[Any], question: str) -> ApprovalNeeded:
+        """Store `state` until the customer decides, here or after another login."""
+        approval = ApprovalNeeded(uuid.uuid4().hex, question)
         saved = state.to_string(context_serializer=lambda _: {})
-        await lease.update(pending={"id": approval.id, "tool": item.name, "state": saved})
+        await self._lease.update(pending={"id": approval.id, "state": saved})
         return approval
 
     async def _run(
         self,
-        lease: Lease,
         agent: Agent[Any],
         run_input: list[TResponseInputItem] | RunState[Any],
     ) -> AsyncGenerator[Event, None]:
@@ -284,13 +285,17 @@ class Conversation:
                     agent,
                     run_input,
                     context=self._context,
-                    session=LeasedSession(self._session, lease),
+                    session=LeasedSession(self._session, self._lease),
                     run_config=self._run_config,
                     max_turns=MAX_MODEL_CALLS,
                     error_handlers={"max_turns": _too_many_steps, "model_refusal": _refused},
                 )
-                async for event in self._events(result, lease, agent):
-                    yield event
+                try:
+                    async for event in self._events(result, agent):
+                        yield event
+                finally:
+                    if not result.is_complete:  # nobody listens any more; the SDK would go on
+                        result.cancel()
             if self._stopping:
                 yield Stopped()
                 return
@@ -298,20 +303,18 @@ class Conversation:
                 self.unanswered = None
                 return
             run_input, agent = result.to_state(), result.last_agent
-            if approval := await self._settle(lease, run_input):
-                yield approval
+            if question := await self._ask(run_input):
+                yield await self._suspend(run_input, question)
                 return
 
-    async def _events(
-        self, result: RunResultStreaming, lease: Lease, agent: Agent[Any]
-    ) -> AsyncIterator[Event]:
+    async def _events(self, result: RunResultStreaming, agent: Agent[Any]) -> AsyncIterator[Event]:
         """The SDK's stream as ours."""
         streamed = said = False
         async for event in result.stream_events():
             if event.type == "agent_updated_stream_event":
                 if event.new_agent.name != agent.name:
                     agent = event.new_agent
-                    await lease.update(active_agent=agent.name)
+                    await self._lease.update(active_agent=agent.name)
                     yield HandedOff(agent.name)
             elif event.type == "raw_response_event":
                 if event.data.type in DELTAS and (delta := getattr(event.data, "delta", "")):
@@ -473,7 +476,9 @@ def _explain(error: Exception, said: bool) -> str:
         if error.code == "context_length_exceeded":
             return "This conversation is too long for the model. /reset starts a new one."
         return "The model's server refused the request. /retry asks again, --debug shows why."
-    if isinstance(error, (openai.APIConnectionError, openai.InternalServerError, TimeoutError)):
+    if isinstance(
+        error, (openai.APIConnectionError, openai.InternalServerError, ModelTimeoutError)
+    ):
         return "The model did not answer. Your message is saved; /retry answers it."
     kind = type(error).__name__
     return f"The answer failed ({kind}). Your message is saved; /retry answers it."

@@ -15,7 +15,7 @@ from typing import Any
 
 from agents import TResponseInputItem
 from agents.memory import Session, SessionABC
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, timeout
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from support.database import Database, Document
@@ -29,7 +29,7 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """The right to answer in one conversation; renew it while you do, then release it."""
+    """The right of one `Conversation` object to answer; take it for each turn, then release it."""
 
     def __init__(self, db: Database, session_id: str, email: str) -> None:
         self._conversations = db.conversations
@@ -41,7 +41,12 @@ class Lease:
     async def acquire(self) -> Document | None:
         """Take the lease and return the conversation's document; None while another holds it."""
         started = time.monotonic()
-        free = {"$lt": ["$lease.until", "$$NOW"]}  # true as well where there is no lease
+        free = {
+            "$or": [
+                {"$lt": ["$lease.until", "$$NOW"]},  # true as well where there is no lease
+                {"$eq": ["$lease.holder", self._holder]},  # left by a turn that lost MongoDB
+            ]
+        }
         with contextlib.suppress(DuplicateKeyError):  # two processes created it at once
             stored: Document | None = await self._conversations.find_one_and_update(
                 {"_id": self._id},
@@ -83,8 +88,8 @@ class Lease:
             yield
         finally:
             renewing.cancel()
-            # MongoDB may be what failed; the lease then ends by itself.
-            with contextlib.suppress(PyMongoError):
+            # MongoDB may be what failed; the lease then ends by itself, and nobody waits for it.
+            with contextlib.suppress(PyMongoError), timeout(1):
                 await self._conversations.update_one(
                     {"_id": self._id, "lease.holder": self._holder},
                     [{"$set": {"updated_at": "$$NOW", "lease": None}}],

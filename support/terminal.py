@@ -195,8 +195,7 @@ class Terminal:
             signal.signal(signal.SIGINT, before)
 
     def hang_up(self) -> None:
-        """After a BrokenPipeError (`| head -1`): write to nobody, so that Python's own flush at
-        exit does not complain a second time."""
+        """After a BrokenPipeError (`| head -1`): whatever is still said goes nowhere."""
         nobody = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nobody, stream.fileno())

@@ -61,19 +61,16 @@ class Chat:
                 return line
         raise AssertionError(f"the chat ended without saying {start!r}: {self.stderr.read()}")
 
-    def finish(self, lines: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def finish(self, lines: str = "") -> subprocess.CompletedProcess[str]:
         """Type `lines`, end the input, and wait for the end."""
         errors: list[str] = []
         reader = threading.Thread(target=lambda: errors.append(self.stderr.read()))
         reader.start()
-        watchdog = threading.Timer(timeout, self._process.kill)
-        watchdog.start()
         with contextlib.suppress(BrokenPipeError):
             self.stdin.write(lines)
             self.stdin.close()
         output = self.stdout.read()
         self._process.join()
-        watchdog.cancel()
         reader.join()
         code = self._process.exitcode or 0
         return subprocess.CompletedProcess(["main.py"], code, output, errors[0])
@@ -96,9 +93,13 @@ def chat(
         env |= {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.api_key}
         env |= {"OPENAI_MODEL": "Test-Model"}
     running = Chat(arguments, env | environment)
+    # A chat that says nothing would keep a test reading for ever.
+    watchdog = threading.Timer(60, running.kill)
+    watchdog.start()
     try:
         yield running
     finally:
+        watchdog.cancel()
         running.kill()
 
 

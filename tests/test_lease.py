@@ -18,7 +18,7 @@ from support.events import Stopped, TurnFailed, Waiting
 from support.lease import LEASE_SECONDS, Lease, LeaseLost
 from tests.conftest import session_for
 from tests.model_server import ModelServer
-from tests.processes import Shop, run
+from tests.processes import Shop, chat, run
 from tests.test_conversation import (
     asked,
     call,
@@ -178,14 +178,21 @@ def test_a_process_stopped_past_its_lease_writes_nothing_late(shop: Shop) -> Non
         assert model.violations == []
 
 
-def test_the_same_approval_open_in_two_terminals_counts_once(shop: Shop) -> None:
-    with ModelServer(shopkeeper) as model, asking(shop, model) as process:
-        process.wait_for(QUESTION)
-        done = run(shop, "--email", "alice@example.com", lines="y\n", model=model)
+@pytest.mark.parametrize("first", ["who asked first", "who asked last"])
+def test_an_approval_open_in_two_terminals_counts_once(shop: Shop, first: str) -> None:
+    with (
+        ModelServer(shopkeeper) as model,
+        asking(shop, model) as one,
+        chat(shop, "--email", "alice@example.com", model=model) as two,
+    ):
+        one.wait_for(QUESTION)
+        two.wait_for(QUESTION)
+        quick, slow = (one, two) if first == "who asked first" else (two, one)
+        done = quick.finish("y\n")
         assert "About your return: Return initiated" in done.stdout, done.stderr
-        process.type("y")
-        process.type("/quit")
-        assert "Goodbye" in process.stdout.read()
+        late = slow.finish("y\n")
+        assert late.returncode == 0
+        assert late.stderr.endswith("already answered elsewhere; /history shows it.\n")
         order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
         assert order
         assert [p["status"] for p in order["history"]].count("return initiated") == 1

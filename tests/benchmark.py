@@ -1,0 +1,530 @@
+"""What this program costs beside the model: time, commands, bytes, memory.
+
+    python -m tests.benchmark [--quick]
+
+The model answers at once, the mongod is real and its own. What is compared is interleaved, so that
+a busy machine slows all of it alike; figures are medians, with the quartiles in brackets. main.py
+runs on a pseudo-terminal here, so this needs a POSIX system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import platform
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, NamedTuple
+
+from agents import (
+    Model,
+    ModelResponse,
+    OpenAIResponsesModel,
+    RunConfig,
+    Runner,
+    SQLiteSession,
+    set_tracing_disabled,
+)
+from agents.extensions.memory import MongoDBSession
+from agents.items import TResponseStreamEvent
+from agents.memory import SessionABC
+from agents.testing import ScriptedModel, assistant_message, function_call
+from bson import ObjectId
+from openai import AsyncOpenAI
+from pymongo import AsyncMongoClient, monitoring
+
+from agents_def import build_agents
+from local.mongod import temporary_mongod
+from seed_data import CUSTOMERS, orders, seed
+from support.conversation import Conversation
+from support.database import DB_NAME, Database, Document, connect
+from support.events import ApprovalNeeded
+from tests.model_server import ModelServer, say
+from tools import SupportContext, approval_question
+
+ROOT = Path(__file__).parent.parent
+SIZES = (0, 100, 1_000, 10_000)  # stored items
+AT_ONCE = (1, 10, 100)  # conversations
+SLOW, SLOW_ROUNDS = 0.2, 8  # what takes longer (in seconds) is timed in every 8th round only
+OURS, BARE, W1, SQLITE = "this program", "bare SDK", "bare SDK, w=1", "bare SDK, SQLite"
+ALICE, TODAY = CUSTOMERS[0], datetime.now(timezone.utc)
+PROGRAMS = (OURS, BARE, W1, SQLITE)
+MILLION, COPIES = 1_000_000, 2_000  # customers: reckoned for so many, measured on so many
+STORED_IN = ("agent_messages", "agent_sessions", "conversations")
+
+NO_ID = "0" * 24
+ANSWER = "Your Halo Desk Lamp left us on Friday; its tracking number is TRK-7781002. " * 3
+RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
+SAY = assistant_message(ANSWER, item_id=f"msg_{NO_ID}")
+TO_ORDERS = function_call("transfer_to_orders", {}, call_id=f"call_a{NO_ID}")
+
+
+class Turn(NamedTuple):
+    """What the customer writes, and what the model answers, call by call."""
+
+    name: str
+    message: str
+    outputs: tuple[Any, ...]
+
+
+SIMPLE = Turn("simple", "Thank you. And when will the lamp be here?", (SAY,))
+HANDOFF = Turn(
+    "handoff and tool",
+    "Where is the lamp that I ordered two weeks ago?",
+    (TO_ORDERS, function_call("list_orders", {}, call_id=f"call_b{NO_ID}"), SAY),
+)
+APPROVAL = Turn(
+    "handoff and approval",
+    "I want to return ORD-1001, it is not powerful enough.",
+    (TO_ORDERS, function_call("initiate_return", RETURN, call_id=f"call_b{NO_ID}"), SAY),
+)
+TURNS = {turn.message: turn for turn in (SIMPLE, HANDOFF, APPROVAL)}
+MIX = (HANDOFF, SIMPLE, SIMPLE)  # what stored conversations consist of: ten items, again and again
+
+
+class InstantModel(Model):
+    """Answers as TURNS says, word by word and at once; unlike ScriptedModel it copies nothing."""
+
+    def __init__(self) -> None:
+        self._events: dict[int, list[TResponseStreamEvent]] = {}
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        raise NotImplementedError
+
+    async def stream_response(
+        self, system_instructions: str | None, input: Any, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        calls = 0
+        for item in reversed(input):
+            if item.get("role") == "user":
+                break
+            calls += item.get("type") == "function_call"
+        output = TURNS[item["content"]].outputs[calls]
+        if id(output) not in self._events:
+            scripted = ScriptedModel([[output]]).stream_response(None, [], *args, **kwargs)
+            self._events[id(output)] = [word async for e in scripted for word in _words(e)]
+        for event in self._events[id(output)]:
+            yield event
+
+
+def _words(event: TResponseStreamEvent) -> Iterable[TResponseStreamEvent]:
+    if event.type != "response.output_text.delta":
+        return [event]
+    return [event.model_copy(update={"delta": w}) for w in re.findall(r"\S+\s*", event.delta)]
+
+
+class Player(NamedTuple):
+    """Plays turns of one stored conversation, each from the message to its last event."""
+
+    play: Callable[[Turn], Awaitable[None]]
+    session: SessionABC
+    db: Database
+
+
+class Players:
+    """Makes players: each program on its own database client, all on the same stored items."""
+
+    def __init__(self, clients: dict[str, AsyncMongoClient[Document]], folder: Path) -> None:
+        self._clients = clients
+        self._file = folder / "sessions.db"
+        self.model: Model = InstantModel()
+
+    async def open(self, program: str, session_id: str, database: str = "benchmark") -> Player:
+        db = self._clients[program][database]
+        agent, run_config = build_agents(), RunConfig(model=self.model)
+        context = SupportContext(db, ALICE["_id"], ALICE["name"], ALICE["tier"])
+        session: SessionABC = SQLiteSession(session_id, self._file)
+        if program != SQLITE:
+            session = MongoDBSession(session_id, client=db.client, database=database)
+        await session.get_items(1)  # the first call creates the indexes
+
+        async def bare(turn: Turn) -> None:
+            """As the SDK's documentation has it: the whole history, no lease, no stored state."""
+            message: Any = turn.message
+            while message:
+                result = Runner.run_streamed(
+                    agent, message, context=context, session=session, run_config=run_config
+                )
+                async for _ in result.stream_events():
+                    pass
+                message = result.to_state() if result.interruptions else None
+                for approval in result.interruptions:
+                    message.approve(approval)
+
+        if not isinstance(session, MongoDBSession) or program != OURS:
+            return Player(bare, session, db)
+        conversation = await Conversation.open(
+            session,
+            db=db,
+            email=ALICE["email"],
+            agent=agent,
+            context=context,
+            question=approval_question,
+            model=self.model,
+        )
+
+        async def ours(turn: Turn) -> None:
+            events = [event async for event in conversation.turn(turn.message)]
+            if isinstance(events[-1], ApprovalNeeded):
+                async for _ in conversation.decide(events[-1], True):
+                    pass
+
+        return Player(ours, session, db)
+
+
+async def fill(players: Players) -> None:
+    """Record a conversation of MIX, and store it again and again as the SDK stored it."""
+    recording = await players.open(OURS, "recorded")
+    await seed(recording.db, TODAY)
+    for turn in MIX:
+        await recording.play(turn)
+    documents = recording.db.agent_messages.find({"session_id": "recorded"}).sort("seq")
+    batches = [document["message_data"] async for document in documents]
+    for size in SIZES:
+        session = (await players.open(W1, f"items_{size}")).session
+        stored = turns = 0
+        while stored < size:
+            for batch in batches:
+                turns += '"user"' in batch[0]
+                items = [json.loads(item.replace(NO_ID, f"{turns:024}")) for item in batch]
+                await session.add_items(items)
+                stored += len(items)
+        sqlite = (await players.open(SQLITE, f"items_{size}")).session
+        await sqlite.add_items(await session.get_items())
+
+
+class Cell(NamedTuple):
+    """What is timed: who plays which turn on how many stored items."""
+
+    program: str
+    turn: Turn
+    size: int
+
+
+async def take_back(player: Player, turn: Turn) -> None:
+    """As if it had not been played: the next turn finds as many items, and the same shop."""
+    for _ in range(2 * len(turn.outputs)):  # a message and its answer, calls and their outputs
+        await player.session.pop_item()
+    if turn is not SIMPLE:
+        await player.db.conversations.update_many({}, {"$unset": {"active_agent": ""}})
+    if turn is APPROVAL:
+        for order in orders(TODAY):
+            await player.db.orders.replace_one({"_id": order["_id"]}, order)
+
+
+class Counter(monitoring.CommandListener):
+    """Counts commands. Heartbeats are none, and a lease is renewed in turns of seconds only."""
+
+    def __init__(self) -> None:
+        self.commands = 0
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self.commands += 1
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
+    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
+
+
+async def count_commands(uri: str, folder: Path) -> dict[Cell, int]:
+    counter, commands = Counter(), {}
+    monitoring.register(counter)  # for clients that are made from now on
+    async with await connect(uri) as client:
+        players = Players({OURS: client, BARE: client}, folder)
+        for program, size in product((OURS, BARE), SIZES):
+            player = await players.open(program, f"items_{size}")
+            for turn in TURNS.values():
+                before = counter.commands
+                await player.play(turn)
+                commands[Cell(program, turn, size)] = counter.commands - before
+                await take_back(player, turn)
+    return commands
+
+
+Row = list[Any]
+Times = dict[Cell, dict[int, float]]  # seconds, by number of the round
+
+
+async def time_turns(players: Players, rounds: int) -> Times:
+    """Play all cells `rounds` times in turn, slow ones in some of the rounds."""
+    cells = [Cell(*c) for c in product(PROGRAMS, TURNS.values(), SIZES)]
+    opened = {(c.program, c.size): await players.open(c.program, f"items_{c.size}") for c in cells}
+    times: Times = {cell: {} for cell in cells}
+    for number in range(-1, rounds):  # the first one only warms up
+        random.shuffle(cells)
+        for cell in cells:
+            if number % SLOW_ROUNDS and median(times[cell].values() or [0]) > SLOW:
+                continue
+            player = opened[cell.program, cell.size]
+            gc.collect()
+            started = time.perf_counter()
+            await player.play(cell.turn)
+            times[cell][number] = time.perf_counter() - started
+            await take_back(player, cell.turn)
+    for seconds in times.values():
+        del seconds[-1]
+    return times
+
+
+async def time_many(players: Players, repeats: int) -> dict[tuple[str, int], list[float]]:
+    """Turns a second: simple turns, each in a new conversation, so many at once."""
+    speeds: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for _, at_once, program in product(range(repeats), AT_ONCE, (OURS, BARE, SQLITE)):
+        waiting = [await players.open(program, uuid.uuid4().hex) for _ in range(max(AT_ONCE))]
+
+        async def work(waiting: list[Player] = waiting) -> None:
+            while waiting:
+                await waiting.pop().play(SIMPLE)
+
+        gc.collect()
+        started = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(at_once)))
+        speeds[program, at_once].append(max(AT_ONCE) / (time.perf_counter() - started))
+    return speeds
+
+
+async def bytes_to_model(players: Players) -> list[Row]:
+    """The size of the HTTP request of a simple turn, with instructions and tools."""
+    rows: list[Row] = []
+    with ModelServer(lambda _: say(ANSWER)) as server:
+        openai = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        players.model = OpenAIResponsesModel("any", openai)
+        for size in SIZES:
+            sent = []
+            for program in (OURS, BARE):
+                player = await players.open(program, f"items_{size}")
+                await player.play(SIMPLE)
+                await take_back(player, SIMPLE)
+                sent.append(len(json.dumps(server.requests[-1], separators=(",", ":"))))
+            rows.append([f"{size:,}", *(f"{n:,}" for n in sent)])
+        assert not server.violations, server.violations
+    return rows
+
+
+async def stored(db: Database, *collections: str) -> tuple[int, int, int]:
+    """Documents, their bytes uncompressed, and the bytes of the indexes."""
+    await db.client.admin.command("fsync")  # index files are measured as of the last checkpoint
+    stats = [await db.command("collStats", name) for name in collections]
+    return (
+        sum(s["count"] for s in stats),
+        sum(s["size"] for s in stats),
+        sum(s["totalIndexSize"] for s in stats),
+    )
+
+
+async def storage(players: Players) -> list[Row]:
+    """Documents and bytes of each kind of turn, and what they come to for a million customers."""
+    alice = await players.open(OURS, "support_alice_at_example_com", "storage")
+    await seed(alice.db, TODAY)
+    await alice.play(SIMPLE)
+    rows: list[Row] = []
+    for turn in TURNS.values():
+        before = await stored(alice.db, "agent_messages")
+        await alice.play(turn)
+        after = await stored(alice.db, "agent_messages")
+        rows.append([f"a turn: {turn.name}", after[0] - before[0], after[1] - before[1], ""])
+    once = await stored(alice.db, "agent_sessions", "conversations")
+    rows.append(["a conversation, whatever its length", *once[:2], ""])
+
+    # Indexes are pages: their size shows on many conversations only.
+    copies = (await players.open(OURS, "nobody", "copies")).db
+    for name, key in (*product(STORED_IN[:2], ["session_id"]), (STORED_IN[2], "_id")):
+        documents = await alice.db[name].find().to_list()
+        for document in documents:
+            del document["_id"]
+        await copies[name].insert_many(
+            {**document, key: f"support_customer_{n}_at_example_com"}
+            for n, document in product(range(COPIES), documents)
+        )
+    million = [figure * MILLION // COPIES for figure in await stored(copies, *STORED_IN)]
+    rows.append([f"{MILLION:,} customers, each with {1 + len(TURNS)} such turns", *million])
+    return [[what, *(f"{n:,}" if n else "" for n in figures)] for what, *figures in rows]
+
+
+def until_prompt(command: Sequence[str], folder: Path, env: dict[str, str]) -> float:
+    """Seconds from exec until the command has written PROMPT to its terminal."""
+    ours, theirs = os.openpty()
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while PROMPT.encode() not in seen:
+            seen += os.read(ours, 4096)
+        seconds = time.perf_counter() - started
+        process.kill()
+    os.close(ours)
+    return seconds
+
+
+def peak_memory(command: Sequence[str], folder: Path, env: dict[str, str]) -> float:
+    """The most memory that the command had at once, in MB."""
+    process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command} ended with {process.returncode}")
+    return used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+
+
+def spread(figures: Iterable[float], digits: int = 2) -> str:
+    """The median, with the quartiles in brackets."""
+    figures = list(figures)
+    low, middle, high = quantiles(figures, n=4, method="inclusive")
+    return f"{middle:,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
+
+
+def ratios(times: Times, cell: Cell, other: Cell) -> list[float]:
+    """How much longer `cell` took than `other`, by round."""
+    both = times[cell].keys() & times[other].keys()
+    return [times[cell][n] / times[other][n] for n in both]
+
+
+def table(title: str, header: Row, rows: Iterable[Row]) -> None:
+    """Print a Markdown table."""
+    lines = [[str(field) for field in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    print(f"\n**{title}**\n")
+    for line in lines:
+        print("|", " | ".join(map(str.ljust, line, widths)), "|", flush=True)
+
+
+def time_table(times: Times, commands: dict[Cell, int]) -> None:
+    rows = []
+    for turn, size in product(TURNS.values(), SIZES):
+        cells = [Cell(program, turn, size) for program in PROGRAMS]
+        rows.append(
+            [
+                *(turn.name, f"{size:,}"),
+                *(f"{1000 * median(times[cell].values()):,.1f}" for cell in cells),
+                *(spread(ratios(times, cells[0], other)) for other in cells[1:]),
+                *(commands[cell] for cell in cells[:2]),
+            ]
+        )
+    over = [f"÷ {program}" for program in PROGRAMS[1:]]
+    header = ["turn", "items stored", *PROGRAMS, *over, "commands", "bare SDK's"]
+    table("A turn, in milliseconds", header, rows)
+
+
+async def in_process(uri: str, folder: Path, rounds: int) -> list[Target]:
+    async with await connect(uri) as client, AsyncMongoClient(uri, tz_aware=True) as w1:
+        players = Players({OURS: client, BARE: client, W1: w1, SQLITE: client}, folder)
+        await fill(players)
+        gc.freeze()  # what was imported is not looked through before every turn
+        commands = await count_commands(uri, folder)
+        times = await time_turns(players, rounds)
+        time_table(times, commands)
+        speeds = await time_many(players, repeats=max(3, rounds // 5))
+        rows = [[n, *(spread(speeds[p, n], 0) for p in (OURS, BARE, SQLITE))] for n in AT_ONCE]
+        header = ["conversations at once", OURS, BARE, SQLITE]
+        table("Simple turns a second, in one process", header, rows)
+        header = ["items stored", OURS, BARE]
+        table("Bytes to the model, in a simple turn", header, await bytes_to_model(players))
+        header = ["stored", "documents", "bytes", "bytes of indexes"]
+        table("Bytes in MongoDB", header, await storage(players))
+    hundred, most = (Cell(OURS, SIMPLE, size) for size in (100, max(SIZES)))
+    return [
+        Target(
+            "a simple turn at 100 items, ÷ bare SDK",
+            ratios(times, hundred, hundred._replace(program=BARE)),
+            1.3,
+        ),
+        Target(
+            "a simple turn at 10,000 items, ÷ the same at 100", ratios(times, most, hundred), 1.2
+        ),
+        *(
+            Target(
+                f"MongoDB commands, {turn.name}, any size",
+                [max(commands[Cell(OURS, turn, s)] for s in SIZES)],
+                limit,
+            )
+            for turn, limit in ((SIMPLE, 9), (HANDOFF, 14))
+        ),
+    ]
+
+
+class Target(NamedTuple):
+    """What the benchmark must show: the median of `measured` is at most `most`."""
+
+    what: str
+    measured: list[float]
+    most: float
+
+
+def processes(uri: str, folder: Path, runs: int) -> list[Target]:
+    """Start main.py and plain imports in turn, with warm page caches."""
+    asyncio.run(seed_shop(uri))
+    env = {**os.environ, "MONGODB_URI": uri, "TERM": "xterm"}
+    python, main = sys.executable, [sys.executable, str(ROOT / "main.py"), "--offline"]
+    imports = "import agents, pymongo, rich, prompt_toolkit"
+    question = ["--email", ALICE["email"], "Where is my lamp?"]
+    prompt, imported, whole, bare = [], [], [], []
+    for _ in range(runs + 1):
+        prompt.append(until_prompt(main, folder, env))
+        imported.append(
+            until_prompt([python, "-c", f"import agents; input({PROMPT!r})"], folder, env)
+        )
+        whole.append(peak_memory([*main, *question], folder, env))
+        bare.append(peak_memory([python, "-c", imports], folder, env))
+    rows = [
+        ["main.py to its first prompt", "s", spread(prompt[1:])],
+        ["import agents", "s", spread(imported[1:])],
+        ["peak memory of an offline turn", "MB", spread(whole[1:], 0)],
+        [f"peak memory of {imports}", "MB", spread(bare[1:], 0)],
+    ]
+    table("A process", ["", "", "measured"], rows)
+    return [
+        Target("first prompt ÷ import agents", ratio(prompt[1:], imported[1:]), 0.2),
+        Target("peak memory ÷ imports alone", ratio(whole[1:], bare[1:]), 1.2),
+    ]
+
+
+async def seed_shop(uri: str) -> None:
+    async with await connect(uri) as client:
+        await seed(client[DB_NAME], TODAY)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure what this program costs.")
+    parser.add_argument("--quick", action="store_true", help="a few rounds only")
+    args = parser.parse_args()
+    for name in [name for name in os.environ if name.startswith(("OPENAI_", "MONGODB_"))]:
+        del os.environ[name]
+    set_tracing_disabled(True)
+    versions = ", ".join(f"{name} {version(name)}" for name in ("openai-agents", "pymongo"))
+    print(f"Python {platform.python_version()}, {versions}, {os.cpu_count()} CPUs")
+    with tempfile.TemporaryDirectory() as name, temporary_mongod() as mongod:
+        folder = Path(name)
+        targets = processes(mongod.uri, folder, 3 if args.quick else 7)
+        targets += asyncio.run(in_process(mongod.uri, folder, 3 if args.quick else 25))
+    rows = [
+        [
+            what,
+            f"≤ {most}",
+            spread(found) if len(found) > 1 else found[0],
+            median(found) <= most and "met" or "MISSED",
+        ]
+        for what, found, most in targets
+    ]
+    table("Targets", ["", "target", "measured", ""], rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

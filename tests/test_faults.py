@@ -1,0 +1,401 @@
+"""MongoDB or the model fails: one plain line, nothing lost or doubled, and the chat goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from agents.models.openai_responses import OpenAIResponsesModel
+from agents.testing import ScriptedModel, function_call
+from openai import AsyncOpenAI
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from local.mongod import Mongod, temporary_mongod
+from seed_data import seed
+from support import conversation as conversation_module
+from support.conversation import Conversation, remove_idle
+from support.database import DB_NAME, Database, connect
+from support.events import TurnFailed
+from tests.conftest import TODAY, context_for, session_for
+from tests.model_server import ModelServer, call, cut, fail, hang, raw, refuse, say
+from tests.processes import Chat, Shop, chat, run
+from tests.test_conversation import Open, events, stored_items, text_of
+from tests.test_conversation import call as tool_call
+from tests.test_conversation import say as answer
+from tests.test_crash import QUESTION, held, shopkeeper
+
+ALICE = ("--email", "alice@example.com")
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+        assert server.violations == []
+
+
+# The model
+
+
+FAULTS = {
+    "a wrong key": ([fail(401)], "refused the API key"),
+    "a forbidden key": ([fail(403)], "refused the API key"),
+    "an unknown model": ([fail(404)], "does not know this model"),
+    "too many requests": ([fail(429)] * 3, "The model is busy."),
+    "a server error": ([fail(500)] * 3, "The model did not answer."),
+    "an overload": ([fail(503)] * 3, "The model did not answer."),
+    "a refused request": ([fail(400)], "refused the request"),
+    "a thread too long": ([fail(400, code="context_length_exceeded")], "too long for the model"),
+    "a dead connection": ([hang(0)] * 3, "The model did not answer."),
+    "a cut in mid-stream": ([cut(say("a b c d e f g h"), after=4)], "The model did not answer."),
+    "a stream without an end": ([raw(b"")], "The answer failed"),
+    "an empty answer": ([say("")], "The model gave an empty answer."),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_model_is_one_line_and_retry_answers(
+    shop: Shop, model: ModelServer, fault: str
+) -> None:
+    replies, told = FAULTS[fault]
+    model.script(*replies, say("Here I am."), say("Still here."))
+    done = run(shop, *ALICE, lines="hello?\n/retry\nand now?\n", model=model)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stderr and len(done.stderr.splitlines()) == 1
+    assert "Here I am." in done.stdout and "Still here." in done.stdout
+    users = [i for i in model.requests[-1]["input"] if i.get("role") == "user"]
+    assert [u["content"] for u in users] == ["hello?", "and now?"]
+
+
+def test_a_server_that_asks_to_wait_is_asked_again(shop: Shop, model: ModelServer) -> None:
+    model.script(fail(429, headers={"Retry-After": "1"}), say("Here I am."))
+    done = run(shop, *ALICE, lines="hello?\n", model=model)
+    assert done.stderr == "" and "Here I am." in done.stdout
+
+
+def test_a_refusal_of_the_model_is_an_answer(shop: Shop, model: ModelServer) -> None:
+    model.script(refuse("I can't help with that."), say("Hello again."))
+    done = run(shop, *ALICE, lines="hm\nhello\n", model=model)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.count("I can't help with that.") == 1
+    assert "Hello again." in done.stdout
+
+
+async def test_a_model_that_hangs_is_given_up(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_module, "MODEL_SECONDS", 0.3)
+    with ModelServer([hang(), say("Here I am.")]) as server:
+        client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        conversation = await open_conversation(OpenAIResponsesModel("m", client))
+        with pytest.raises(TurnFailed, match="The model did not answer"):
+            await events(conversation.turn("hello?"))
+        monkeypatch.undo()
+        again = await open_conversation(OpenAIResponsesModel("m", client))
+        assert text_of(await events(again.retry())) == "Here I am."
+
+
+# MongoDB
+
+
+@pytest.fixture
+def server(tmp_path: Any) -> Iterator[Mongod]:
+    """A mongod of the test's own, to be killed and frozen."""
+    with temporary_mongod() as server:
+        asyncio.run(reset(server.uri))
+        yield server
+
+
+async def reset(uri: str) -> None:
+    async with await connect(uri) as client:
+        await seed(client[DB_NAME], TODAY)
+
+
+def impatient(server: Mongod) -> str:
+    return f"{server.uri}/?timeoutMS=1500"
+
+
+def error_of(running: Chat) -> str:
+    """The next line on standard error that is no notice."""
+    return next((line for line in running.stderr if not line.startswith(("→", "·"))), "")
+
+
+def test_mongodb_down_in_the_middle_of_a_turn_and_back(server: Mongod, model: ModelServer) -> None:
+    gate = model.hold()
+    model.script(say("This cannot be saved."), say("This can."))
+    with chat(impatient(server), *ALICE, model=model) as running:
+        running.type("hello?")
+        gate.wait_reached(30)
+        server.kill()
+        gate.release()
+        told = error_of(running)
+        assert told == (
+            "MongoDB stopped answering. The answer above was not saved; /retry asks again.\n"
+        )
+        running.type("/history")
+        assert error_of(running) == "MongoDB does not answer. Try again in a moment.\n"
+        server.start()
+        done = running.finish("/retry\n")
+    assert done.returncode == 0, done.stderr
+    assert "This can." in done.stdout
+    with MongoClient[dict[str, Any]](server.uri) as client:
+        messages = client[DB_NAME].agent_messages.find().sort("seq", 1).to_list()
+    assert [m["message_data"][0].count("hello?") for m in messages] == [1, 0]
+
+
+@pytest.mark.parametrize("how", ["stopped", "frozen"])
+def test_mongodb_gone_between_turns_and_back(server: Mongod, model: ModelServer, how: str) -> None:
+    model.script(say("One."), say("Two."))
+    with chat(impatient(server), *ALICE, model=model) as running:
+        running.type("first")
+        running.wait_for("One.")
+        if how == "stopped":
+            server.stop()
+        else:
+            os.kill(server.pid or 0, signal.SIGSTOP)
+        running.type("second")
+        assert error_of(running).startswith("MongoDB stopped answering. Your message may not be")
+        if how == "stopped":
+            server.start()
+        else:
+            os.kill(server.pid or 0, signal.SIGCONT)
+        done = running.finish("/retry\n/history\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(
+        "> /history\n> first\nOne.\n\n> second\nTwo.\n\n> \n"
+        "Goodbye. Run again with alice@example.com to continue.\n"
+    )
+
+
+@pytest.mark.parametrize("times", [1, 50])
+def test_mongodb_failing_inside_a_tool_does_not_end_the_turn(
+    shop: Shop, model: ModelServer, times: int
+) -> None:
+    """Once, the driver reads again; for good, the model is told that the tool failed."""
+    model.script(call("transfer_to_orders"), call("list_orders"), say("That is all I know."))
+    shop.admin.command(
+        {
+            "configureFailPoint": "failCommand",
+            "mode": {"times": times},
+            "data": {
+                "failCommands": ["find"],
+                "namespace": f"{DB_NAME}.orders",
+                "closeConnection": True,
+            },
+        }
+    )
+    try:
+        done = run(shop, *ALICE, lines="my orders?\n", model=model)
+    finally:
+        shop.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+    assert "That is all I know." in done.stdout, done.stderr
+    output = model.requests[-1]["input"][-1]["output"]
+    assert ("ORD-1001" in output) == (times == 1)
+    assert "27017" not in output and "mongodb" not in output.lower()
+
+
+async def test_what_was_shown_as_done_survives_a_kill_9_of_mongod(server: Mongod) -> None:
+    for number in range(3):
+        async with await connect(server.uri) as client:
+            db = client[DB_NAME]
+            conversation = await open_on(db, ScriptedModel([answer(f"answer {number}")]))
+            await events(conversation.turn(f"message {number}"))
+            server.kill()
+        server.start()
+    async with await connect(server.uri) as client:
+        transcript = await (await open_on(client[DB_NAME], ScriptedModel())).transcript()
+    expected = [(f"message {n}", f"answer {n}") for n in range(3)]
+    assert [m.text for m in transcript] == [text for pair in expected for text in pair]
+
+
+async def open_on(db: Database, model: Any) -> Conversation:
+    from agents_def import build_agents
+    from tools import approval_question
+
+    return await Conversation.open(
+        session_for(db),
+        db=db,
+        email="alice@example.com",
+        agent=build_agents(),
+        context=context_for(db),
+        question=approval_question,
+        model=model,
+    )
+
+
+def test_a_failover_loses_no_turn_and_no_return() -> None:
+    with (
+        temporary_mongod("--replSet", "rs0") as one,
+        temporary_mongod("--replSet", "rs0") as two,
+        temporary_mongod("--replSet", "rs0") as three,
+        ModelServer(shopkeeper) as model,
+    ):
+        nodes = {f"127.0.0.1:{node.port}": node for node in (one, two, three)}
+        members = [{"_id": n, "host": host} for n, host in enumerate(nodes)]
+        with MongoClient[Any](one.uri, directConnection=True) as client:
+            config = {"_id": "rs0", "members": members, "settings": {"electionTimeoutMillis": 2000}}
+            client.admin.command("replSetInitiate", config)
+        uri = f"mongodb://{','.join(nodes)}/?replicaSet=rs0"
+        with MongoClient[dict[str, Any]](uri) as client:
+            wait_for_primary(client)
+            asyncio.run(reset(uri))
+            with chat(uri, *ALICE, model=model) as running:
+                running.type("hello")
+                running.wait_for("You are welcome.")
+                running.type("I want to return ORD-1001, not powerful enough")
+                running.wait_for(QUESTION)
+                host, port = client.primary or ("", 0)
+                nodes[f"{host}:{port}"].kill()
+                done = running.finish("y\nthanks\n/history\n")
+            assert done.returncode == 0, done.stderr
+            if "/retry" in done.stderr:  # the turn under way may fail, and is then asked again
+                done = run(uri, *ALICE, lines="y\n/retry\ny\nthanks\n/history\n", model=model)
+            history = done.stdout.rpartition("> /history\n")[2]
+            assert history.count("> hello\n") == 1
+            assert "About your return: " in history
+            order = client[DB_NAME].orders.find_one({"_id": "ORD-1001"})
+            assert order
+            assert [p["status"] for p in order["history"]].count("return initiated") == 1
+        assert model.violations == []
+        for node in nodes.values():
+            node.kill()  # told to stop, each would wait for the others
+
+
+def wait_for_primary(client: MongoClient[Any]) -> None:
+    """Elected, and known to the client."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            client.admin.command("ping")
+            if client.primary:
+                return
+        except PyMongoError:
+            time.sleep(0.1)
+    pytest.fail("no primary")
+
+
+# Erase and retention
+
+
+@pytest.mark.parametrize("point", ["agent_messages", "agent_sessions", "conversations"])
+def test_a_reset_killed_half_way_is_finished_by_the_next(
+    shop: Shop, model: ModelServer, point: str
+) -> None:
+    model.script(say("Hello."))
+    with chat(shop, *ALICE, model=model) as running:
+        running.type("hi")
+        running.wait_for("Hello.")
+        with held(shop, "delete", point) as wait:
+            running.type("/reset")
+            running.type("y")
+            wait()
+            running.kill()
+    db = shop[DB_NAME]
+    db.conversations.update_many({}, {"$set": {"lease": None}})  # as if ten seconds had passed
+    model.script(say("Who are you?"))
+    done = run(shop, *ALICE, lines="/reset\ny\nhi\n", model=model)
+    assert "Who are you?" in done.stdout, done.stderr
+    assert [i for i in model.requests[-1]["input"] if i.get("role") == "user"] == [
+        {"role": "user", "content": "hi"}
+    ]
+    assert db.agent_messages.count_documents({}) == 2
+    run(shop, *ALICE, lines="/reset\ny\n", model=model)
+    for name in ("agent_messages", "agent_sessions", "conversations"):
+        assert db[name].count_documents({}) == 0
+
+
+async def test_idle_conversations_are_removed_whole_and_those_in_use_are_not(
+    db: Database, open_conversation: Open
+) -> None:
+    for email in ("alice@example.com", "bob@example.com", "carol@example.com"):
+        await events((await open_conversation(ScriptedModel([answer("Hi.")]), email)).turn("hi"))
+    old = {"$set": {"updated_at": TODAY.replace(year=2020)}}
+    await db.conversations.update_one({"email": "alice@example.com"}, old)
+    await db.conversations.update_one({"email": "bob@example.com"}, old)
+    await db.conversations.update_one(
+        {"email": "bob@example.com"},
+        [{"$set": {"lease": {"holder": "x", "until": {"$add": ["$$NOW", 60_000]}}}}],
+    )
+    assert await remove_idle(db, 30) == 1
+    for name in ("agent_messages", "agent_sessions"):
+        assert sorted(await db[name].distinct("session_id")) == [
+            "support_bob_at_example_com",
+            "support_carol_at_example_com",
+        ]
+    assert await db.conversations.count_documents({}) == 2
+    again = await open_conversation(ScriptedModel())
+    assert await again.transcript() == [] and again.last_active is None
+
+
+# What customers paste, and long lives
+
+
+HOSTILE = {
+    "escapes": ("\x1b[2J\x1b]0;title\x07hi", "[2J]0;titlehi"),
+    "NUL and surrogates": ("a\x00b\ud800c", "abc"),
+    "bidi": ("refund \u202e321\u202c", "refund 321"),
+    "an operator": ('{"$gt": ""}', '{"$gt": ""}'),
+    "emoji": ("👩‍👩‍👧‍👦 where?", "👩‍👩‍👧‍👦 where?"),
+    "lines": ("a\r\nb\rc", "a\nb\nc"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_whatever_is_pasted_the_next_turn_works(
+    db: Database, open_conversation: Open, name: str
+) -> None:
+    pasted, stored = HOSTILE[name]
+    with ModelServer([say("Yes?"), say("Fine.")]) as server:
+        client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        conversation = await open_conversation(OpenAIResponsesModel("m", client))
+        await events(conversation.turn(pasted))
+        assert text_of(await events(conversation.turn("and now?"))) == "Fine."
+        assert server.violations == []
+    assert (await stored_items(db))[0]["content"] == stored
+
+
+async def test_ten_megabytes_are_refused_at_once(db: Database, open_conversation: Open) -> None:
+    conversation = await open_conversation(ScriptedModel())
+    with pytest.raises(TurnFailed, match="10,000,000 characters"):
+        conversation.turn("x" * 10_000_000)
+
+
+async def test_a_state_that_cannot_be_read_is_dropped_with_a_clear_line(
+    db: Database, open_conversation: Open
+) -> None:
+    script = [tool_call("transfer_to_orders", "call_0")]
+    arguments = {"order_id": "ORD-1001", "reason": "x"}
+    script.append([function_call("initiate_return", arguments, call_id="call_1")])
+    await events((await open_conversation(ScriptedModel(script))).turn("return it"))
+    state = (await db.conversations.find_one({}))["pending"]["state"]
+    for damage in (lambda s: "{}", lambda s: s.replace("Orders", "Returns"), lambda s: s[:99]):
+        await db.conversations.update_one({}, {"$set": {"pending.state": damage(state)}})
+        conversation = await open_conversation(ScriptedModel([answer("Hello.")]))
+        seen = await events(conversation.turn("hello"))
+        assert "can no longer be answered" in seen[0].text  # type: ignore[union-attr]
+        assert text_of(seen) == "Hello."
+        assert (await db.conversations.find_one({}))["pending"] is None
+        await db.conversations.update_one({}, {"$set": {"pending": {"id": "x", "state": state}}})
+
+
+async def test_three_hundred_turns_leak_no_task_and_the_request_stays_bounded(
+    db: Database, open_conversation: Callable[..., Any]
+) -> None:
+    model = ScriptedModel()
+    conversation = await open_conversation(model)
+    sizes, tasks = [], []
+    for number in range(100):
+        model.extend([tool_call("transfer_to_orders", f"h{number}")] if number == 0 else [])
+        model.extend([tool_call("list_orders", f"c{number}"), answer(f"answer {number}")])
+        await events(conversation.turn(f"message {number}"))
+        sizes.append(len(str(model.last_call.input)))
+        tasks.append(len(asyncio.all_tasks()))
+        model._calls.clear()  # the double keeps every request
+    assert max(sizes[30:]) <= 1.1 * sizes[30]
+    assert max(tasks[10:]) <= max(tasks[:10])

@@ -45,12 +45,21 @@ from local.program import Unavailable
 from main import choose_model, missing_setting
 from seed_data import seed
 from support.conversation import Conversation, session_id_for
-from support.database import Database, DatabaseUnavailable, Document, connect, explain, mongodb_uri
+from support.database import (
+    Database,
+    DatabaseUnavailable,
+    Document,
+    connect,
+    explain,
+    mongodb_uri,
+    redact,
+)
 from support.events import ApprovalNeeded, Event, HandedOff, Text, ToolStarted, TurnFailed
 from tools import SupportContext, approval_question
 
 # What a score depends on besides the model and the task: where it has changed, old trials are void.
 SOURCES = "agents_def.py tools.py seed_data.py support/*.py local/offline*.py evals/[rs]*.py"
+GOES_ON = "Finished trials are kept: the same command goes on."
 
 
 class Interrupted(Exception):
@@ -132,7 +141,7 @@ class Visit:
                 self._fail(f"approval: not expected: {approval.question}")
         except TurnFailed as error:
             if is_outage(error.__cause__):
-                raise Interrupted(str(error)) from error
+                raise Interrupted(redact(f"Stopped: {error.__cause__}\n{GOES_ON}")) from error
             self._fail(f"turn: {error}")
 
     async def _come_in(self) -> Conversation:
@@ -291,9 +300,12 @@ def report(trials: Sequence[Trial], rows: Sequence[dict[str, Any]]) -> str:
 
 
 def name_of_model(offline: bool) -> str:
-    host = urlsplit(os.environ.get("OPENAI_BASE_URL") or "").hostname
+    if offline:
+        return "offline"
     name = os.environ.get("OPENAI_MODEL") or get_default_model()
-    return "offline" if offline else f"{name} at {host}" if host else name
+    host = urlsplit(os.environ.get("OPENAI_BASE_URL") or "").hostname
+    api = "chat completions" if os.environ.get("OPENAI_API") == "chat_completions" else ""
+    return ", ".join(filter(None, [name, host, api]))
 
 
 def arguments() -> argparse.Namespace:
@@ -357,7 +369,7 @@ def main() -> int:
     except PyMongoError as error:
         say(explain(error, uri))
     except KeyboardInterrupt:
-        say("Stopped. Finished trials are kept: the same command goes on.")
+        say(f"Stopped. {GOES_ON}")
         return 130
     else:
         return 0

@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "w": "majority",
     "appname": "support-chat",
 }
-AUTHENTICATION_FAILED, UNAUTHORIZED = 18, 13
+AUTHENTICATION_FAILED = 18
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -63,8 +63,10 @@ async def connect(uri: str) -> AsyncMongoClient[Document]:
 
 def explain(error: Exception, uri: str) -> str:
     """One line for a failure to connect: which address, why, what to do."""
-    if isinstance(error, OperationFailure) and error.code in (AUTHENTICATION_FAILED, UNAUTHORIZED):
+    if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:
         return f"MongoDB ({redact(uri)}) refused the login. Check the user in MONGODB_URI."
+    if isinstance(error, OperationFailure):
+        return f"MongoDB ({redact(uri)}) refused a command: {str(error)[:80]}"
     if isinstance(error, (InvalidURI, ConfigurationError, ValueError)):
         return f"MONGODB_URI is not valid: {redact(str(error))}"
     reason = "no answer"

@@ -44,7 +44,6 @@ from agents.extensions.memory import MongoDBSession
 from agents.items import TResponseStreamEvent
 from agents.memory import SessionABC
 from agents.testing import ScriptedModel, assistant_message, function_call
-from bson import ObjectId
 from openai import AsyncOpenAI
 from pymongo import AsyncMongoClient, monitoring
 
@@ -518,7 +517,7 @@ def main() -> int:
             what,
             f"≤ {most}",
             spread(found) if len(found) > 1 else found[0],
-            median(found) <= most and "met" or "MISSED",
+            (median(found) <= most and "met") or "MISSED",
         ]
         for what, found, most in targets
     ]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.model_server import ModelServer, call, fail, refuse, say, think
+from tests.model_server import ModelServer, call, say, think
 from tests.processes import ROOT, Shop, run
 
 
@@ -141,41 +141,6 @@ def test_commands_answer_and_unknown_ones_are_named(shop: Shop) -> None:
     assert "there is nothing to retry" in done.stderr
     assert shop.ecommerce_support.conversations.count_documents({}) == 0
     assert shop.ecommerce_support.agent_messages.count_documents({}) == 0
-
-
-FAULTS = {
-    "401": (fail(401), "refused the API key"),
-    "403": (fail(403), "refused the API key"),
-    "404": (fail(404), "does not know this model"),
-    "429": (fail(429, headers={"Retry-After": "0"}), "The model is busy."),
-    "500": (fail(500), "The model did not answer."),
-    "503": (fail(503), "The model did not answer."),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_the_model_is_one_line_and_retry_answers(
-    shop: Shop, model: ModelServer, fault: str
-) -> None:
-    reply, told = FAULTS[fault]
-    # The client tries retryable faults three times in all.
-    tries = 3 if fault in ("429", "500", "503") else 1
-    model.script(*[reply] * tries, say("Here I am."))
-    done = run(shop, lines="alice@example.com\nhello?\n/retry\n", model=model)
-    assert done.returncode == 0, done.stderr
-    assert told in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert "Here I am." in done.stdout
-    users = [i for i in model.requests[-1]["input"] if i.get("role") == "user"]
-    assert [u["content"] for u in users] == ["hello?"]
-
-
-def test_a_refusal_of_the_model_is_an_answer(shop: Shop, model: ModelServer) -> None:
-    model.script(refuse("I can't help with that."), say("Hello again."))
-    done = run(shop, lines="alice@example.com\nhm\nhello\n", model=model)
-    assert done.returncode == 0 and done.stderr == ""
-    assert done.stdout.count("I can't help with that.") == 1
-    assert "Hello again." in done.stdout
 
 
 def test_help_is_instant_and_imports_nothing_slow() -> None:

@@ -195,8 +195,8 @@ def _key(key: str) -> str:
 def _quoted(text: str) -> str:
     """`text` as a JavaScript string in which everything is visible."""
     quoted = json.dumps(text, ensure_ascii=False)
-    if '"' in text and "'" not in text:  # as mongosh does: JSON stays readable inside
-        quoted = "'" + quoted[1:-1].replace('\\"', '"') + "'"
+    if '"' in text:  # in single quotes, the JSON inside stays readable
+        quoted = "'" + quoted[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
     return "".join(c if clean(c) == c else f"\\u{ord(c):04x}" for c in quoted)
 
 

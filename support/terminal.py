@@ -203,14 +203,7 @@ class Terminal:
     def _console(self, stream: TextIO) -> Console:
         from rich.console import Console
 
-        return Console(
-            file=stream,
-            force_terminal=self._drawn,
-            force_interactive=self._drawn,
-            markup=False,
-            highlight=False,
-            emoji=False,
-        )
+        return Console(file=stream, force_terminal=self._drawn, force_interactive=self._drawn)
 
     def _answer(self) -> LiveAnswer | PlainAnswer:
         if not self._drawn:

@@ -319,7 +319,7 @@ def inspection(**changes: object) -> Inspection:
             {
                 "seq": 14,
                 "message_data": [
-                    '{"role":"user","content":"I want\\nto return it"}',
+                    '{"role":"user","content":"it\'s\\nlate"}',
                     '{"type":"function_call","name":"transfer_to_orders","arguments":"{}"}',
                     '{"type":"function_call_output","output":"{\\"assistant\\": \\"Orders\\"}"}',
                     '{"type":"function_call","name":"list_orders","arguments":"{\\"a\\":1}"}',
@@ -357,7 +357,8 @@ def test_inspect_shows_documents_as_mongosh_does_and_decodes_the_messages(
         '{\n  _id: ObjectId("6740f3c2a1b2c3d4e',
         '\n  _seq: 14,\n  updated_at: ISODate("2026-11-22T15',
         "the last 2 of ",
-        "\n    └ user  I want to return it\n",
+        "\n    " r"""'{"role":"user","content":"it\'s""",
+        "\n    └ user  it's late\n",
         "\n    └ handoff  transfer_to_orders\n",
         "\n    └ handoff  to Orders\n",
         '\n    └ tool call  list_orders({"a":1})\n',
@@ -455,7 +456,7 @@ SESSION = """
             said = Text("Your **l"), Text("amp**…")
             events = stream(HandedOff("Orders"), ToolStarted("list_orders"), *said)
             await terminal.show(events, {"list_orders": "Looking up your orders"})
-            terminal.say(str(await terminal.confirm("Return ORD-1001.\\nSure? [y/N] ")))
+            terminal.say(str(await terminal.confirm("Return\\x1b ORD-1001.\\nSure\\x1b? [y/N] ")))
     except EOFError:
         terminal.error("The\\nend.")
 """

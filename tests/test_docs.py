@@ -1,0 +1,93 @@
+"""What the pages for builders show is applied and run as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT, Shop
+
+PAGE = (ROOT / "docs" / "make-it-yours.md").read_text(encoding="utf-8")
+FOURTH_AGENT = """
+import asyncio
+from agents.testing import ScriptedModel, assistant_message, function_call
+from tests.conftest import context_for, session_for, TODAY
+from agents_def import build_agents
+from support.conversation import Conversation
+from support.database import connect, mongodb_uri
+from seed_data import seed
+from tools import PHRASES, approval_question
+
+async def main():
+    async with await connect(mongodb_uri()) as client:
+        db = client.test_fourth_agent
+        await seed(db, TODAY)
+        model = ScriptedModel([
+            [function_call("transfer_to_loyalty", {}, call_id="a")],
+            [function_call("loyalty_status", {}, call_id="b")],
+            [assistant_message("Ten percent.")],
+        ])
+        conversation = await Conversation.open(
+            session_for(db), db=db, email="alice@example.com", agent=build_agents(),
+            context=context_for(db), question=approval_question, model=model,
+        )
+        seen = [event async for event in conversation.turn("my tier?")]
+        print([type(event).__name__ for event in seen])
+        print(model.last_call.input[-1]["output"], "|", PHRASES["loyalty_status"])
+        stored = await db.conversations.find_one({})
+        print(stored["active_agent"])
+
+asyncio.run(main())
+"""
+
+
+def block(language: str) -> str:
+    found = re.search(rf"(?s)```{language}\n(.*?)```", PAGE)
+    assert found
+    return found[1]
+
+
+def run_python(folder: Path, shop: Shop, *arguments: str) -> str:
+    host, port = shop.address or ("", 0)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "MONGODB_URI": f"mongodb://{host}:{port}", "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for name in ("main.py", "agents_def.py", "tools.py", "seed_data.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("support", "local", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_the_diff_adds_an_agent_that_answers(copy: Path, shop: Shop) -> None:
+    (copy / "loyalty.diff").write_text(block("diff"), encoding="utf-8")
+    subprocess.run(["git", "apply", "--unidiff-zero", "loyalty.diff"], cwd=copy, check=True)
+    said = run_python(copy, shop, "-c", FOURTH_AGENT).splitlines()
+    assert said == [
+        "['HandedOff', 'ToolStarted', 'Text']",
+        "Tier Gold: 10% bonus on refunds. | Looking up your tier",
+        "Loyalty",
+    ]
+
+
+def test_the_other_front_end_answers(copy: Path, shop: Shop) -> None:
+    (copy / "ask.py").write_text(block("python"), encoding="utf-8")
+    said = run_python(copy, shop, "ask.py", "alice@example.com", "Where is my order ORD-1002?")
+    assert "TRK-7781002" in said

@@ -218,7 +218,8 @@ class Chat:
         """Greet, take up what is open, then answer until the customer leaves."""
         try:
             await self._greet()
-            await self.answer(self._conversation.resume)
+            if self._conversation.pending:
+                await self.answer(self._conversation.resume)
             await self._offer_retry()
             while True:
                 text = (await self._terminal.ask("> ", commands=list(COMMANDS))).strip()
@@ -282,10 +283,11 @@ class Chat:
         if not messages or last is None:
             self._terminal.say(f"Hello, {name}. How can I help?")
             return
+        self._terminal.say("")
         self._terminal.transcript(messages[-4:], dim=True)
         count = f"{len(messages)} message{'s' * (len(messages) > 1)}"
         self._terminal.say(
-            f"── Welcome back, {name}: {count}, last on {last.day} {last:%b} ── /history shows all"
+            f"\n── Welcome back, {name}: {count}, last on {last.day} {last:%b} ── /history shows all"
         )
 
     async def _offer_retry(self) -> None:

@@ -235,7 +235,7 @@ async def run_trials(
             databases.add(scratch)
             trial = await run_trial(client[scratch], task, subject, keys[task.name], number)
             with file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(asdict(trial), ensure_ascii=False) + "\n")
+                lines.write(json.dumps(asdict(trial)) + "\n")
             trials[trial.key, number] = trial
             say(f"{'FAIL' if trial.failures else 'pass'}  {task.name} {number}/{k}")
             await client.drop_database(scratch)

@@ -86,6 +86,7 @@ class Conversation:
         run_config: RunConfig,
     ) -> None:
         self.id = session.session_id
+        self.pending = False  # whether an approval waited when it was opened: see `resume`
         self.unanswered: str | None = None  # the last message, where it has no answer yet
         self.last_active: datetime | None = None  # UTC; None for a new conversation
         self._session = session
@@ -131,6 +132,7 @@ class Conversation:
             raise TurnFailed(f"This conversation belongs to another address than {email}.")
         if stored:
             self.last_active = stored["updated_at"]
+            self.pending = bool(stored.get("pending"))
         history = await session.get_items(HISTORY_ITEMS)
         if history and not _is_answer(history[-1]):
             self.unanswered = _last_user_text(history)

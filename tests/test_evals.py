@@ -17,6 +17,7 @@ from typing import Any
 import openai
 import pytest
 from agents import ModelSettings, Usage
+from agents.extensions.memory import MongoDBSession
 from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
 from pymongo import AsyncMongoClient, MongoClient
 
@@ -221,10 +222,20 @@ async def test_the_scorer_finds_whatever_else_changed(db: Database, expected: st
     assert re.fullmatch(f"database: {expected}", found)
 
 
-async def test_a_customer_who_quits_comes_back_to_the_same_conversation(db: Database) -> None:
+async def test_a_customer_who_quits_comes_back_to_the_same_conversation(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions: list[MongoDBSession] = []
+
+    def open_session(*args: Any, **kwargs: Any) -> MongoDBSession:
+        sessions.append(MongoDBSession(*args, **kwargs))
+        return sessions[-1]
+
+    monkeypatch.setattr(run, "MongoDBSession", open_session)
     task = replace(RETURN, script=(RETURN.script[0], RESTART, YES, RESTART, "Thanks."))
     subject = scripted(ORDERS, LOOK, give_back(), say("Done."), DONE)
     assert (await run_trial(db, task, subject)).failures == []
+    assert len(sessions) == 3
     assert isinstance(subject.model, ScriptedModel) and subject.model.last_call
     assert subject.model.last_call.input[0] == {"role": "user", "content": task.script[0]}
     assert "initiate_return" in {tool.name for tool in subject.model.last_call.tools}
@@ -274,7 +285,7 @@ def refused(status: int) -> openai.APIStatusError:
 async def test_a_run_that_was_stopped_goes_on_and_repeats_nothing(
     client: AsyncMongoClient[Document], mongod: Mongod, tmp_path: Path
 ) -> None:
-    good = [ORDERS, LOOK, say("It is here.")]
+    good = [ORDERS, LOOK, say("It is\u2028here \ud83d.")]  # breaks lines and encoders
     tasks = [STATUS, replace(STATUS, name="second")]
     file = tmp_path / "results" / "scripted.jsonl"
     databases: set[str] = set()

@@ -1,0 +1,153 @@
+"""Draw docs/session.svg and docs/inspect.svg from a real session: `python -m tests.picture`."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from itertools import groupby
+from pathlib import Path
+from types import SimpleNamespace
+
+import pexpect
+import pyte
+from rich.console import Console
+from rich.padding import Padding
+from rich.style import Style
+from rich.terminal_theme import TerminalTheme
+from rich.text import Text
+
+from local.mongod import temporary_mongod
+from seed_data import seed
+from support.database import DB_NAME, connect
+
+ROOT = Path(__file__).parent.parent
+COLUMNS, ROWS = 80, 40
+MARGIN = 1
+READY = r"\x1b\[\?2004h.*?\x1b\[\?25h"  # the line editor reads keys, and has drawn its prompt
+START, EMAIL = "python main.py --offline", "alice@example.com"
+FIRST_RUN = (
+    EMAIL,
+    "where is my lamp?",
+    "I want to return ORD-1001, not powerful enough",
+    "y",
+    "/quit",
+)
+
+BLACK, RED, GREEN, YELLOW = (30, 34, 42), (240, 113, 120), (152, 209, 121), (229, 192, 123)
+BLUE, MAGENTA, CYAN, WHITE = (97, 175, 239), (198, 120, 221), (86, 200, 216), (224, 227, 233)
+COLORS = [BLACK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN, WHITE]
+THEME = TerminalTheme(BLACK, WHITE, COLORS)  # a dark window, at home on a light page and a dark one
+FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"
+CHARACTER_WIDTH = 0.6  # of these fonts, in units of their size
+
+pyte.graphics.TEXT[2] = "+blink"  # pyte has no dim, and nothing here blinks
+
+
+def main() -> None:
+    with temporary_mongod() as mongod:
+        asyncio.run(fill(mongod.uri))
+        session, inspected = play(mongod.uri)
+    save("session", "Shop support", session)
+    save("inspect", "/inspect: what MongoDB holds", abridged(inspected))
+
+
+async def fill(uri: str) -> None:
+    async with await connect(uri) as client:
+        await seed(client[DB_NAME], datetime.now(timezone.utc))
+
+
+def play(uri: str) -> tuple[Sequence[Text], Sequence[Text]]:
+    """Type into a shell like a customer; the screen after the second login, and after /inspect."""
+    screen = pyte.HistoryScreen(COLUMNS, ROWS, history=1000)
+    environment = {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "MONGODB_URI": uri,
+        "PROMPT_TOOLKIT_NO_CPR": "1",
+        "PS1": "$ ",
+        "PYTHONUTF8": "1",
+        "TERM": "xterm-256color",
+    }
+    with pexpect.spawn(
+        "/bin/sh",
+        cwd=ROOT,
+        env=environment,
+        dimensions=(ROWS, COLUMNS),
+        encoding="utf-8",
+        timeout=60,
+    ) as shell:
+        shell.logfile_read = SimpleNamespace(write=pyte.Stream(screen).feed, flush=lambda: None)
+        shell.expect_exact("$ ")
+        shell.sendline(START)
+        type_lines(shell, *FIRST_RUN)
+        shell.expect_exact("$ ")
+        shell.sendline(START)
+        type_lines(shell, EMAIL)
+        shell.expect(READY)
+        session = list(lines(screen))
+        shell.send("/inspect\r")
+        shell.expect(READY)
+        return session, list(lines(screen))[len(session) - 1 :]
+
+
+def type_lines(shell: pexpect.spawn[str], *typed: str) -> None:
+    for line in typed:
+        shell.expect(READY)
+        shell.send(f"{line}\r")
+
+
+def lines(screen: pyte.HistoryScreen) -> Iterator[Text]:
+    """All that was ever on the screen, down to the cursor, which is drawn as a block."""
+    screen.draw("█")
+    screen.cursor_back()
+    rows = [screen.buffer[y] for y in range(screen.cursor.y + 1)]
+    for row in [*screen.history.top, *rows]:
+        cells = [row[x] for x in range(COLUMNS)]
+        line = Text()
+        for look, run in groupby(cells, key=lambda cell: cell._replace(data="")):
+            line.append("".join(cell.data for cell in run), style(look))
+        line.rstrip()
+        yield line
+
+
+def style(look: pyte.screens.Char) -> Style:
+    return Style(
+        color={"brown": "yellow"}.get(look.fg, look.fg),
+        bold=look.bold,
+        dim=look.blink,
+        italic=look.italics,
+        underline=look.underscore,
+        reverse=look.reverse,
+    )
+
+
+def abridged(inspected: Sequence[Text]) -> list[Text]:
+    """Without most documents of agent_messages, of which one is enough to see."""
+    ends = [number for number, line in enumerate(inspected) if line.plain == "}"]
+    _session, first, *others, _conversation = ends
+    cut = Text(f"… {len(others)} more documents", "dim")
+    return [*inspected[: first + 1], cut, *inspected[others[-1] + 1 :]]
+
+
+def save(name: str, title: str, drawn: Sequence[Text]) -> None:
+    """Write docs/NAME.svg: it loads nothing, and its columns align in any font."""
+    console = Console(record=True, width=COLUMNS + 2 * MARGIN, file=io.StringIO())
+    console.print(Padding(Text("\n").join(drawn), (0, MARGIN)))
+    svg = console.export_svg(
+        title=title, theme=THEME, unique_id=name, font_aspect_ratio=CHARACTER_WIDTH
+    )
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # fonts of a server's
+    svg = re.sub(r"font-family: (Fira Code, monospace|arial)", f"font-family: {FONTS}", svg)
+    svg = svg.replace(" textLength=", ' lengthAdjust="spacingAndGlyphs" textLength=')
+    path = ROOT / "docs" / f"{name}.svg"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(svg.replace("</text><text", "</text>\n<text"), encoding="utf-8")
+    print(f"{path.relative_to(ROOT)}: {len(drawn)} lines")
+
+
+if __name__ == "__main__":
+    main()

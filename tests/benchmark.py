@@ -64,7 +64,7 @@ OURS, BARE, W1, SQLITE = "this program", "bare SDK", "bare SDK, w=1", "bare SDK,
 ALICE, TODAY = CUSTOMERS[0], datetime.now(timezone.utc)
 PROGRAMS = (OURS, BARE, W1, SQLITE)
 MILLION, COPIES = 1_000_000, 2_000  # customers: reckoned for so many, measured on so many
-PROMPT = "Email: "
+PROMPT = "Email:"
 STORED_IN = ("agent_messages", "agent_sessions", "conversations")
 
 NO_ID = "0" * 24

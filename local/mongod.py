@@ -176,8 +176,11 @@ def temporary_mongod(*arguments: str) -> Iterator[Mongod]:
     """
     program, _ = find_mongod()
     with TemporaryDirectory(prefix="mongod-", ignore_cleanup_errors=True) as folder:
-        mongod = Mongod(program, Path(folder, "data"), free_port(), arguments)
-        mongod.start()
+        while True:
+            mongod = Mongod(program, Path(folder, "data"), free_port(), arguments)
+            with suppress(InUse):  # somebody was faster at that port
+                mongod.start()
+                break
         try:
             yield mongod
         finally:

@@ -24,6 +24,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from itertools import product
@@ -74,7 +75,8 @@ SAY = assistant_message(ANSWER, item_id=f"msg_{NO_ID}")
 TO_ORDERS = function_call("transfer_to_orders", {}, call_id=f"call_a{NO_ID}")
 
 
-class Turn(NamedTuple):
+@dataclass(frozen=True, eq=False)  # two are the same only if they are one
+class Turn:
     """What the customer writes, and what the model answers, call by call."""
 
     name: str
@@ -376,7 +378,8 @@ def until_prompt(command: Sequence[str], folder: Path, env: dict[str, str]) -> f
 
 def peak_memory(command: Sequence[str], folder: Path, env: dict[str, str]) -> float:
     """The most memory that the command had at once, in MB."""
-    process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, cwd=folder, env=env, stdout=quiet, stderr=quiet)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -484,7 +487,9 @@ def processes(uri: str, folder: Path, runs: int) -> list[Target]:
         "MB at most, for an offline turn",
         f"MB at most, for `{imports}`",
     ]
-    rows = [[name, spread(run[i] for run in found)] for i, name in enumerate(names)]
+    rows = [
+        [name, spread((run[i] for run in found), 2 if i < 2 else 0)] for i, name in enumerate(names)
+    ]
     table("A process", ["", "median"], rows)
     return [
         Target("first prompt ÷ import agents", [run[0] / run[1] for run in found], 0.2),

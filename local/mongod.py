@@ -28,7 +28,7 @@ from local.program import DATA, OTHER_WAYS, Unavailable, find_mongod
 from support.database import CONNECT_SECONDS, explain, redact
 
 PORT_FILE = DATA / "port"
-START_SECONDS, PROBE_SECONDS = 30, 2
+START_SECONDS, PROBE_SECONDS = 60, 2
 PORT_TAKEN = 48  # an exit code of mongod's
 OP_MSG = 2013  # the wire protocol's one message type
 

@@ -60,7 +60,7 @@ from tools import SupportContext, approval_question
 ROOT = Path(__file__).parent.parent
 SIZES = (0, 100, 1_000, 10_000)  # stored items
 AT_ONCE = (1, 10, 100)  # conversations
-SLOW, SLOW_ROUNDS = 0.2, 8  # what takes longer (in seconds) is timed in every 8th round only
+SLOW = 0.2  # seconds; what takes longer is timed in three of the rounds only
 OURS, BARE, W1, SQLITE = "this program", "bare SDK", "bare SDK, w=1", "bare SDK, SQLite"
 ALICE, TODAY = CUSTOMERS[0], datetime.now(timezone.utc)
 PROGRAMS = (OURS, BARE, W1, SQLITE)
@@ -269,7 +269,7 @@ async def time_turns(players: Players, rounds: int) -> Times:
     for number in range(-1, rounds):  # the first one only warms up
         random.shuffle(cells)
         for cell in cells:
-            if number % SLOW_ROUNDS and median(times[cell].values() or [0]) > SLOW:
+            if number % (rounds // 3) and median(times[cell].values() or [0]) > SLOW:
                 continue
             player = opened[cell.program, cell.size]
             gc.collect()

@@ -262,7 +262,8 @@ async def search_knowledge_base(context: Context, query: str) -> str:
 async def _text_search(db: Database, words: list[str]) -> list[Document]:
     score = {"score": {"$meta": "textScore"}}
     cursor = db.support_articles.find({"$text": {"$search": " ".join(words)}}, score)
-    return await cursor.sort(score).limit(3).to_list()
+    found: list[Document] = await cursor.sort(score).limit(3).to_list()
+    return found
 
 
 async def _vocabulary(db: Database) -> set[str]:

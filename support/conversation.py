@@ -241,6 +241,7 @@ class Conversation:
     ) -> AsyncGenerator[Event, None]:
         pending = stored.get("pending")
         if not pending or pending["id"] != approval.id:
+            self.unanswered = None
             raise TurnFailed("That question was already answered elsewhere; /history shows it.")
         state = await self._restore(pending)
         item = state.get_interruptions()[0]

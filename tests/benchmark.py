@@ -1,6 +1,6 @@
 """What this program costs beside the model: time, commands, bytes, memory.
 
-    python -m tests.benchmark [--quick]
+    python -m tests.benchmark
 
 The model answers at once, the mongod is real and its own. What is compared is interleaved, so that
 a busy machine slows all of it alike; figures are medians, with the quartiles in brackets. main.py
@@ -9,7 +9,6 @@ runs on a pseudo-terminal here, so this needs a POSIX system.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import json
@@ -21,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -60,10 +58,11 @@ from tools import SupportContext, approval_question
 ROOT = Path(__file__).parent.parent
 SIZES = (0, 100, 1_000, 10_000)  # stored items
 AT_ONCE = (1, 10, 100)  # conversations
-SLOW = 0.2  # seconds; what takes longer is timed in three of the rounds only
-OURS, BARE, W1, SQLITE = "this program", "bare SDK", "bare SDK, w=1", "bare SDK, SQLite"
+ROUNDS, STARTS, WARM_UP = 27, 5, 0
+SLOW = 0.2  # seconds; turns that take longer are timed in every ninth round only
+OURS, BARE, SQLITE, W1 = "this program", "bare SDK", "SQLite", "w=1"
 ALICE, TODAY = CUSTOMERS[0], datetime.now(timezone.utc)
-PROGRAMS = (OURS, BARE, W1, SQLITE)
+PROGRAMS = (OURS, BARE, SQLITE, W1)
 MILLION, COPIES = 1_000_000, 2_000  # customers: reckoned for so many, measured on so many
 PROMPT = "Email:"
 STORED_IN = ("agent_messages", "agent_sessions", "conversations")
@@ -72,7 +71,12 @@ NO_ID = "0" * 24
 ANSWER = "Your Halo Desk Lamp left us on Friday; its tracking number is TRK-7781002. " * 3
 RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
 SAY = assistant_message(ANSWER, item_id=f"msg_{NO_ID}")
-TO_ORDERS = function_call("transfer_to_orders", {}, call_id=f"call_a{NO_ID}")
+
+
+def call(letter: str, tool: str, **arguments: str) -> Any:
+    return function_call(
+        tool, arguments, call_id=f"call_{letter}{NO_ID}", item_id=f"fc_{letter}{NO_ID}"
+    )
 
 
 @dataclass(frozen=True, eq=False)  # two are the same only if they are one
@@ -88,12 +92,12 @@ SIMPLE = Turn("simple", "Thank you. And when will the lamp be here?", (SAY,))
 HANDOFF = Turn(
     "handoff and tool",
     "Where is the lamp that I ordered two weeks ago?",
-    (TO_ORDERS, function_call("list_orders", {}, call_id=f"call_b{NO_ID}"), SAY),
+    (call("a", "transfer_to_orders"), call("b", "list_orders"), SAY),
 )
 APPROVAL = Turn(
     "handoff and approval",
     "I want to return ORD-1001, it is not powerful enough.",
-    (TO_ORDERS, function_call("initiate_return", RETURN, call_id=f"call_b{NO_ID}"), SAY),
+    (call("a", "transfer_to_orders"), call("b", "initiate_return", **RETURN), SAY),
 )
 TURNS = {turn.message: turn for turn in (SIMPLE, HANDOFF, APPROVAL)}
 MIX = (HANDOFF, SIMPLE, SIMPLE)  # what stored conversations consist of: ten items, again and again
@@ -144,11 +148,18 @@ class Players:
     def __init__(self, clients: dict[str, AsyncMongoClient[Document]], folder: Path) -> None:
         self._clients = clients
         self._file = folder / "sessions.db"
-        self.model: Model = InstantModel()
+        self._model = InstantModel()
 
-    async def open(self, program: str, session_id: str, database: str = "benchmark") -> Player:
-        db = self._clients[program][database]
-        agent, run_config = build_agents(), RunConfig(model=self.model)
+    async def open(
+        self,
+        program: str,
+        session_id: str,
+        *,
+        database: str = "benchmark",
+        model: Model | None = None,
+    ) -> Player:
+        db, model = self._clients[program][database], model or self._model
+        agent, run_config = build_agents(), RunConfig(model=model)
         context = SupportContext(db, ALICE["_id"], ALICE["name"], ALICE["tier"])
         session: SessionABC = SQLiteSession(session_id, self._file)
         if program != SQLITE:
@@ -177,7 +188,7 @@ class Players:
             agent=agent,
             context=context,
             question=approval_question,
-            model=self.model,
+            model=model,
         )
 
         async def ours(turn: Turn) -> None:
@@ -261,15 +272,16 @@ Row = list[Any]
 Times = dict[Cell, dict[int, float]]  # seconds, by number of the round
 
 
-async def time_turns(players: Players, rounds: int) -> Times:
-    """Play all cells `rounds` times in turn, slow ones in some of the rounds."""
+async def time_turns(players: Players) -> Times:
+    """Play the cells in turn: simple turns in every round, others in every third or ninth."""
     cells = [Cell(*c) for c in product(PROGRAMS, TURNS.values(), SIZES)]
     opened = {(c.program, c.size): await players.open(c.program, f"items_{c.size}") for c in cells}
     times: Times = {cell: {} for cell in cells}
-    for number in range(-1, rounds):  # the first one only warms up
+    for number in range(ROUNDS + 1):
         random.shuffle(cells)
         for cell in cells:
-            if number % (rounds // 3) and median(times[cell].values() or [0]) > SLOW:
+            slow = median(times[cell].values() or [0]) > SLOW
+            if number % (9 if slow else 1 if cell.turn is SIMPLE else 3):
                 continue
             player = opened[cell.program, cell.size]
             gc.collect()
@@ -278,15 +290,17 @@ async def time_turns(players: Players, rounds: int) -> Times:
             times[cell][number] = time.perf_counter() - started
             await take_back(player, cell.turn)
     for seconds in times.values():
-        del seconds[-1]
+        del seconds[WARM_UP]
     return times
 
 
 async def time_many(players: Players, repeats: int) -> dict[tuple[str, int], list[float]]:
-    """Turns a second: simple turns, each in a new conversation, so many at once."""
+    """Turns a second: one simple turn in each of many conversations, so many at once."""
+    programs, many = (OURS, BARE), range(max(AT_ONCE))
+    opened = {p: [await players.open(p, f"{p} {n}") for n in many] for p in programs}
     speeds: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for _, at_once, program in product(range(repeats), AT_ONCE, (OURS, BARE, SQLITE)):
-        waiting = [await players.open(program, uuid.uuid4().hex) for _ in range(max(AT_ONCE))]
+    for _, at_once, program in product(range(repeats), AT_ONCE, programs):
+        waiting = list(opened[program])
 
         async def work(waiting: list[Player] = waiting) -> None:
             while waiting:
@@ -295,7 +309,7 @@ async def time_many(players: Players, repeats: int) -> dict[tuple[str, int], lis
         gc.collect()
         started = time.perf_counter()
         await asyncio.gather(*(work() for _ in range(at_once)))
-        speeds[program, at_once].append(max(AT_ONCE) / (time.perf_counter() - started))
+        speeds[program, at_once].append(len(many) / (time.perf_counter() - started))
     return speeds
 
 
@@ -304,11 +318,11 @@ async def bytes_to_model(players: Players) -> list[Row]:
     rows: list[Row] = []
     with ModelServer(lambda _: say(ANSWER)) as server:
         openai = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
-        players.model = OpenAIResponsesModel("any", openai)
+        model = OpenAIResponsesModel("any", openai)
         for size in SIZES:
             sent = []
             for program in (OURS, BARE):
-                player = await players.open(program, f"items_{size}")
+                player = await players.open(program, f"items_{size}", model=model)
                 await player.play(SIMPLE)
                 await take_back(player, SIMPLE)
                 sent.append(len(json.dumps(server.requests[-1], separators=(",", ":"))))
@@ -330,7 +344,7 @@ async def stored(db: Database, *collections: str) -> tuple[int, int, int]:
 
 async def storage(players: Players) -> list[Row]:
     """Documents and bytes of each kind of turn, and what they come to for a million customers."""
-    alice = await players.open(OURS, "support_alice_at_example_com", "storage")
+    alice = await players.open(OURS, "support_alice_at_example_com", database="storage")
     await seed(alice.db, TODAY)
     await alice.play(SIMPLE)
     rows: list[Row] = []
@@ -343,7 +357,7 @@ async def storage(players: Players) -> list[Row]:
     rows.append(["a conversation, whatever its length", *once[:2], ""])
 
     # Indexes are pages: their size shows on many conversations only.
-    copies = (await players.open(OURS, "nobody", "copies")).db
+    copies = (await players.open(OURS, "nobody", database="copies")).db
     for name, key in (*product(STORED_IN[:2], ["session_id"]), (STORED_IN[2], "_id")):
         documents = await alice.db[name].find().to_list()
         for document in documents:
@@ -413,36 +427,34 @@ def table(title: str, header: Row, rows: Iterable[Row]) -> None:
 def time_table(times: Times, commands: dict[Cell, int]) -> None:
     rows = []
     for turn, size in product(TURNS.values(), SIZES):
-        cells = [Cell(program, turn, size) for program in PROGRAMS]
-        rows.append(
-            [
-                *(turn.name, f"{size:,}"),
-                *(f"{1000 * median(times[cell].values()):,.1f}" for cell in cells),
-                *(spread(ratios(times, cells[0], other)) for other in cells[1:]),
-                *(commands[cell] for cell in cells[:2]),
-            ]
-        )
-    over = [f"÷ {program}" for program in PROGRAMS[1:]]
-    header = ["turn", "items stored", *PROGRAMS, *over, "commands", "bare SDK's"]
-    table("A turn, in milliseconds", header, rows)
+        ours, bare, *_ = cells = [Cell(program, turn, size) for program in PROGRAMS]
+        ms = [f"{1000 * median(times[cell].values()):,.1f}" for cell in cells]
+        over = [spread(ratios(times, ours, other)) for other in cells[1:3]]
+        rows.append([turn.name, f"{size:,}", *ms, *over, f"{commands[ours]} / {commands[bare]}"])
+    over = [f"÷ {program}" for program in PROGRAMS[1:3]]
+    table("A turn, in ms", ["turn", "items stored", *PROGRAMS, *over, "commands"], rows)
+    print(
+        f"\n{BARE}: Runner.run_streamed on a MongoDBSession, all of the history, the same client;\n"
+        f"{W1}: on a client with default options; {SQLITE}: on a SQLiteSession in a file.\n"
+        f"Commands are MongoDB's: {OURS} / {BARE}."
+    )
 
 
-async def in_process(uri: str, folder: Path, rounds: int) -> list[Target]:
+async def in_process(uri: str, folder: Path) -> list[Target]:
     async with await connect(uri) as client, AsyncMongoClient(uri, tz_aware=True) as w1:
         players = Players({OURS: client, BARE: client, W1: w1, SQLITE: client}, folder)
         await fill(players)
         gc.freeze()  # what was imported is not looked through before every turn
         commands = await count_commands(uri, folder)
-        times = await time_turns(players, rounds)
+        times = await time_turns(players)
         time_table(times, commands)
-        speeds = await time_many(players, repeats=max(3, rounds // 5))
-        rows = [[n, *(spread(speeds[p, n], 0) for p in (OURS, BARE, SQLITE))] for n in AT_ONCE]
-        header = ["conversations at once", OURS, BARE, SQLITE]
-        table("Simple turns a second, in one process", header, rows)
-        header = ["items stored", OURS, BARE]
-        table("Bytes to the model, in a simple turn", header, await bytes_to_model(players))
-        header = ["stored", "documents", "bytes", "bytes of indexes"]
-        table("Bytes in MongoDB", header, await storage(players))
+        speeds = await time_many(players, 3)
+        rows = [[n, *(spread(speeds[p, n], 0) for p in (OURS, BARE))] for n in AT_ONCE]
+        table("Simple turns a second, in one process", ["at once", OURS, BARE], rows)
+        rows = await bytes_to_model(players)
+        table("Bytes to the model, in a simple turn", ["items stored", OURS, BARE], rows)
+        rows = await storage(players)
+        table("Stored in MongoDB", ["", "documents", "bytes", "bytes of indexes"], rows)
     hundred, most = (Cell(OURS, SIMPLE, size) for size in (100, max(SIZES)))
     bare = hundred._replace(program=BARE)
     targets = [
@@ -463,7 +475,7 @@ class Target(NamedTuple):
     most: float
 
 
-def processes(uri: str, folder: Path, runs: int) -> list[Target]:
+def processes(uri: str, folder: Path) -> list[Target]:
     """Start main.py and plain imports in turn, with warm page caches."""
     asyncio.run(seed_shop(uri))
     env = {**os.environ, "MONGODB_URI": uri, "TERM": "xterm"}
@@ -471,7 +483,7 @@ def processes(uri: str, folder: Path, runs: int) -> list[Target]:
     imports = "import agents, pymongo, rich, prompt_toolkit"
     question = ["--email", ALICE["email"], "Where is my lamp?"]
     found: list[tuple[float, ...]] = []
-    for _ in range(runs + 1):
+    for _ in range(STARTS + 1):
         found.append(
             (
                 until_prompt(main, folder, env),
@@ -503,9 +515,6 @@ async def seed_shop(uri: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure what this program costs.")
-    parser.add_argument("--quick", action="store_true", help="a few rounds only")
-    args = parser.parse_args()
     for name in [name for name in os.environ if name.startswith(("OPENAI_", "MONGODB_"))]:
         del os.environ[name]
     set_tracing_disabled(True)
@@ -513,8 +522,8 @@ def main() -> int:
     print(f"Python {platform.python_version()}, {versions}, {os.cpu_count()} CPUs")
     with tempfile.TemporaryDirectory() as name, temporary_mongod() as mongod:
         folder = Path(name)
-        targets = processes(mongod.uri, folder, 3 if args.quick else 7)
-        targets += asyncio.run(in_process(mongod.uri, folder, 3 if args.quick else 25))
+        targets = processes(mongod.uri, folder)
+        targets += asyncio.run(in_process(mongod.uri, folder))
     rows = [
         [
             *(target.what, f"≤ {target.most}"),

@@ -15,17 +15,17 @@ from tests.processes import ROOT, Shop
 
 PAGE = (ROOT / "docs" / "make-it-yours.md").read_text(encoding="utf-8")
 FOURTH_AGENT = """
-import asyncio
+import asyncio, sys
 from agents.testing import ScriptedModel, assistant_message, function_call
 from tests.conftest import context_for, session_for, TODAY
 from agents_def import build_agents
 from support.conversation import Conversation
-from support.database import connect, mongodb_uri
+from support.database import connect
 from seed_data import seed
 from tools import PHRASES, approval_question
 
 async def main():
-    async with await connect(mongodb_uri()) as client:
+    async with await connect(sys.argv[1]) as client:
         db = client.test_fourth_agent
         await seed(db, TODAY)
         model = ScriptedModel([
@@ -53,12 +53,16 @@ def block(language: str) -> str:
     return found[1]
 
 
-def run_python(folder: Path, shop: Shop, *arguments: str) -> str:
+def uri_of(shop: Shop) -> str:
     host, port = shop.address or ("", 0)
+    return f"mongodb://{host}:{port}"
+
+
+def run_python(folder: Path, uri: str, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**os.environ, "MONGODB_URI": f"mongodb://{host}:{port}", "PYTHONPATH": str(folder)},
+        env={**os.environ, "MONGODB_URI": uri, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -79,7 +83,7 @@ def copy(tmp_path: Path) -> Path:
 def test_the_diff_adds_an_agent_that_answers(copy: Path, shop: Shop) -> None:
     (copy / "loyalty.diff").write_text(block("diff"), encoding="utf-8")
     subprocess.run(["git", "apply", "--unidiff-zero", "loyalty.diff"], cwd=copy, check=True)
-    said = run_python(copy, shop, "-c", FOURTH_AGENT).splitlines()
+    said = run_python(copy, uri_of(shop), "-c", FOURTH_AGENT, uri_of(shop)).splitlines()
     assert said == [
         "['HandedOff', 'ToolStarted', 'Text']",
         "Tier Gold: 10% bonus on refunds. | Looking up your tier",
@@ -89,5 +93,7 @@ def test_the_diff_adds_an_agent_that_answers(copy: Path, shop: Shop) -> None:
 
 def test_the_other_front_end_answers(copy: Path, shop: Shop) -> None:
     (copy / "ask.py").write_text(block("python"), encoding="utf-8")
-    said = run_python(copy, shop, "ask.py", "alice@example.com", "Where is my order ORD-1002?")
+    said = run_python(
+        copy, uri_of(shop), "ask.py", "alice@example.com", "Where is my order ORD-1002?"
+    )
     assert "TRK-7781002" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -180,12 +181,10 @@ def test_a_process_stopped_past_its_lease_writes_nothing_late(shop: Shop) -> Non
 
 @pytest.mark.parametrize("first", ["who asked first", "who asked last"])
 def test_an_approval_open_in_two_terminals_counts_once(shop: Shop, first: str) -> None:
-    with (
-        ModelServer(shopkeeper) as model,
-        asking(shop, model) as one,
-        chat(shop, "--email", "alice@example.com", model=model) as two,
-    ):
+    with ModelServer(shopkeeper) as model, contextlib.ExitStack() as open_chats:
+        one = open_chats.enter_context(asking(shop, model))
         one.wait_for(QUESTION)
+        two = open_chats.enter_context(chat(shop, "--email", "alice@example.com", model=model))
         two.wait_for(QUESTION)
         quick, slow = (one, two) if first == "who asked first" else (two, one)
         done = quick.finish("y\n")

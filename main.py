@@ -286,9 +286,8 @@ class Chat:
         self._terminal.say("")
         self._terminal.transcript(messages[-4:], dim=True)
         count = f"{len(messages)} message{'s' * (len(messages) > 1)}"
-        self._terminal.say(
-            f"\n── Welcome back, {name}: {count}, last on {last.day} {last:%b} ── /history shows all"
-        )
+        when = f"last on {last.day} {last:%b}"
+        self._terminal.say(f"\n── Welcome back, {name}: {count}, {when} ── /history shows all")
 
     async def _offer_retry(self) -> None:
         if self._conversation.unanswered is None:

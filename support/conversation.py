@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, cast
 
@@ -33,7 +33,8 @@ from agents import (
     trace,
 )
 from agents.extensions.memory import MongoDBSession
-from agents.items import ToolApprovalItem, ToolCallItem
+from agents.items import ToolApprovalItem, ToolCallItem, ToolCallOutputItem
+from agents.run import CallModelData, ModelInputData
 from pymongo.errors import OperationFailure, PyMongoError
 
 from support.database import Database, Document
@@ -98,7 +99,7 @@ class Conversation:
         self._question = question
         self._run_config = run_config
         self._result: RunResultStreaming | None = None
-        self._tools_running = 0
+        self._tools_running: set[str | None] = set()  # by the ids of their calls
         self._stopping = False
 
     @classmethod
@@ -124,6 +125,7 @@ class Conversation:
             model_settings=ModelSettings(timeout=MODEL_SECONDS).resolve(model_settings),
             session_settings=SessionSettings(limit=HISTORY_ITEMS),
             session_input_callback=recent_turns,
+            call_model_input_filter=_sendable,
             tool_not_found_behavior="return_error_to_model",
         )
         self = cls(session, db, email, agent, context, question, run_config)
@@ -228,13 +230,19 @@ class Conversation:
                     yield ApprovalNeeded(pending["id"], question, unsent=message)
                     return
                 await self._lease.update(pending=None)
-                async for event in self._run(_agent_of(state), state):
-                    yield event
+                run = self._run(_agent_of(state), state, unsent=message)
+                async with contextlib.aclosing(run) as events:
+                    async for event in events:
+                        yield event
+                if isinstance(event, (ApprovalNeeded, Stopped)):
+                    return
         if message is not None:
+            self.unanswered = message  # again: the run above may have answered an older one
             agent = self._agents.get(stored.get("active_agent", ""), self._agent)
             item: TResponseInputItem = {"role": "user", "content": message}
-            async for event in self._run(agent, [item]):
-                yield event
+            async with contextlib.aclosing(self._run(agent, [item])) as events:
+                async for event in events:
+                    yield event
 
     async def _decided(
         self, stored: Document, approval: ApprovalNeeded, yes: bool
@@ -251,8 +259,9 @@ class Conversation:
             state.reject(item, rejection_message="The customer said no. Nothing was returned.")
         # Before anything runs: a crash from here on loses the yes, and never uses it twice.
         await self._lease.update(pending=None)
-        async for event in self._run(_agent_of(state), state):
-            yield event
+        async with contextlib.aclosing(self._run(_agent_of(state), state)) as events:
+            async for event in events:
+                yield event
 
     async def _restore(self, pending: Document) -> RunState[Any]:
         return await RunState.from_string(
@@ -268,9 +277,11 @@ class Conversation:
             state.reject(item, rejection_message=str(refusal))
             return None
 
-    async def _suspend(self, state: RunState[Any], question: str) -> ApprovalNeeded:
+    async def _suspend(
+        self, state: RunState[Any], question: str, unsent: str | None
+    ) -> ApprovalNeeded:
         """Store `state` until the customer decides, here or after another login."""
-        approval = ApprovalNeeded(uuid.uuid4().hex, question)
+        approval = ApprovalNeeded(uuid.uuid4().hex, question, unsent)
         saved = state.to_string(context_serializer=lambda _: {})
         await self._lease.update(pending={"id": approval.id, "state": saved})
         return approval
@@ -279,10 +290,16 @@ class Conversation:
         self,
         agent: Agent[Any],
         run_input: list[TResponseInputItem] | RunState[Any],
+        unsent: str | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Let the agents work until there is an answer, or a question for the customer."""
         while True:
-            self._tools_running = 0
+            if self._stopping:
+                yield Stopped()
+                return
+            # A decided tool starts without an event of its own.
+            resumed = run_input.get_interruptions() if isinstance(run_input, RunState) else []
+            self._tools_running = {item.call_id for item in resumed}
             with trace("Customer Support", group_id=self.id):
                 result = self._result = Runner.run_streamed(
                     agent,
@@ -294,23 +311,29 @@ class Conversation:
                     error_handlers={"max_turns": _too_many_steps, "model_refusal": _refused},
                 )
                 try:
-                    async for event in self._events(result, agent):
-                        yield event
+                    async with contextlib.aclosing(self._events(result, agent)) as events:
+                        async for event in events:
+                            yield event
                 finally:
-                    if not result.is_complete:  # nobody listens any more; the SDK would go on
+                    # Where nobody listens any more, the SDK would go on by itself.
+                    if not result.is_complete and result.run_loop_task:
                         result.cancel()
+                        await asyncio.wait({result.run_loop_task})
+            if result.final_output is not None:
+                self.unanswered = None
             if self._stopping:
                 yield Stopped()
                 return
             if not result.interruptions:
-                self.unanswered = None
                 return
             run_input, agent = result.to_state(), result.last_agent
             if question := await self._ask(run_input):
-                yield await self._suspend(run_input, question)
+                yield await self._suspend(run_input, question, unsent)
                 return
 
-    async def _events(self, result: RunResultStreaming, agent: Agent[Any]) -> AsyncIterator[Event]:
+    async def _events(
+        self, result: RunResultStreaming, agent: Agent[Any]
+    ) -> AsyncGenerator[Event, None]:
         """The SDK's stream as ours."""
         streamed = said = False
         async for event in result.stream_events():
@@ -324,10 +347,10 @@ class Conversation:
                     yield Text("\n\n" + delta if said and not streamed else delta)
                     streamed = said = True
             elif event.name == "tool_called" and isinstance(event.item, ToolCallItem):
-                self._tools_running += 1
+                self._tools_running.add(event.item.call_id)
                 yield ToolStarted(event.item.tool_name or "a tool")
-            elif event.name == "tool_output":
-                self._tools_running -= 1
+            elif isinstance(event.item, ToolCallOutputItem):
+                self._tools_running.discard(event.item.call_id)
             elif event.name == "message_output_created":
                 # A message that no model streamed, such as the one on too many steps.
                 text = _text(event.item.to_input_item())
@@ -369,14 +392,33 @@ def recent_turns(
     starts = [i for i, item in enumerate(history) if item.get("role") == "user"]
     kept: list[Any] = []
     for item in history[starts[-HISTORY_TURNS:][0] :] if starts else []:
-        # Ids name what the vendor stored, for a while, and some items only together with others:
-        # a conversation that is taken up a month later must not depend on them.
-        cast(dict[str, Any], item).pop("id", None)
-        if item.get("type") != "reasoning" and (item.get("role") != "assistant" or _text(item)):
-            kept.append(item)
+        # Ids name what the vendor stored, for a while, and reasoning and calls only together: a
+        # conversation that is taken up a month later must not depend on them. Leaving out only
+        # the ids of reasoning (reasoning_item_id_policy="omit") is refused by newer models.
+        raw = cast(dict[str, Any], item)
+        if raw.get("role") == "assistant" and (text := _text(item)):
+            raw.clear()
+            raw.update(role="assistant", content=text)
+        elif raw.get("type") in ("function_call", "function_call_output"):
+            raw.pop("id", None)
+        elif raw.get("role") != "user":
+            continue
+        kept.append(item)
     if new and kept and not _is_answer(kept[-1]) and _last_user_text(kept) == _text(new[-1]):
         return kept
     return kept + new
+
+
+def _sendable(data: CallModelData[Any]) -> ModelInputData:
+    """What a server takes: no half surrogate pairs, and names of tools only as it allows them.
+
+    Models write both, and one in the history would make every later request fail.
+    """
+    items = json.loads(clean(json.dumps(data.model_data.input, ensure_ascii=False)))
+    for item in items:
+        if item.get("type") == "function_call":
+            item["name"] = re.sub(r"[^a-zA-Z0-9_-]", "_", item["name"])[:64] or "unknown"
+    return ModelInputData(items, data.model_data.instructions)
 
 
 async def remove_idle(db: Database, days: float) -> int:

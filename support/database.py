@@ -89,7 +89,7 @@ def redact(text: str) -> str:
 
     A regular expression, since urlparse fails on several hosts and on unescaped passwords.
     """
-    text = re.sub(r"(?i)(mongodb(?:\+srv)?://)([^\s@]*@)+", r"\1***@", text)
+    text = re.sub(r"(?is)(mongodb(?:\+srv)?://).*@", r"\1***@", text)
     return re.sub(
         r"(?i)([?&][^=&\s]*(?:password|token|properties)[^=&\s]*=)[^&\s]+", r"\1***", text
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -19,7 +18,6 @@ from pymongo import ReturnDocument, timeout
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from support.database import Database, Document
-from support.text import clean
 
 LEASE_SECONDS = 10.0  # a killed holder blocks the conversation for no longer than this
 
@@ -107,9 +105,13 @@ class Lease:
     async def _keep_renewing(self) -> None:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
-            # A failure here is no verdict: `check` gives it before anything is written.
-            with contextlib.suppress(PyMongoError, LeaseLost):
+            try:
                 await self._renew()
+            except PyMongoError:
+                pass  # no verdict: `check` gives it before anything is written
+            except LeaseLost:
+                self._deadline = 0.0
+                return
 
     def _term(self) -> Document:
         until = {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
@@ -117,7 +119,7 @@ class Lease:
 
 
 class LeasedSession(SessionABC):
-    """The customer's session, which refuses to write bad text, and all once the lease is lost.
+    """The customer's session, which refuses to write once the lease is lost.
 
     A process that was stopped for a minute would otherwise put its late answer between the
     messages of the one that went on.
@@ -134,9 +136,7 @@ class LeasedSession(SessionABC):
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         await self._lease.check()
-        # Half a surrogate pair, which models do write, would make every later request fail.
-        text = clean(json.dumps(items, ensure_ascii=False))
-        await self._session.add_items(json.loads(text))
+        await self._session.add_items(items)
 
     async def pop_item(self) -> TResponseInputItem | None:
         await self._lease.check()

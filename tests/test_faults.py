@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -19,13 +20,14 @@ from pymongo.errors import PyMongoError
 from local.mongod import Mongod, temporary_mongod
 from seed_data import seed
 from support import conversation as conversation_module
+from support import policy
 from support.conversation import Conversation, remove_idle
 from support.database import DB_NAME, Database, connect
-from support.events import TurnFailed
+from support.events import Stopped, Text, TurnFailed
 from tests.conftest import TODAY, context_for, session_for
 from tests.model_server import ModelServer, call, cut, fail, hang, raw, refuse, say
 from tests.processes import Chat, Shop, chat, run
-from tests.test_conversation import Open, events, stored_items, text_of
+from tests.test_conversation import Open, asked, events, return_1001, stored_items, text_of
 from tests.test_conversation import call as tool_call
 from tests.test_conversation import say as answer
 from tests.test_crash import QUESTION, held, shopkeeper
@@ -358,6 +360,56 @@ async def test_whatever_is_pasted_the_next_turn_works(
         assert text_of(await events(conversation.turn("and now?"))) == "Fine."
         assert server.violations == []
     assert (await stored_items(db))[0]["content"] == stored
+
+
+NASTY = {
+    "half a surrogate pair": [answer("a\ud83d\u202eb")],
+    "a tool with a forbidden name": [tool_call("no such tool; \u20ac" * 9, "c1"), answer("ok")],
+    "half a pair in arguments": [tool_call("x", "c2", query="\ud83d"), answer("ok")],
+}
+
+
+@pytest.mark.parametrize("name", NASTY)
+async def test_whatever_the_model_writes_the_next_turn_works(
+    db: Database, open_conversation: Open, name: str
+) -> None:
+    with contextlib.suppress(TurnFailed):  # the SDK itself refuses half a pair in arguments
+        await events((await open_conversation(ScriptedModel(NASTY[name]))).turn("hi"))
+    with ModelServer([say("Fine.")]) as server:
+        client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        conversation = await open_conversation(OpenAIResponsesModel("m", client))
+        assert text_of(await events(conversation.turn("and now?"))) == "Fine."
+        assert server.violations == []
+
+
+async def test_a_stop_while_an_approved_tool_runs_lets_it_finish(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = [tool_call("transfer_to_orders", "call_0"), return_1001(), answer("Done.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    approval = await asked(conversation.turn("return it"))
+    check = policy.check_return
+
+    def stopped_in_the_tool(*arguments: Any) -> None:
+        conversation.stop()
+        check(*arguments)
+
+    monkeypatch.setattr(policy, "check_return", stopped_in_the_tool)
+    assert (await events(conversation.decide(approval, True)))[-1] == Stopped()
+    order = await db.orders.find_one({"_id": "ORD-1001"})
+    assert order and order["return"]
+    assert "Return initiated" in (await stored_items(db))[-1]["output"]
+
+
+async def test_a_turn_that_nobody_reads_on_stops(db: Database, open_conversation: Open) -> None:
+    conversation = await open_conversation(ScriptedModel([answer("one"), answer("two")]))
+    before = len(asyncio.all_tasks())
+    turn = conversation.turn("hi")
+    assert isinstance(await anext(turn), Text)
+    await turn.aclose()
+    assert len(asyncio.all_tasks()) == before
+    assert (await db.conversations.find_one({}))["lease"] is None
+    assert text_of(await events(conversation.turn("again"))) == "two"
 
 
 async def test_ten_megabytes_are_refused_at_once(db: Database, open_conversation: Open) -> None:

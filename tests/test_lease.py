@@ -17,7 +17,6 @@ from support import lease as lease_module
 from support.database import Database
 from support.events import Stopped, TurnFailed, Waiting
 from support.lease import LEASE_SECONDS, Lease, LeaseLost
-from tests.conftest import session_for
 from tests.model_server import ModelServer
 from tests.processes import Shop, chat, run
 from tests.test_conversation import (
@@ -144,15 +143,6 @@ async def test_two_processes_deciding_at_once_make_one_return(
     assert len([result for result in done if isinstance(result, TurnFailed)]) == 1
     order = await db.orders.find_one({"_id": "ORD-1001"})
     assert order and [p["status"] for p in order["history"]].count("return initiated") == 1
-
-
-async def test_half_a_surrogate_pair_of_the_model_is_not_stored(
-    db: Database, open_conversation: Open
-) -> None:
-    conversation = await open_conversation(ScriptedModel([say("a\ud83d\u202eb"), say("ok")]))
-    await events(conversation.turn("hi"))
-    assert (await conversation.transcript())[-1].text == "ab"
-    assert await session_for(db).get_items() == await stored_items(db)
 
 
 def test_a_process_stopped_past_its_lease_writes_nothing_late(shop: Shop) -> None:

@@ -10,7 +10,7 @@ from agents.extensions.handoff_prompt import RECOMMENDED_PROMPT_PREFIX
 from support import policy
 from tools import KNOWLEDGE_TOOLS, ORDER_TOOLS, SupportContext
 
-# One action at a time: a model that returns two orders at once asks two questions at once.
+# One action at a time, so that the customer follows, and a model sees each result first.
 SETTINGS = ModelSettings(parallel_tool_calls=False)
 
 COMMON = f"""

@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 from dotenv import load_dotenv
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from support.conversation import Conversation
     from support.database import Database, Document
 
+STALL_SECONDS = 45.0  # without a byte from the model's server; it is then asked again, twice
 VENDOR_URL = "https://api.openai.com/v1"
 COMMANDS = {
     "/help": "show this list",
@@ -126,7 +127,9 @@ async def support(args: argparse.Namespace, terminal: Terminal) -> int:
             )
             chat = Chat(terminal, conversation, db, customer, debug=args.debug)
             if args.question:
-                return 0 if await chat.answer(conversation.turn, args.question) else 1
+                with suppress(EOFError):  # nobody there to decide: the question waits
+                    return 0 if await chat.answer(conversation.turn, args.question) else 1
+                return 1
             await chat.run()
         except TurnFailed as error:
             terminal.error(str(error))
@@ -142,7 +145,7 @@ def missing_setting(offline: bool) -> str | None:
     if os.environ.get("OPENAI_API", "responses") not in ("", "responses", "chat_completions"):
         return "OPENAI_API must be responses or chat_completions."
     days = os.environ.get("CONVERSATION_TTL_DAYS") or "1"
-    if not days.replace(".", "", 1).isdecimal() or not float(days):
+    if not days.replace(".", "", 1).isdecimal() or not 0 < float(days) < 100_000:
         return "CONVERSATION_TTL_DAYS must be a number of days above 0."
     if offline or os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
         return None
@@ -176,12 +179,11 @@ def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
     from agents.models import get_default_model, get_default_model_settings
     from openai import AsyncOpenAI
 
-    from support.conversation import MODEL_SECONDS
-
     key = os.environ.get("OPENAI_API_KEY")
     url = os.environ.get("OPENAI_BASE_URL") or VENDOR_URL
     # Traces go to the vendor wherever the model is: customers' words must not go there unasked.
-    set_tracing_disabled(offline or not key or url.rstrip("/") != VENDOR_URL)
+    if offline or not key or url.rstrip("/") != VENDOR_URL:
+        set_tracing_disabled(True)  # never False: it would win over the user's own opt-out
     if offline:
         from agents import ModelSettings
 
@@ -190,7 +192,7 @@ def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
         return OfflineModel(), ModelSettings()
     # Given to the model class itself: the SDK's own OPENAI_DEFAULT_MODEL loses the name's case.
     name = os.environ.get("OPENAI_MODEL") or get_default_model()
-    client = AsyncOpenAI(api_key=key or "none", base_url=url, timeout=MODEL_SECONDS, max_retries=2)
+    client = AsyncOpenAI(api_key=key or "none", base_url=url, timeout=STALL_SECONDS, max_retries=2)
     kind: type[OpenAIChatCompletionsModel] | type[OpenAIResponsesModel] = OpenAIResponsesModel
     if os.environ.get("OPENAI_API") == "chat_completions":
         kind = OpenAIChatCompletionsModel
@@ -267,7 +269,13 @@ class Chat:
             raise
         if not yes:
             self._terminal.say("Nothing was returned.")
-        return await self._show(self._conversation.decide(approval, yes))
+        try:
+            return await self._show(self._conversation.decide(approval, yes))
+        except TurnFailed as error:
+            if approval.unsent is None:
+                raise
+            self._complain(error, str(error))  # and go on with the message that waits
+            return None
 
     async def _show(self, events: AsyncGenerator[Event, None]) -> ApprovalNeeded | None:
         from tools import PHRASES

@@ -260,6 +260,15 @@ async def seed(db: Database, today: datetime) -> dict[str, int]:
         "support_articles": ARTICLES,
         "customers": CUSTOMERS,  # last: who finds customers finds a complete shop
     }
+    for name in documents:
+        validator = {"$jsonSchema": SCHEMAS[name]}
+        try:
+            # The driver's own check would need the right to list collections.
+            await db.create_collection(name, check_exists=False, validator=validator)
+        except OperationFailure as error:
+            if error.code != NAMESPACE_EXISTS:
+                raise
+            await db.command("collMod", name, validator=validator)
     await db.customers.create_index("email", unique=True)
     await db.orders.create_index("customer_id")
     await db.support_articles.create_index(
@@ -270,14 +279,6 @@ async def seed(db: Database, today: datetime) -> dict[str, int]:
         name="article_text",
     )
     for name in documents:
-        validator = {"$jsonSchema": SCHEMAS[name]}
-        try:
-            # The driver's own check would need the right to list collections.
-            await db.create_collection(name, check_exists=False, validator=validator)
-        except OperationFailure as error:
-            if error.code != NAMESPACE_EXISTS:
-                raise
-            await db.command("collMod", name, validator=validator)
         await db[name].bulk_write(
             [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in documents[name]]
         )

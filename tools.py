@@ -190,7 +190,7 @@ def _names(order: Document) -> str:
 
 def _argument(value: object) -> str:
     """A model's argument as one clean line of bounded length; no string becomes an empty one."""
-    return " ".join(clean(value).split())[:MAX_ARGUMENT] if isinstance(value, str) else ""
+    return " ".join(clean(value[:MAX_ARGUMENT]).split()) if isinstance(value, str) else ""
 
 
 # Products

@@ -55,7 +55,7 @@ from support.text import clean
 
 MAX_MESSAGE = 4_000  # characters
 MAX_MODEL_CALLS = 10  # in one turn
-MODEL_SECONDS = 60.0  # for one call of the model
+MODEL_SECONDS = 180.0  # for one call of the model, its retries included
 HISTORY_TURNS = 20  # what the model sees: this many whole turns ...
 HISTORY_ITEMS = 120  # ... out of this many stored items
 POLL_SECONDS = 0.25
@@ -515,6 +515,8 @@ def _explain(error: Exception, said: bool) -> str:
         return "The model's server refused the API key. Check OPENAI_API_KEY, then /retry."
     if isinstance(error, openai.NotFoundError):
         return "The model's server does not know this model. Check OPENAI_MODEL, then /retry."
+    if isinstance(error, openai.RateLimitError) and error.code == "insufficient_quota":
+        return "The quota of this API key is used up. Check the plan and billing, then /retry."
     if isinstance(error, openai.RateLimitError):
         return "The model is busy. Your message is saved; /retry answers it."
     if isinstance(error, openai.BadRequestError):

@@ -50,6 +50,7 @@ FAULTS = {
     "a forbidden key": ([fail(403)], "refused the API key"),
     "an unknown model": ([fail(404)], "does not know this model"),
     "too many requests": ([fail(429)] * 3, "The model is busy."),
+    "no money left": ([fail(429, code="insufficient_quota")] * 3, "used up"),
     "a server error": ([fail(500)] * 3, "The model did not answer."),
     "an overload": ([fail(503)] * 3, "The model did not answer."),
     "a refused request": ([fail(400)], "refused the request"),

@@ -186,3 +186,21 @@ def test_an_approval_open_in_two_terminals_counts_once(shop: Shop, first: str) -
         assert order
         assert [p["status"] for p in order["history"]].count("return initiated") == 1
         assert model.violations == []
+
+
+def test_a_message_that_waits_for_an_approval_is_sent_when_another_terminal_decides(
+    shop: Shop,
+) -> None:
+    with ModelServer(shopkeeper) as model, contextlib.ExitStack() as open_chats:
+        alice = ("--email", "alice@example.com")
+        two = open_chats.enter_context(chat(shop, *alice, model=model))
+        two.type("hello")
+        two.wait_for("You are welcome.")
+        one = open_chats.enter_context(asking(shop, model))
+        one.wait_for(QUESTION)
+        two.type("where is my lamp?")
+        two.wait_for(QUESTION)
+        assert "Return initiated" in one.finish("y\n").stdout
+        done = two.finish("y\n/history\n")
+        assert "already answered elsewhere" in done.stderr
+        assert "> where is my lamp?\nYou are welcome.\n" in done.stdout

@@ -51,15 +51,15 @@ def test_a_return_is_asked_made_and_remembered(shop: Shop, model: ModelServer) -
 
 
 def test_any_server_with_chat_completions_will_do(shop: Shop, model: ModelServer) -> None:
-    model.script(call("transfer_to_orders"), call("list_orders"), say("Two orders."))
+    model.script(call("transfer_to_orders"), call("list_orders"), say("Two orders."), say("Bye."))
     done = run(
         shop,
-        lines="alice@example.com\nmy orders?\n",
+        lines="alice@example.com\nmy orders?\nthanks\n",
         model=model,
         OPENAI_API="chat_completions",
     )
     assert done.returncode == 0, done.stderr
-    assert "Two orders." in done.stdout
+    assert "Two orders." in done.stdout and "Bye." in done.stdout
 
 
 def test_the_offline_model_needs_no_key(shop: Shop) -> None:

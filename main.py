@@ -15,9 +15,11 @@ import os
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 
@@ -47,6 +49,8 @@ def main() -> int:
     args = arguments()
     load_dotenv()
     logging.basicConfig(level=logging.WARNING if args.debug else logging.CRITICAL)
+    if not args.debug:
+        warnings.simplefilter("ignore")  # the driver's, on options of the URI
     terminal = Terminal()
     try:
         return asyncio.run(support(args, terminal))
@@ -147,6 +151,13 @@ def missing_setting(offline: bool) -> str | None:
     days = os.environ.get("CONVERSATION_TTL_DAYS") or "1"
     if not days.replace(".", "", 1).isdecimal() or not 0 < float(days) < 100_000:
         return "CONVERSATION_TTL_DAYS must be a number of days above 0."
+    try:
+        parts = urlsplit(os.environ.get("OPENAI_BASE_URL") or VENDOR_URL)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        return "OPENAI_BASE_URL must be an address such as http://127.0.0.1:8000/v1."
     if offline or os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
         return None
     return "OPENAI_API_KEY is not set. Put it in .env, or try --offline."

@@ -59,6 +59,7 @@ MODEL_SECONDS = 180.0  # for one call of the model, its retries included
 HISTORY_TURNS = 20  # what the model sees: this many whole turns ...
 HISTORY_ITEMS = 120  # ... out of this many stored items
 POLL_SECONDS = 0.25
+NOTHING_TO_RETRY = "Your last message has its answer; there is nothing to retry."
 DELTAS = ("response.output_text.delta", "response.refusal.delta")
 
 # What to ask the customer before a tool runs, from the context, its name and its arguments;
@@ -101,6 +102,7 @@ class Conversation:
         self._result: RunResultStreaming | None = None
         self._tools_running: set[str | None] = set()  # by the ids of their calls
         self._stopping = False
+        self._outcome = ""  # of a tool that was approved, for where no answer tells it
 
     @classmethod
     async def open(
@@ -154,13 +156,9 @@ class Conversation:
 
     def retry(self) -> AsyncGenerator[Event, None]:
         """Answer the last message again, without storing it twice."""
-        message = self.unanswered
-        if message is None:
-            raise TurnFailed("Your last message has its answer; there is nothing to retry.")
-        return self._exclusively(
-            # Where an approval is pending, it is the answer to that message.
-            lambda stored: self._begin(stored, None if stored.get("pending") else message)
-        )
+        if self.unanswered is None:
+            raise TurnFailed(NOTHING_TO_RETRY)
+        return self._exclusively(self._again)
 
     def resume(self) -> AsyncGenerator[Event, None]:
         """Ask for an approval that is still pending; no event where none is."""
@@ -198,7 +196,7 @@ class Conversation:
         self, start: Callable[[Document], AsyncGenerator[Event, None]]
     ) -> AsyncGenerator[Event, None]:
         """Run `start` under the lease; turn whatever goes wrong into a TurnFailed."""
-        self._stopping, self._result, said = False, None, False
+        self._stopping, self._result, self._outcome, said = False, None, "", False
         try:
             stored = await self._lease.acquire()
             if stored is None:
@@ -216,7 +214,18 @@ class Conversation:
         except TurnFailed:
             raise
         except Exception as error:
-            raise TurnFailed(_explain(error, said)) from error
+            raise TurnFailed(f"{self._outcome} {_explain(error, said)}".strip()) from error
+
+    async def _again(self, stored: Document) -> AsyncGenerator[Event, None]:
+        items = await self._session.get_items(HISTORY_ITEMS)
+        if items and _is_answer(items[-1]) and _last_user_text(items) == self.unanswered:
+            self.unanswered = None  # another terminal was faster
+            raise TurnFailed(NOTHING_TO_RETRY)
+        # Where an approval is pending, it is the answer to that message.
+        message = None if stored.get("pending") else self.unanswered
+        async with contextlib.aclosing(self._begin(stored, message)) as events:
+            async for event in events:
+                yield event
 
     async def _begin(self, stored: Document, message: str | None) -> AsyncGenerator[Event, None]:
         if pending := stored.get("pending"):
@@ -336,6 +345,7 @@ class Conversation:
     ) -> AsyncGenerator[Event, None]:
         """The SDK's stream as ours."""
         streamed = said = False
+        approved = set(self._tools_running)
         async for event in result.stream_events():
             if event.type == "agent_updated_stream_event":
                 if event.new_agent.name != agent.name:
@@ -350,6 +360,8 @@ class Conversation:
                 self._tools_running.add(event.item.call_id)
                 yield ToolStarted(event.item.tool_name or "a tool")
             elif isinstance(event.item, ToolCallOutputItem):
+                if event.item.call_id in approved:
+                    self._outcome = str(event.item.output)
                 self._tools_running.discard(event.item.call_id)
             elif event.name == "message_output_created":
                 # A message that no model streamed, such as the one on too many steps.
@@ -523,9 +535,10 @@ def _explain(error: Exception, said: bool) -> str:
         if error.code == "context_length_exceeded":
             return "This conversation is too long for the model. /reset starts a new one."
         return "The model's server refused the request. /retry asks again, --debug shows why."
-    if isinstance(
-        error, (openai.APIConnectionError, openai.InternalServerError, ModelTimeoutError)
-    ):
+    late = (openai.APITimeoutError, openai.InternalServerError, ModelTimeoutError)
+    if isinstance(error, openai.APIConnectionError) and not isinstance(error, late):
+        return "No connection to the model's server. Your message is saved; /retry answers it."
+    if isinstance(error, late):
         return "The model did not answer. Your message is saved; /retry answers it."
     kind = type(error).__name__
     return f"The answer failed ({kind}). Your message is saved; /retry answers it."

@@ -55,8 +55,8 @@ FAULTS = {
     "an overload": ([fail(503)] * 3, "The model did not answer."),
     "a refused request": ([fail(400)], "refused the request"),
     "a thread too long": ([fail(400, code="context_length_exceeded")], "too long for the model"),
-    "a dead connection": ([hang(0)] * 3, "The model did not answer."),
-    "a cut in mid-stream": ([cut(say("a b c d e f g h"), after=4)], "The model did not answer."),
+    "a dead connection": ([hang(0)] * 3, "No connection to the model's server."),
+    "a cut in mid-stream": ([cut(say("a b c d e f g h"), after=4)], "No connection to the"),
     "a stream without an end": ([raw(b"")], "The answer failed"),
     "an empty answer": ([say("")], "The model gave an empty answer."),
 }
@@ -400,6 +400,29 @@ async def test_a_stop_while_an_approved_tool_runs_lets_it_finish(
     order = await db.orders.find_one({"_id": "ORD-1001"})
     assert order and order["return"]
     assert "Return initiated" in (await stored_items(db))[-1]["output"]
+
+
+async def test_a_model_that_fails_after_a_return_does_not_hide_it(
+    db: Database, open_conversation: Open
+) -> None:
+    script: list[Any] = [tool_call("transfer_to_orders", "call_0"), return_1001()]
+    conversation = await open_conversation(ScriptedModel([*script, RuntimeError("gone")]))
+    approval = await asked(conversation.turn("return it"))
+    with pytest.raises(TurnFailed, match=r"(?s)Return initiated.*\$1,484\.98.*The answer failed"):
+        await events(conversation.decide(approval, True))
+
+
+async def test_a_message_answered_by_another_terminal_is_not_answered_again(
+    db: Database, open_conversation: Open
+) -> None:
+    failing = await open_conversation(ScriptedModel([RuntimeError("gone")]))
+    with pytest.raises(TurnFailed):
+        await events(failing.turn("hello?"))
+    one, two = [await open_conversation(ScriptedModel([answer("Hi.")])) for _ in range(2)]
+    await events(one.retry())
+    with pytest.raises(TurnFailed, match="nothing to retry"):
+        await events(two.retry())
+    assert len(await two.transcript()) == 2
 
 
 async def test_a_turn_that_nobody_reads_on_stops(db: Database, open_conversation: Open) -> None:

@@ -97,6 +97,22 @@ def test_without_a_key_it_says_what_to_do(shop: Shop) -> None:
     assert done.stderr == "OPENAI_API_KEY is not set. Put it in .env, or try --offline.\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPENAI_BASE_URL", "foo"),
+        ("OPENAI_BASE_URL", "http://[::1"),
+        ("OPENAI_API", "soap"),
+        ("CONVERSATION_TTL_DAYS", "soon"),
+        ("CONVERSATION_TTL_DAYS", "999999999999"),
+    ],
+)
+def test_a_bad_setting_is_named_in_one_line(shop: Shop, name: str, value: str) -> None:
+    done = run(shop, "--offline", lines="alice@example.com\n", **{name: value})
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{name} must be ") and done.stderr.count("\n") == 1
+
+
 def test_an_empty_database_says_to_seed(shop: Shop) -> None:
     shop.ecommerce_support.customers.delete_many({})
     done = run(shop, "--offline", lines="alice@example.com\n")

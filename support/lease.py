@@ -14,7 +14,7 @@ from typing import Any
 
 from agents import TResponseInputItem
 from agents.memory import Session, SessionABC
-from pymongo import ReturnDocument, timeout
+from pymongo import ReturnDocument, WriteConcern, timeout
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from support.database import Database, Document
@@ -86,9 +86,10 @@ class Lease:
             yield
         finally:
             renewing.cancel()
-            # MongoDB may be what failed; the lease then ends by itself, and nobody waits for it.
+            # MongoDB may be what failed.
             with contextlib.suppress(PyMongoError), timeout(1):
-                await self._conversations.update_one(
+                # On disk or not: a release that is lost ends by itself, so nobody waits for it.
+                await self._conversations.with_options(write_concern=WriteConcern(1)).update_one(
                     {"_id": self._id, "lease.holder": self._holder},
                     [{"$set": {"updated_at": "$$NOW", "lease": None}}],
                 )

@@ -466,7 +466,7 @@ async def test_three_hundred_turns_leak_no_task_and_the_request_stays_bounded(
     model = ScriptedModel()
     conversation = await open_conversation(model)
     sizes, tasks = [], []
-    for number in range(100):
+    for number in range(300):
         model.extend([tool_call("transfer_to_orders", f"h{number}")] if number == 0 else [])
         model.extend([tool_call("list_orders", f"c{number}"), answer(f"answer {number}")])
         await events(conversation.turn(f"message {number}"))

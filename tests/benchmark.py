@@ -429,9 +429,9 @@ def report_turns(times: Times, commands: dict[Cell, int]) -> list[Target]:
     over = [f"÷ {other}" for other in (BARE, SQLITE)]
     table("A turn, in ms", ["turn", "items stored", *PROGRAMS, *over, "commands"], rows)
     print(
-        f"\n{BARE}: Runner.run_streamed with a MongoDBSession, all of the history, the same client\n"
-        f"options; {SQLITE}: with a SQLiteSession in a file; {W1}: on a client with default options.\n"
-        f"Commands are MongoDB's: {OURS} / {BARE}."
+        f"\n{BARE}: Runner.run_streamed with a MongoDBSession, all of the history, the client of\n"
+        f"{OURS}; {SQLITE}: with a SQLiteSession in a file; {W1}: on a client with default\n"
+        f"options. Commands are MongoDB's: {OURS} / {BARE}."
     )
     hundred, most = (Cell(OURS, SIMPLE, size) for size in (100, max(SIZES)))
     bare = hundred._replace(program=BARE)

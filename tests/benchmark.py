@@ -96,8 +96,8 @@ APPROVAL = Turn(
     "handoff and approval",
     "I want to return ORD-1001, it is not powerful enough.",
     (
-        call("a", "transfer_to_orders"),
-        call("b", "initiate_return", order_id="ORD-1001", reason="Not powerful enough"),
+        call("c", "transfer_to_orders"),
+        call("d", "initiate_return", order_id="ORD-1001", reason="Not powerful enough"),
         SAY,
     ),
 )
@@ -159,8 +159,10 @@ class Players:
         db, model = self._clients[program][database], model or self._model
         context = SupportContext(db, ALICE["_id"], ALICE["name"], ALICE["tier"])
         agent, run_config = build_agents(), RunConfig(model=model)
-        session: SessionABC = SQLiteSession(session_id, self._file)
-        if program != SQLITE:
+        session: SessionABC
+        if program == SQLITE:
+            session = SQLiteSession(session_id, self._file)
+        else:
             session = MongoDBSession(session_id, client=db.client, database=database)
         await session.get_items(1)  # the first call creates the indexes
 

@@ -403,6 +403,7 @@ def recent_turns(
     """
     starts = [i for i, item in enumerate(history) if item.get("role") == "user"]
     kept: list[Any] = []
+    call_ids: dict[str, str] = {}  # of the turn, to ids that no other turn has
     for item in history[starts[-HISTORY_TURNS:][0] :] if starts else []:
         # Ids name what the vendor stored, for a while, and reasoning and calls only together: a
         # conversation that is taken up a month later must not depend on them. Leaving out only
@@ -413,7 +414,11 @@ def recent_turns(
             raw.update(role="assistant", content=text)
         elif raw.get("type") in ("function_call", "function_call_output"):
             raw.pop("id", None)
-        elif raw.get("role") != "user":
+            # Some servers count calls anew in each turn, and the SDK takes equal ids for one call.
+            raw["call_id"] = call_ids.setdefault(raw["call_id"], f"past_{len(kept)}")
+        elif raw.get("role") == "user":
+            call_ids = {}
+        else:
             continue
         kept.append(item)
     if new and kept and not _is_answer(kept[-1]) and _last_user_text(kept) == _text(new[-1]):

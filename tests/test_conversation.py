@@ -264,20 +264,6 @@ async def test_the_model_sees_the_last_whole_turns_however_long_the_thread(
     assert len(sent) <= HISTORY_ITEMS + 1
 
 
-async def test_a_server_that_reuses_call_ids_gets_every_call_with_its_output(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel([call("transfer_to_orders", "call_x")])
-    conversation = await open_conversation(model)
-    for number in range(3):
-        order = {"order_id": f"ORD-100{number + 1}"}
-        model.extend([call("get_order", "call_0", **order), say(f"answer {number}")])
-        await events(conversation.turn(f"message {number}"))
-    calls = [i["call_id"] for i in model.last_call.input if i.get("type") == "function_call"]
-    outputs = [i["call_id"] for i in model.last_call.input if "output" in i]
-    assert calls == outputs == ["call_x", "call_0"]  # the SDK keeps the latest of equal ids
-
-
 async def test_a_message_too_long_or_empty_is_refused_and_not_stored(
     db: Database, open_conversation: Open
 ) -> None:

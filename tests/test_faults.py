@@ -23,7 +23,7 @@ from support import conversation as conversation_module
 from support import policy
 from support.conversation import Conversation, remove_idle
 from support.database import DB_NAME, Database, connect
-from support.events import Stopped, Text, TurnFailed
+from support.events import HandedOff, Stopped, Text, TurnFailed
 from tests.conftest import TODAY, context_for, session_for
 from tests.model_server import ModelServer, call, cut, fail, hang, raw, refuse, say
 from tests.processes import Chat, Shop, chat, run
@@ -423,6 +423,35 @@ async def test_a_message_answered_by_another_terminal_is_not_answered_again(
     with pytest.raises(TurnFailed, match="nothing to retry"):
         await events(two.retry())
     assert len(await two.transcript()) == 2
+
+
+async def test_a_server_that_counts_call_ids_anew_in_each_turn_is_understood(
+    db: Database, open_conversation: Open
+) -> None:
+    """To the SDK, equal ids are one call: it skipped a handoff and sent outputs without calls."""
+    turns = [
+        [call("transfer_to_orders"), call("list_orders")],
+        [call("get_order", {"order_id": "ORD-1001"}), call("transfer_to_triage")],
+        [call("transfer_to_orders"), call("get_order", {"order_id": "ORD-1002"})],
+    ]
+    with ModelServer() as server:
+        for number, calls in enumerate(turns):
+            for count, reply in enumerate(calls):
+                server.script(
+                    call(reply.items[0]["name"], reply.items[0]["arguments"], f"call_{count}")
+                )
+            server.script(say(f"answer {number}"))
+        client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        conversation = await open_conversation(OpenAIResponsesModel("m", client))
+        handoffs = []
+        for number in range(len(turns)):
+            seen = await events(conversation.turn(f"message {number}"))
+            assert text_of(seen) == f"answer {number}"
+            handoffs += [event.agent for event in seen if isinstance(event, HandedOff)]
+        assert handoffs == ["Orders", "Triage", "Orders"]
+        assert server.violations == []
+        outputs = [str(i["output"]) for i in server.requests[-1]["input"] if "output" in i]
+        assert len(outputs) == 6 and "ORD-1002" in outputs[-1]
 
 
 async def test_a_turn_that_nobody_reads_on_stops(db: Database, open_conversation: Open) -> None:

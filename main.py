@@ -12,6 +12,7 @@ import asyncio
 import importlib
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -51,6 +52,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING if args.debug else logging.CRITICAL)
     if not args.debug:
         warnings.simplefilter("ignore")  # the driver's, on options of the URI
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is tidied up
     terminal = Terminal()
     try:
         return asyncio.run(support(args, terminal))
@@ -59,6 +61,10 @@ def main() -> int:
     except BrokenPipeError:
         terminal.hang_up()
         return 0
+    except OSError as error:  # `> answers.md` on a full disk
+        terminal.error(f"Cannot write: {error.strerror}.")
+        terminal.hang_up()
+        return 1
     except KeyboardInterrupt:
         return 130
 

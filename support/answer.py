@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ from rich.theme import Theme
 from support.text import clean
 
 FRAMES_PER_SECOND = 12
+REST = 4  # seconds without a frame for each second that the last one took
 
 # Readable on light and dark: rich's own theme puts code on black.
 THEME = Theme(
@@ -115,7 +117,6 @@ class LiveAnswer:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._tail = ""
-        self._checked = (0, False)
         self._after_text = False
         self._doing = ""
         self._spinner = Spinner("dots", style="dim")
@@ -143,12 +144,6 @@ class LiveAnswer:
         if self._waiting:
             self._settle()
         self._tail += delta
-        # Parse only when a line ends or begins: an answer comes in thousands of pieces.
-        last_line = self._tail[self._tail.rfind("\n") + 1 :]
-        state = (self._tail.count("\n"), last_line[:1].isalpha())
-        if state != self._checked:
-            self._checked = state
-            self._print(finished(self._tail))
 
     def note(self, line: str) -> None:
         """A line of our own, below all that was said so far."""
@@ -180,12 +175,16 @@ class LiveAnswer:
             yield Segment.line()
 
     async def _draw_frames(self) -> None:
-        drawn = None
+        drawn, spent = None, 0.0
         while True:
-            await asyncio.sleep(1 / FRAMES_PER_SECOND)
+            # A list of a thousand lines is one block, in motion to its end: draw it less often.
+            await asyncio.sleep(max(1 / FRAMES_PER_SECOND, REST * spent))
+            started = time.perf_counter()
             if self._waiting or drawn != (self._tail, self._console.size):
+                self._print(finished(self._tail))
                 drawn = (self._tail, self._console.size)
                 self._live.refresh()
+            spent = time.perf_counter() - started
 
     def _settle(self) -> None:
         self._waiting = False

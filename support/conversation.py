@@ -57,7 +57,7 @@ MAX_MESSAGE = 4_000  # characters
 MAX_MODEL_CALLS = 10  # in one turn
 MODEL_SECONDS = 180.0  # for one call of the model, its retries included
 HISTORY_TURNS = 20  # what the model sees: this many whole turns ...
-HISTORY_ITEMS = 120  # ... out of this many stored items
+HISTORY_ITEMS = 100  # ... out of this many stored items; MongoDB answers with 101 at once
 POLL_SECONDS = 0.25
 NOTHING_TO_RETRY = "Your last message has its answer; there is nothing to retry."
 DELTAS = ("response.output_text.delta", "response.refusal.delta")
@@ -126,7 +126,6 @@ class Conversation:
             model=model,
             model_settings=ModelSettings(timeout=MODEL_SECONDS).resolve(model_settings),
             session_settings=SessionSettings(limit=HISTORY_ITEMS),
-            session_input_callback=recent_turns,
             call_model_input_filter=_sendable,
             tool_not_found_behavior="return_error_to_model",
         )
@@ -182,7 +181,7 @@ class Conversation:
 
     async def next_input(self) -> list[TResponseInputItem]:
         """The history that the next turn would send to the model."""
-        return recent_turns(await self._session.get_items(HISTORY_ITEMS), [])
+        return recent_turns(await self._session.get_items(HISTORY_ITEMS))
 
     async def erase(self) -> None:
         """Delete every document of this conversation; waits for a turn under way elsewhere."""
@@ -302,6 +301,10 @@ class Conversation:
         unsent: str | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Let the agents work until there is an answer, or a question for the customer."""
+        history = await self.next_input()
+        if isinstance(run_input, list) and _awaits(history, run_input[-1]):
+            run_input = []  # a retry: the message is stored
+        session = LeasedSession(self._session, self._lease, history)
         while True:
             if self._stopping:
                 yield Stopped()
@@ -314,7 +317,7 @@ class Conversation:
                     agent,
                     run_input,
                     context=self._context,
-                    session=LeasedSession(self._session, self._lease),
+                    session=session,
                     run_config=self._run_config,
                     max_turns=MAX_MODEL_CALLS,
                     error_handlers={"max_turns": _too_many_steps, "model_refusal": _refused},
@@ -391,15 +394,11 @@ def session_id_for(email: str) -> str:
     return f"support_{re.sub(r'[^A-Za-z0-9_-]', '-', slug)[:64]}.{digest}"
 
 
-def recent_turns(
-    history: list[TResponseInputItem], new: list[TResponseInputItem]
-) -> list[TResponseInputItem]:
-    """What the model sees: the last whole turns of `history`, then `new`.
+def recent_turns(history: list[TResponseInputItem]) -> list[TResponseInputItem]:
+    """What the model sees of `history`: its last whole turns.
 
     A turn starts at a message of the user, so a call and its output stay or go together; calls
-    that never got an output are dropped by the SDK. Items are changed in place, since the SDK
-    would store an unknown object as a new one. A message that is stored and has no answer is not
-    added again: that is a retry.
+    that never got an output are dropped by the SDK.
     """
     starts = [i for i, item in enumerate(history) if item.get("role") == "user"]
     kept: list[Any] = []
@@ -421,9 +420,13 @@ def recent_turns(
         else:
             continue
         kept.append(item)
-    if new and kept and not _is_answer(kept[-1]) and _last_user_text(kept) == _text(new[-1]):
-        return kept
-    return kept + new
+    return kept
+
+
+def _awaits(history: list[TResponseInputItem], message: TResponseInputItem) -> bool:
+    """Whether `history` ends with this message, stored but not answered."""
+    unanswered = bool(history) and not _is_answer(history[-1])
+    return unanswered and _last_user_text(history) == _text(message)
 
 
 def _sendable(data: CallModelData[Any]) -> ModelInputData:

@@ -120,29 +120,35 @@ class Lease:
 
 
 class LeasedSession(SessionABC):
-    """The customer's session, which refuses to write once the lease is lost.
+    """The customer's session for one turn; it refuses to write once the lease is lost.
 
     A process that was stopped for a minute would otherwise put its late answer between the
-    messages of the one that went on.
+    messages of the one that went on. Under the lease nobody else writes, so `history` is read once;
+    the SDK reads at the start, and before the first write after a handoff or an approval.
     """
 
-    def __init__(self, session: Session, lease: Lease) -> None:
+    def __init__(self, session: Session, lease: Lease, history: list[TResponseInputItem]) -> None:
         self.session_id = session.session_id
         self.session_settings = session.session_settings
         self._session = session
         self._lease = lease
+        self._history = history
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        return await self._session.get_items(limit)
+        return [item.copy() for item in self._history[-limit if limit else None :]]
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         await self._lease.check()
         await self._session.add_items(items)
+        self._history += items
 
     async def pop_item(self) -> TResponseInputItem | None:
         await self._lease.check()
-        return await self._session.pop_item()
+        item = await self._session.pop_item()
+        del self._history[-1:]
+        return item
 
     async def clear_session(self) -> None:
         await self._lease.check()
         await self._session.clear_session()
+        self._history.clear()

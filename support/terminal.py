@@ -195,7 +195,7 @@ class Terminal:
             signal.signal(signal.SIGINT, before)
 
     def hang_up(self) -> None:
-        """After a BrokenPipeError (`| head -1`): whatever is still said goes nowhere."""
+        """Once standard output takes no more (`| head -1`): what is still said goes nowhere."""
         nobody = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nobody, stream.fileno())

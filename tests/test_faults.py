@@ -7,13 +7,14 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from agents.models.openai_responses import OpenAIResponsesModel
-from agents.testing import ScriptedModel, function_call
+from agents.testing import ModelCall, ModelStep, ScriptedModel, function_call
 from openai import AsyncOpenAI
+from openai.types.responses import ResponseTextDeltaEvent
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
@@ -24,6 +25,7 @@ from support import policy
 from support.conversation import Conversation, remove_idle
 from support.database import DB_NAME, Database, connect
 from support.events import HandedOff, Stopped, Text, TurnFailed
+from support.lease import Lease
 from tests.conftest import TODAY, context_for, session_for
 from tests.model_server import ModelServer, call, cut, fail, hang, raw, refuse, say
 from tests.processes import Chat, Shop, chat, run
@@ -98,7 +100,7 @@ async def test_a_model_that_hangs_is_given_up(
         client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
         conversation = await open_conversation(OpenAIResponsesModel("m", client))
         with pytest.raises(TurnFailed, match="The model did not answer"):
-            await events(conversation.turn("hello?"))
+            await asyncio.wait_for(events(conversation.turn("hello?")), 15)
         monkeypatch.undo()
         again = await open_conversation(OpenAIResponsesModel("m", client))
         assert text_of(await events(again.retry())) == "Here I am."
@@ -336,6 +338,22 @@ async def test_idle_conversations_are_removed_whole_and_those_in_use_are_not(
     assert await again.transcript() == [] and again.last_active is None
 
 
+async def test_a_conversation_taken_up_again_while_it_is_being_removed_stays(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await events((await open_conversation(ScriptedModel([answer("Hi.")]))).turn("hi"))
+    await db.conversations.update_one({}, {"$set": {"updated_at": TODAY.replace(year=2020)}})
+    acquire = Lease.acquire
+
+    async def after_another_turn(lease: Lease) -> Any:
+        await db.conversations.update_one({}, [{"$set": {"updated_at": "$$NOW"}}])
+        return await acquire(lease)
+
+    monkeypatch.setattr(Lease, "acquire", after_another_turn)
+    assert await remove_idle(db, 30) == 0
+    assert len(await stored_items(db)) == 2
+
+
 # What customers paste, and long lives
 
 
@@ -463,6 +481,36 @@ async def test_a_turn_that_nobody_reads_on_stops(db: Database, open_conversation
     assert len(asyncio.all_tasks()) == before
     assert (await db.conversations.find_one({}))["lease"] is None
     assert text_of(await events(conversation.turn("again"))) == "two"
+
+
+async def test_the_lease_is_kept_until_an_abandoned_run_has_ended(
+    db: Database, open_conversation: Open
+) -> None:
+    """A run that still writes would do so between the messages of the next turn."""
+    holders = []
+
+    async def slow_to_end(_: ModelCall) -> AsyncIterator[Any]:
+        try:
+            yield ResponseTextDeltaEvent(
+                type="response.output_text.delta",
+                delta="one",
+                item_id="msg_1",
+                output_index=0,
+                content_index=0,
+                logprobs=[],
+                sequence_number=0,
+            )
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.2)
+            holders.append((await db.conversations.find_one({}))["lease"])
+
+    conversation = await open_conversation(ScriptedModel([ModelStep.stream(slow_to_end)]))
+    turn = conversation.turn("hi")
+    assert isinstance(await anext(turn), Text)
+    await turn.aclose()
+    assert len(holders) == 1 and holders[0]["holder"]
+    assert (await db.conversations.find_one({}))["lease"] is None
 
 
 async def test_ten_megabytes_are_refused_at_once(db: Database, open_conversation: Open) -> None:

@@ -16,7 +16,8 @@ from agents.testing import ModelStep, ScriptedModel
 from support import lease as lease_module
 from support.database import Database
 from support.events import Stopped, TurnFailed, Waiting
-from support.lease import LEASE_SECONDS, Lease, LeaseLost
+from support.lease import LEASE_SECONDS, Lease, LeasedSession, LeaseLost
+from tests.conftest import session_for
 from tests.model_server import ModelServer
 from tests.processes import Shop, chat, run
 from tests.test_conversation import (
@@ -111,6 +112,23 @@ async def test_whoever_lost_the_lease_can_write_nothing(
     assert (await db.conversations.find_one({}))["lease"]["holder"] == "another"
 
 
+async def test_the_session_of_a_turn_reads_what_it_wrote(db: Database) -> None:
+    lease = Lease(db, ID, "alice@example.com")
+    assert await lease.acquire()
+    stored = session_for(db)
+    await stored.add_items([{"role": "user", "content": "one"}])
+    session = LeasedSession(stored, lease, await stored.get_items())
+    await session.add_items([{"role": "user", "content": word} for word in ("two", "three")])
+    for limit in (None, 1, 2, 9):
+        assert await session.get_items(limit) == await stored.get_items(limit)
+    (await session.get_items())[0]["content"] = "changed by the caller"  # type: ignore[typeddict-unknown-key]
+    assert await session.get_items() == await stored.get_items()
+    assert await session.pop_item() == {"role": "user", "content": "three"}
+    assert len(await session.get_items()) == len(await stored.get_items()) == 2
+    await session.clear_session()
+    assert await session.get_items() == await stored.get_items() == []
+
+
 async def test_an_overdue_lease_that_nobody_took_goes_on(
     db: Database, open_conversation: Open
 ) -> None:
@@ -123,6 +141,32 @@ async def test_an_overdue_lease_that_nobody_took_goes_on(
     async with lease.kept():
         pass
     assert text_of(await events(conversation.turn("hi"))) == "hello"
+
+
+async def test_a_lease_lost_while_the_laptop_slept_is_noticed(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A monotonic clock does not count the sleep: only the next renewal can tell."""
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 0.6)
+    lease = Lease(db, ID, "alice@example.com")
+    assert await lease.acquire()
+    lease._deadline = time.monotonic() + 60
+    async with lease.kept():
+        await db.conversations.update_one({}, {"$set": {"lease.holder": "another"}})
+        await asyncio.sleep(0.5)
+        with pytest.raises(LeaseLost):
+            await lease.check()
+
+
+async def test_a_lease_that_could_not_be_given_back_does_not_block_its_holder(
+    db: Database,
+) -> None:
+    holder, other = (Lease(db, ID, "alice@example.com") for _ in range(2))
+    first = await holder.acquire()
+    assert not await other.acquire()
+    await asyncio.sleep(0.05)
+    again = await holder.acquire()
+    assert first and again and again["lease"]["until"] > first["lease"]["until"]
 
 
 async def test_a_race_for_a_new_conversation_has_one_winner(db: Database) -> None:

@@ -8,7 +8,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from pymongo.errors import ConfigurationError
 
+from local.mongod import Mongod
+from main import choose_model
+from support.database import connect, explain, redact
 from tests.model_server import ModelServer, call, say, think
 from tests.processes import ROOT, Shop, run
 
@@ -128,6 +132,64 @@ def test_without_mongodb_it_says_so_without_the_password() -> None:
         "Cannot connect to MongoDB (mongodb://***@127.0.0.1:1): connection refused. "
         "Start it (make chat does), or set MONGODB_URI.\n"
     )
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://me:hunter2@h/",
+        "mongodb://me:hunter2@a:1,b:2,c/?replicaSet=x",
+        "mongodb+srv://me:hunter2@cluster.example.net",
+        "MongoDB://me:x@hunter2@h",
+        "mongodb://me:a hunter2@h",
+        "mongodb://me:a\nhunter2@h",
+        "mongodb://h/?tlsCertificateKeyFilePassword=hunter2&appName=x",
+        "mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:hunter2",
+    ],
+)
+def test_no_secret_of_a_uri_is_shown(uri: str) -> None:
+    assert "hunter2" not in redact(uri)
+    assert "hunter2" not in redact(f"Invalid: {uri} (see the manual)")
+    assert "hunter2" not in explain(ConfigurationError(f"in {uri}"), uri)
+
+
+async def test_writes_are_on_disk_unless_the_uri_says_otherwise(mongod: Mongod) -> None:
+    async with await connect(mongod.uri) as client:
+        assert client.write_concern.document == {"w": "majority"}
+        assert client.options.timeout == 15
+    async with await connect(f"{mongod.uri}/?w=1&timeoutMS=7000") as client:
+        assert client.write_concern.document == {"w": 1}
+        assert client.options.timeout == 7
+
+
+@pytest.mark.parametrize(
+    ("offline", "key", "url", "traced"),
+    [
+        (False, "sk-x", None, True),
+        (False, "sk-x", "https://api.openai.com/v1/", True),
+        (False, "sk-x", "http://127.0.0.1:1/v1", False),
+        (False, None, "http://127.0.0.1:1/v1", False),
+        (True, "sk-x", None, False),
+    ],
+)
+def test_traces_go_only_where_the_model_is(
+    offline: bool, key: str | None, url: str | None, traced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disabled: list[bool] = []
+    monkeypatch.setattr("agents.set_tracing_disabled", disabled.append)
+    for name, value in {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": url}.items():
+        monkeypatch.setenv(name, value or "")
+    choose_model(offline)
+    assert disabled == ([] if traced else [True])
+
+
+def test_a_question_on_the_command_line_that_needs_a_yes_exits_with_1(shop: Shop) -> None:
+    question = "I want to return ORD-1001, too heavy"
+    done = run(shop, "--offline", "--email", "alice@example.com", question, lines="")
+    assert "Make this return? [y/N]" in done.stdout
+    assert done.returncode == 1
+    order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
+    assert order and order["return"] is None
 
 
 def test_end_of_input_at_the_question_leaves_it_for_the_next_login(

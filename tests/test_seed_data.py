@@ -63,6 +63,7 @@ async def test_seeding_again_restores_the_demo_and_keeps_the_rest(db: Database) 
         ("orders", {"status": "lost"}),
         ("orders", {"return": {"reason": "x"}}),
         ("orders", {"delivered_at": "2026-11-22"}),
+        ("orders", {"refund": 1}),
         ("support_articles", {"tags": "return"}),
     ],
 )

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pyte
@@ -19,9 +20,12 @@ import pytest
 from bson import ObjectId
 
 import support.answer
+from support.database import DB_NAME
 from support.events import Event, HandedOff, Notice, Stopped, Text, ToolStarted, Waiting
 from support.inspect import Inspection, describe
 from support.terminal import Terminal
+from tests.model_server import ModelServer, Reply, say
+from tests.processes import Shop
 
 pexpect = pytest.importorskip("pexpect")
 
@@ -75,6 +79,7 @@ def on_screen(
     monkeypatch.delenv("NO_COLOR", raising=False)
     # A frame after every piece of text: whatever the clock could show, is shown.
     monkeypatch.setattr(support.answer, "FRAMES_PER_SECOND", 1e9)
+    monkeypatch.setattr(support.answer, "REST", 0)
     screen = Screen(columns, rows)
     monkeypatch.setattr(sys, "stdout", screen)
     return Terminal(), screen
@@ -198,6 +203,19 @@ async def test_while_it_grows_the_end_of_a_long_paragraph_is_in_view(
 
     await terminal.show(events(), PHRASES)
     assert "w0150" in "".join(seen[149:153])
+
+
+async def test_a_long_list_is_drawn_less_often_but_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block, in motion to its end: each frame draws all of it."""
+    answer = "\n".join(f"- w{n:04} {'x' * 30}" for n in range(300))
+    raw = []
+    for rest in (0, 4):
+        terminal, screen = on_screen(monkeypatch)
+        monkeypatch.setattr(support.answer, "REST", rest)
+        await terminal.show(stream(pieces(answer, size=60)), PHRASES)
+        assert re.findall(r"w\d{4}", screen.text) == re.findall(r"w\d{4}", answer)
+        raw.append(len(screen.raw))
+    assert raw[1] < raw[0] / 2
 
 
 async def test_an_answer_reads_as_in_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -585,13 +603,35 @@ def sit() -> Iterator[Sit]:
     """Sit down at a terminal on which a program runs."""
     customers: list[Customer] = []
 
-    def sit_down(body: str, *, columns: int = 80, rows: int = 24, **env: str) -> Customer:
-        customers.append(Customer(script(body), columns, rows, env))
+    def sit_down(
+        body: str | list[str], *, columns: int = 80, rows: int = 24, **env: str
+    ) -> Customer:
+        command = script(body) if isinstance(body, str) else body
+        customers.append(Customer(command, columns, rows, env))
         return customers[-1]
 
     yield sit_down
     for customer in customers:
         customer.child.close(force=True)
+
+
+@pytest.fixture
+def logged_in(sit: Sit, shop: Shop) -> Iterator[Callable[[Reply], Customer]]:
+    """Alice at the first prompt of main.py, whose model will give one reply."""
+    with ModelServer() as model:
+
+        def log_in(reply: Reply) -> Customer:
+            model.script(reply)
+            customer = sit(
+                [sys.executable, str(ROOT / "main.py"), "--email", "alice@example.com"],
+                MONGODB_URI="mongodb://{}:{}".format(*(shop.address or ())),
+                OPENAI_BASE_URL=model.base_url,
+                OPENAI_API_KEY=model.api_key,
+            )
+            customer.wait_for_prompt()
+            return customer
+
+        yield log_in
 
 
 def test_ctrl_c_at_a_prompt_clears_the_line_and_never_quits(sit: Sit) -> None:
@@ -879,3 +919,72 @@ def test_a_window_that_changes_its_size_keeps_the_answer_readable(sit: Sit) -> N
     text = "\n".join(customer.end())
     assert re.findall(r"w\d{4}", text[: text.index("w0100")]) == words(60).split()
     assert re.findall(r"w\d{4}", text)[-20:] == words(20, 100).split()
+
+
+# --- the whole program ---------------------------------------------------------------------------
+
+
+def test_ctrl_c_held_down_stops_the_answer_once(logged_in: Callable[[Reply], Customer]) -> None:
+    customer = logged_in(say("one " * 200, delay=0.05))
+    customer.press("hello\r")
+    customer.wait_for("one one")
+    for _ in range(30):
+        customer.press(CTRL_C)
+        time.sleep(0.03)  # as the keyboard repeats
+    customer.wait_for("Stopped.")
+    customer.press(f"{CTRL_C}/quit\r")
+    lines = customer.end()
+    assert "\n".join(lines).count("Stopped.") == 1
+    assert lines[-1] == "Goodbye. Run again with alice@example.com to continue."
+    assert customer.child.exitstatus == 0
+
+
+def test_ctrl_c_ends_the_wait_for_another_terminal(
+    logged_in: Callable[[Reply], Customer], shop: Shop
+) -> None:
+    customer = logged_in(say("Hello."))
+    until = datetime.now(timezone.utc) + timedelta(minutes=1)
+    shop[DB_NAME].conversations.update_one(
+        {"_id": "support_alice_at_example_com"},
+        {"$set": {"email": "alice@example.com", "lease": {"holder": "another", "until": until}}},
+        upsert=True,
+    )
+    customer.press("hello\r")
+    customer.wait_for("waiting for it")
+    customer.press(CTRL_C)
+    customer.wait_for("Stopped.")
+    customer.wait_for_prompt()
+    customer.press("/quit\r")
+    assert customer.end()[-1].startswith("Goodbye.")
+    assert shop[DB_NAME].agent_messages.count_documents({}) == 0
+
+
+def test_a_sigterm_gives_back_the_cursor_and_the_conversation(
+    logged_in: Callable[[Reply], Customer], shop: Shop
+) -> None:
+    customer = logged_in(say("one " * 200, delay=0.05))
+    customer.press("hello\r")
+    customer.wait_for("one one")
+    customer.child.kill(signal.SIGTERM)
+    customer.end()
+    assert customer.child.exitstatus == 143
+    raw = customer.screen.raw
+    assert raw.rfind("\x1b[?25h") > raw.rfind("\x1b[?25l")
+    assert (shop[DB_NAME].conversations.find_one() or {})["lease"] is None
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has it")
+def test_a_full_disk_is_told_in_one_line(shop: Shop) -> None:
+    uri = "mongodb://{}:{}".format(*(shop.address or ()))
+    command = [sys.executable, str(ROOT / "main.py"), "--offline", "--email", "alice@example.com"]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [*command, "Where is my order ORD-1002?"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(MONGODB_URI=uri),
+            timeout=60,
+        )
+    assert run.returncode == 1
+    assert run.stderr.decode().splitlines()[-1] == "Cannot write: No space left on device."
+    assert b"Traceback" not in run.stderr

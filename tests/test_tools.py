@@ -12,6 +12,7 @@ from agents.tool_context import ToolContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import tools
 from seed_data import CUSTOMERS, orders, seed
 from support.database import Database, connect
 from support.policy import refund_cents
@@ -105,13 +106,42 @@ async def test_fifty_racing_returns_make_one(db: Database) -> None:
     assert [entry["status"] for entry in order["history"]].count("return initiated") == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "shipped"},
+        {"delivered_at": TODAY.replace(year=2025)},
+        {"return": {"reason": "x", "refund_cents": 1, "tier": "Gold", "at": TODAY}},
+        {"customer_id": "CUST-002"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_the_write_itself_repeats_every_condition(
+    db: Database, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order changes after it was read and found returnable."""
+    order = await db.orders.find_one({"_id": "ORD-1001"})
+    await db.orders.update_one({"_id": "ORD-1001"}, {"$set": change})
+
+    async def read_before(*_: object) -> Any:
+        return order, "x"
+
+    monkeypatch.setattr(tools, "_returnable", read_before)
+    told = await use(db, "initiate_return", order_id="ORD-1001", reason="x")
+    assert told == "Order ORD-1001 changed just now. Look at it again."
+    assert await db.orders.find_one({"_id": "ORD-1001"}) == {**(order or {}), **change}
+
+
 async def test_a_reason_is_data_and_not_a_field_path(db: Database) -> None:
     await use(db, "initiate_return", order_id="ORD-1001", reason="$customer_id\x00\x1b[2J")
     order = await db.orders.find_one({"_id": "ORD-1001"})
     assert order and order["return"]["reason"] == "$customer_id[2J"
 
 
-@pytest.mark.parametrize("query", ["return window", "retrn windw", '-refund "money', "refun"])
+@pytest.mark.parametrize(
+    "query",
+    ["return window", "retrn windw", '-refund "money', "refun", "return -refund", 'return "zebra"'],
+)
 async def test_help_is_found_despite_typos_operators_and_cut_words(
     db: Database, query: str
 ) -> None:
@@ -129,7 +159,8 @@ async def test_products_show_price_and_stock(db: Database) -> None:
     )
     assert "out of stock" in await use(db, "get_product", sku="hdp-20")
     assert len((await use(db, "search_products", query="")).splitlines()) == 5
-    assert "No product" in await use(db, "search_products", query="(a+)+$ .*")
+    for pattern in ("(a+)+$ .*", "(", ".*", "l.mp"):
+        assert "No product has all" in await use(db, "search_products", query=pattern)
 
 
 def test_every_tool_has_words_for_the_customer() -> None:

@@ -22,7 +22,6 @@ from agents import (
     Agent,
     Model,
     ModelSettings,
-    ModelTimeoutError,
     RunConfig,
     RunErrorHandlerInput,
     Runner,
@@ -55,7 +54,7 @@ from support.text import clean
 
 MAX_MESSAGE = 4_000  # characters
 MAX_MODEL_CALLS = 10  # in one turn
-MODEL_SECONDS = 180.0  # for one call of the model, its retries included
+RUN_SECONDS = 300.0  # for all of them, and the tools between
 HISTORY_TURNS = 20  # what the model sees: this many whole turns ...
 HISTORY_ITEMS = 100  # ... out of this many stored items; MongoDB answers with 101 at once
 POLL_SECONDS = 0.25
@@ -102,6 +101,7 @@ class Conversation:
         self._result: RunResultStreaming | None = None
         self._tools_running: set[str | None] = set()  # by the ids of their calls
         self._stopping = False
+        self._late = False  # whether RUN_SECONDS are over
         self._outcome = ""  # of a tool that was approved, for where no answer tells it
 
     @classmethod
@@ -124,7 +124,7 @@ class Conversation:
         """
         run_config = RunConfig(
             model=model,
-            model_settings=ModelSettings(timeout=MODEL_SECONDS).resolve(model_settings),
+            model_settings=model_settings,
             session_settings=SessionSettings(limit=HISTORY_ITEMS),
             call_model_input_filter=_sendable,
             tool_not_found_behavior="return_error_to_model",
@@ -170,6 +170,13 @@ class Conversation:
     def stop(self) -> None:
         """Stop the answer under way. A tool that runs is let finish, and is stored."""
         self._stopping = True
+        self._cancel()
+
+    def _expire(self) -> None:
+        self._late = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._result:
             self._result.cancel("after_turn" if self._tools_running else "immediate")
 
@@ -195,7 +202,8 @@ class Conversation:
         self, start: Callable[[Document], AsyncGenerator[Event, None]]
     ) -> AsyncGenerator[Event, None]:
         """Run `start` under the lease; turn whatever goes wrong into a TurnFailed."""
-        self._stopping, self._result, self._outcome, said = False, None, "", False
+        self._stopping = self._late = said = False
+        self._result, self._outcome = None, ""
         try:
             stored = await self._lease.acquire()
             if stored is None:
@@ -322,11 +330,14 @@ class Conversation:
                     max_turns=MAX_MODEL_CALLS,
                     error_handlers={"max_turns": _too_many_steps, "model_refusal": _refused},
                 )
+                # One timer: ModelSettings.timeout costs a task for each piece of an answer.
+                timer = asyncio.get_running_loop().call_later(RUN_SECONDS, self._expire)
                 try:
                     async with contextlib.aclosing(self._events(result, agent)) as events:
                         async for event in events:
                             yield event
                 finally:
+                    timer.cancel()
                     # Where nobody listens any more, the SDK would go on by itself.
                     if not result.is_complete and result.run_loop_task:
                         result.cancel()
@@ -373,6 +384,8 @@ class Conversation:
                     yield Text("\n\n" + text if said else text)
                     said = True
                 streamed = False
+        if self._late and result.final_output is None:
+            raise TimeoutError
         if not said and not result.interruptions and not self._stopping:
             raise TurnFailed("The model gave an empty answer. /retry asks again.")
 
@@ -543,7 +556,7 @@ def _explain(error: Exception, said: bool) -> str:
         if error.code == "context_length_exceeded":
             return "This conversation is too long for the model. /reset starts a new one."
         return "The model's server refused the request. /retry asks again, --debug shows why."
-    late = (openai.APITimeoutError, openai.InternalServerError, ModelTimeoutError)
+    late = (openai.APITimeoutError, openai.InternalServerError, TimeoutError)
     if isinstance(error, openai.APIConnectionError) and not isinstance(error, late):
         return "No connection to the model's server. Your message is saved; /retry answers it."
     if isinstance(error, late):

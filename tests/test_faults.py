@@ -95,7 +95,7 @@ def test_a_refusal_of_the_model_is_an_answer(shop: Shop, model: ModelServer) -> 
 async def test_a_model_that_hangs_is_given_up(
     db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation_module, "MODEL_SECONDS", 0.3)
+    monkeypatch.setattr(conversation_module, "RUN_SECONDS", 0.3)
     with ModelServer([hang(), say("Here I am.")]) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
         conversation = await open_conversation(OpenAIResponsesModel("m", client))
@@ -415,6 +415,27 @@ async def test_a_stop_while_an_approved_tool_runs_lets_it_finish(
 
     monkeypatch.setattr(policy, "check_return", stopped_in_the_tool)
     assert (await events(conversation.decide(approval, True)))[-1] == Stopped()
+    order = await db.orders.find_one({"_id": "ORD-1001"})
+    assert order and order["return"]
+    assert "Return initiated" in (await stored_items(db))[-1]["output"]
+
+
+async def test_time_that_runs_out_while_an_approved_tool_runs_lets_it_finish(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = [tool_call("transfer_to_orders", "call_0"), return_1001(), answer("Done.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    approval = await asked(conversation.turn("return it"))
+    check = policy.check_return
+
+    def slow(*arguments: Any) -> None:
+        check(*arguments)
+        time.sleep(0.6)
+
+    monkeypatch.setattr(policy, "check_return", slow)
+    monkeypatch.setattr(conversation_module, "RUN_SECONDS", 0.5)
+    with pytest.raises(TurnFailed, match=r"(?s)Return initiated.*The model did not answer"):
+        await events(conversation.decide(approval, True))
     order = await db.orders.find_one({"_id": "ORD-1001"})
     assert order and order["return"]
     assert "Return initiated" in (await stored_items(db))[-1]["output"]

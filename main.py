@@ -326,8 +326,14 @@ class Chat:
     async def _command(self, word: str) -> None:
         from pymongo.errors import PyMongoError
 
+        obeying = asyncio.create_task(self._obey(word))
         try:
-            await self._obey(word)
+            with self._terminal.interrupts(obeying.cancel):
+                await asyncio.wait({obeying})
+            if obeying.cancelled():
+                self._terminal.notice("Stopped.")
+            else:
+                obeying.result()
         except PyMongoError as error:
             self._complain(error, "MongoDB does not answer. Try again in a moment.")
 

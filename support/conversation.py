@@ -98,6 +98,7 @@ class Conversation:
         self._context = context
         self._question = question
         self._run_config = run_config
+        self._acquiring: asyncio.Task[Document | None] | None = None
         self._result: RunResultStreaming | None = None
         self._tools_running: set[str | None] = set()  # by the ids of their calls
         self._stopping = False
@@ -170,6 +171,8 @@ class Conversation:
     def stop(self) -> None:
         """Stop the answer under way. A tool that runs is let finish, and is stored."""
         self._stopping = True
+        if self._acquiring:
+            self._acquiring.cancel()
         self._cancel()
 
     def _expire(self) -> None:
@@ -205,15 +208,15 @@ class Conversation:
         self._stopping = self._late = said = False
         self._result, self._outcome = None, ""
         try:
-            stored = await self._lease.acquire()
-            if stored is None:
+            stored = await self._acquire()
+            if stored is None and not self._stopping:
                 yield Waiting()
             while stored is None:
                 if self._stopping:
                     yield Stopped()
                     return
                 await asyncio.sleep(POLL_SECONDS)
-                stored = await self._lease.acquire()
+                stored = await self._acquire()
             async with self._lease.kept(), contextlib.aclosing(start(stored)) as events:
                 async for event in events:
                     said = said or isinstance(event, Text)
@@ -222,6 +225,15 @@ class Conversation:
             raise
         except Exception as error:
             raise TurnFailed(f"{self._outcome} {_explain(error, said)}".strip()) from error
+
+    async def _acquire(self) -> Document | None:
+        """The lease, or None; `stop` need not wait for a MongoDB that does not answer."""
+        acquiring = self._acquiring = asyncio.create_task(self._lease.acquire())
+        try:
+            await asyncio.wait({acquiring})
+            return None if acquiring.cancelled() else acquiring.result()
+        finally:
+            acquiring.cancel()
 
     async def _again(self, stored: Document) -> AsyncGenerator[Event, None]:
         items = await self._session.get_items(HISTORY_ITEMS)

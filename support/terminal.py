@@ -172,7 +172,7 @@ class Terminal:
         return approval
 
     @contextlib.contextmanager
-    def interrupts(self, stop: Callable[[], None]) -> Iterator[None]:
+    def interrupts(self, stop: Callable[[], object]) -> Iterator[None]:
         """For as long as it lasts, Ctrl-C calls `stop` and raises nothing.
 
         Where standard input is no terminal, Ctrl-C keeps its meaning: the program ends.

@@ -20,6 +20,7 @@ import pytest
 from bson import ObjectId
 
 import support.answer
+from local.mongod import Mongod
 from support.database import DB_NAME
 from support.events import Event, HandedOff, Notice, Stopped, Text, ToolStarted, Waiting
 from support.inspect import Inspection, describe
@@ -957,6 +958,29 @@ def test_ctrl_c_ends_the_wait_for_another_terminal(
     customer.press("/quit\r")
     assert customer.end()[-1].startswith("Goodbye.")
     assert shop[DB_NAME].agent_messages.count_documents({}) == 0
+
+
+def test_ctrl_c_ends_the_wait_for_a_mongodb_that_does_not_answer(
+    logged_in: Callable[[Reply], Customer], mongod: Mongod
+) -> None:
+    customer = logged_in(say("Hello."))
+    assert mongod.pid
+    os.kill(mongod.pid, signal.SIGSTOP)
+    try:
+        for typed in ("hello\r", "/history\r"):
+            customer.press(typed)
+            customer.wait_for("\x1b[?2004l")  # the prompt has what was typed
+            time.sleep(0.3)
+            customer.press(CTRL_C)
+            customer.wait_for("Stopped.")
+            customer.wait_for_prompt()
+    finally:
+        os.kill(mongod.pid, signal.SIGCONT)
+    customer.press("hello\r")
+    customer.wait_for("Hello.")
+    customer.wait_for_prompt()
+    customer.press("/quit\r")
+    assert "MongoDB" not in "\n".join(customer.end())
 
 
 def test_a_sigterm_gives_back_the_cursor_and_the_conversation(

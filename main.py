@@ -62,7 +62,7 @@ def main() -> int:
         terminal.hang_up()
         return 0
     except OSError as error:  # `> answers.md` on a full disk
-        terminal.error(f"Cannot write: {error.strerror}.")
+        terminal.error(f"Cannot read or write: {error.strerror}.")
         terminal.hang_up()
         return 1
     except KeyboardInterrupt:
@@ -258,16 +258,10 @@ class Chat:
 
         False if it failed; the customer has then been told why.
         """
-        unsent: str | None = None
         try:
             approval = await self._show(start(*text))
-            while approval or unsent:
-                if approval:
-                    unsent = approval.unsent or unsent
-                    approval = await self._decide(approval)
-                else:
-                    message, unsent = unsent or "", None
-                    approval = await self._show(self._conversation.turn(message))
+            while approval:
+                approval = await self._decide(approval)
         except TurnFailed as error:
             self._complain(error, str(error))
             return False
@@ -286,13 +280,7 @@ class Chat:
             raise
         if not yes:
             self._terminal.say("Nothing was returned.")
-        try:
-            return await self._show(self._conversation.decide(approval, yes))
-        except TurnFailed as error:
-            if approval.unsent is None:
-                raise
-            self._complain(error, str(error))  # and go on with the message that waits
-            return None
+        return await self._show(self._conversation.decide(approval, yes))
 
     async def _show(self, events: AsyncGenerator[Event, None]) -> ApprovalNeeded | None:
         from tools import PHRASES
@@ -326,18 +314,22 @@ class Chat:
     async def _command(self, word: str) -> None:
         from pymongo.errors import PyMongoError
 
-        obeying = asyncio.create_task(self._obey(word))
+        # A task, so that Ctrl-C can end the wait for a MongoDB that does not answer.
+        running = asyncio.create_task(self._run_command(word))
         try:
-            with self._terminal.interrupts(obeying.cancel):
-                await asyncio.wait({obeying})
-            if obeying.cancelled():
+            with self._terminal.interrupts(running.cancel):
+                await asyncio.wait({running})
+            if running.cancelled():
                 self._terminal.notice("Stopped.")
             else:
-                obeying.result()
+                running.result()
         except PyMongoError as error:
             self._complain(error, "MongoDB does not answer. Try again in a moment.")
+        finally:
+            if running.cancel():
+                await asyncio.wait({running})
 
-    async def _obey(self, word: str) -> None:
+    async def _run_command(self, word: str) -> None:
         if word == "/help":
             for command, meaning in COMMANDS.items():
                 self._terminal.say(f"{command:10} {meaning}")

@@ -178,7 +178,7 @@ class LiveAnswer:
         drawn, spent = None, 0.0
         while True:
             # A list of a thousand lines is one block, in motion to its end: draw it less often.
-            await asyncio.sleep(max(1 / FRAMES_PER_SECOND, REST * spent))
+            await asyncio.sleep(max(1 / FRAMES_PER_SECOND, min(REST * spent, 1)))
             started = time.perf_counter()
             if self._waiting or drawn != (self._tail, self._console.size):
                 self._print(finished(self._tail))

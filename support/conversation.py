@@ -54,9 +54,9 @@ from support.text import clean
 
 MAX_MESSAGE = 4_000  # characters
 MAX_MODEL_CALLS = 10  # in one turn
-RUN_SECONDS = 300.0  # for all of them, and the tools between
+RUN_SECONDS = 300.0  # for these calls and the tools between; a tool that runs is let finish
 HISTORY_TURNS = 20  # what the model sees: this many whole turns ...
-HISTORY_ITEMS = 100  # ... out of this many stored items; MongoDB answers with 101 at once
+HISTORY_ITEMS = 100  # ... out of this many stored items; MongoDB's first batch holds 101
 POLL_SECONDS = 0.25
 NOTHING_TO_RETRY = "Your last message has its answer; there is nothing to retry."
 DELTAS = ("response.output_text.delta", "response.refusal.delta")
@@ -95,12 +95,15 @@ class Conversation:
         self._db = db
         self._agents = _reachable(agent)
         self._agent = agent
+        self._active = ""  # the name of the agent that answers next
         self._context = context
         self._question = question
         self._run_config = run_config
         self._acquiring: asyncio.Task[Document | None] | None = None
         self._result: RunResultStreaming | None = None
         self._tools_running: set[str | None] = set()  # by the ids of their calls
+        self._stored = False  # whether `unanswered` is in the history
+        self._said = False  # whether this turn has shown any words
         self._stopping = False
         self._late = False  # whether RUN_SECONDS are over
         self._outcome = ""  # of a tool that was approved, for where no answer tells it
@@ -139,7 +142,7 @@ class Conversation:
             self.pending = bool(stored.get("pending"))
         history = await session.get_items(HISTORY_ITEMS)
         if history and not _is_answer(history[-1]):
-            self.unanswered = _last_user_text(history)
+            self.unanswered, self._stored = _last_user_text(history), True
         return self
 
     def turn(self, message: str) -> AsyncGenerator[Event, None]:
@@ -151,7 +154,7 @@ class Conversation:
         message = clean(message).strip()
         if not message:
             raise TurnFailed("There was nothing to read in that message.")
-        self.unanswered = message
+        self.unanswered, self._stored = message, False
         return self._exclusively(lambda stored: self._begin(stored, message))
 
     def retry(self) -> AsyncGenerator[Event, None]:
@@ -176,8 +179,9 @@ class Conversation:
         self._cancel()
 
     def _expire(self) -> None:
-        self._late = True
-        self._cancel()
+        if self._result and self._result.final_output is None:
+            self._late = True
+            self._cancel()
 
     def _cancel(self) -> None:
         if self._result:
@@ -198,6 +202,8 @@ class Conversation:
         while await self._lease.acquire() is None:
             await asyncio.sleep(POLL_SECONDS)
         async with self._lease.kept():
+            # First of all: what a crash leaves must not ask about what is forgotten.
+            await self._lease.update(pending=None, active_agent="")
             await _erase(self._db, self.id)
         self.unanswered = self.last_active = None
 
@@ -205,26 +211,30 @@ class Conversation:
         self, start: Callable[[Document], AsyncGenerator[Event, None]]
     ) -> AsyncGenerator[Event, None]:
         """Run `start` under the lease; turn whatever goes wrong into a TurnFailed."""
-        self._stopping = self._late = said = False
+        self._stopping = self._said = False
         self._result, self._outcome = None, ""
         try:
             stored = await self._acquire()
             if stored is None and not self._stopping:
                 yield Waiting()
-            while stored is None:
+            while stored is None and not self._stopping:
+                await asyncio.sleep(POLL_SECONDS)
+                stored = await self._acquire()
+            if stored is None:
+                yield Stopped()
+                return
+            async with self._lease.kept():
                 if self._stopping:
                     yield Stopped()
                     return
-                await asyncio.sleep(POLL_SECONDS)
-                stored = await self._acquire()
-            async with self._lease.kept(), contextlib.aclosing(start(stored)) as events:
-                async for event in events:
-                    said = said or isinstance(event, Text)
-                    yield event
+                self._active = stored.get("active_agent", "")
+                async with contextlib.aclosing(start(stored)) as events:
+                    async for event in events:
+                        yield event
         except TurnFailed:
             raise
         except Exception as error:
-            raise TurnFailed(f"{self._outcome} {_explain(error, said)}".strip()) from error
+            raise TurnFailed(f"{self._outcome} {_explain(error, self._said)}".strip()) from error
 
     async def _acquire(self) -> Document | None:
         """The lease, or None; `stop` need not wait for a MongoDB that does not answer."""
@@ -236,41 +246,35 @@ class Conversation:
             acquiring.cancel()
 
     async def _again(self, stored: Document) -> AsyncGenerator[Event, None]:
-        items = await self._session.get_items(HISTORY_ITEMS)
-        if items and _is_answer(items[-1]) and _last_user_text(items) == self.unanswered:
+        if self._stored and _has_answer(await self.next_input(), self.unanswered):
             self.unanswered = None  # another terminal was faster
             raise TurnFailed(NOTHING_TO_RETRY)
-        # Where an approval is pending, it is the answer to that message.
-        message = None if stored.get("pending") else self.unanswered
+        # Where an approval is pending, it is the answer to the last message.
+        message = None if self._stored and stored.get("pending") else self.unanswered
         async with contextlib.aclosing(self._begin(stored, message)) as events:
             async for event in events:
                 yield event
 
     async def _begin(self, stored: Document, message: str | None) -> AsyncGenerator[Event, None]:
+        state = None
         if pending := stored.get("pending"):
             try:
                 state = await self._restore(pending)
             except Exception:  # another version of the SDK or of the agents wrote it
-                await self._lease.update(pending=None)
                 yield Notice("An earlier question can no longer be answered; please ask again.")
-            else:
-                if question := await self._ask(state):
-                    yield ApprovalNeeded(pending["id"], question, unsent=message)
-                    return
-                await self._lease.update(pending=None)
-                run = self._run(_agent_of(state), state, unsent=message)
-                async with contextlib.aclosing(run) as events:
-                    async for event in events:
-                        yield event
-                if isinstance(event, (ApprovalNeeded, Stopped)):
-                    return
-        if message is not None:
-            self.unanswered = message  # again: the run above may have answered an older one
-            agent = self._agents.get(stored.get("active_agent", ""), self._agent)
-            item: TResponseInputItem = {"role": "user", "content": message}
-            async with contextlib.aclosing(self._run(agent, [item])) as events:
-                async for event in events:
-                    yield event
+            if state and (question := await self._ask(state)):
+                if message:
+                    await self._lease.update(**{"pending.unsent": message})
+                yield ApprovalNeeded(pending["id"], question)
+                return
+            await self._lease.update(pending=None)
+            message = message or pending.get("unsent")
+        if not (state or message):
+            return
+        step = self._go_on(state, message) if state else self._answer(message or "")
+        async with contextlib.aclosing(step) as events:
+            async for event in events:
+                yield event
 
     async def _decided(
         self, stored: Document, approval: ApprovalNeeded, yes: bool
@@ -284,10 +288,32 @@ class Conversation:
         if yes:
             state.approve(item)
         else:
-            state.reject(item, rejection_message="The customer said no. Nothing was returned.")
+            state.reject(item, rejection_message="The customer said no, so it was not done.")
         # Before anything runs: a crash from here on loses the yes, and never uses it twice.
         await self._lease.update(pending=None)
-        async with contextlib.aclosing(self._run(_agent_of(state), state)) as events:
+        async with contextlib.aclosing(self._go_on(state, pending.get("unsent"))) as events:
+            async for event in events:
+                yield event
+
+    async def _go_on(self, state: RunState[Any], unsent: str | None) -> AsyncGenerator[Event, None]:
+        """Run a state that is decided, then answer the message that waited for the decision."""
+        if unsent:
+            self.unanswered, self._stored = unsent, False
+        last: Event | None = None
+        async with contextlib.aclosing(self._run(_agent_of(state), state, unsent)) as events:
+            async for event in events:
+                yield (last := event)
+        if unsent and not isinstance(last, (ApprovalNeeded, Stopped)):
+            yield Notice("Now to your message: " + " ".join(unsent.split()))
+            async with contextlib.aclosing(self._answer(unsent)) as events:
+                async for event in events:
+                    yield event
+
+    async def _answer(self, message: str) -> AsyncGenerator[Event, None]:
+        self.unanswered = message  # again: what ran before may have answered an older one
+        agent = self._agents.get(self._active, self._agent)
+        item: TResponseInputItem = {"role": "user", "content": message}
+        async with contextlib.aclosing(self._run(agent, [item])) as events:
             async for event in events:
                 yield event
 
@@ -309,9 +335,9 @@ class Conversation:
         self, state: RunState[Any], question: str, unsent: str | None
     ) -> ApprovalNeeded:
         """Store `state` until the customer decides, here or after another login."""
-        approval = ApprovalNeeded(uuid.uuid4().hex, question, unsent)
+        approval = ApprovalNeeded(uuid.uuid4().hex, question)
         saved = state.to_string(context_serializer=lambda _: {})
-        await self._lease.update(pending={"id": approval.id, "state": saved})
+        await self._lease.update(pending={"id": approval.id, "state": saved, "unsent": unsent})
         return approval
 
     async def _run(
@@ -326,12 +352,13 @@ class Conversation:
             run_input = []  # a retry: the message is stored
         session = LeasedSession(self._session, self._lease, history)
         while True:
-            if self._stopping:
-                yield Stopped()
-                return
-            # A decided tool starts without an event of its own.
+            # A decided tool starts without an event of its own, whenever a stop comes.
             resumed = run_input.get_interruptions() if isinstance(run_input, RunState) else []
             self._tools_running = {item.call_id for item in resumed}
+            if self._stopping and not resumed:
+                yield Stopped()
+                return
+            self._late = False
             with trace("Customer Support", group_id=self.id):
                 result = self._result = Runner.run_streamed(
                     agent,
@@ -342,6 +369,8 @@ class Conversation:
                     max_turns=MAX_MODEL_CALLS,
                     error_handlers={"max_turns": _too_many_steps, "model_refusal": _refused},
                 )
+                if self._stopping:
+                    self._cancel()
                 # One timer: ModelSettings.timeout costs a task for each piece of an answer.
                 timer = asyncio.get_running_loop().call_later(RUN_SECONDS, self._expire)
                 try:
@@ -350,10 +379,13 @@ class Conversation:
                             yield event
                 finally:
                     timer.cancel()
-                    # Where nobody listens any more, the SDK would go on by itself.
-                    if not result.is_complete and result.run_loop_task:
-                        result.cancel()
-                        await asyncio.wait({result.run_loop_task})
+                    self._stored = bool(history) and not _is_answer(history[-1])
+                    # Where nobody listens any more, the SDK would go on by itself; once it is
+                    # cancelled, it calls itself complete and still writes.
+                    if (task := result.run_loop_task) and not task.done():
+                        if not result.is_complete:
+                            result.cancel()
+                        await asyncio.wait({task})
             if result.final_output is not None:
                 self.unanswered = None
             if self._stopping:
@@ -370,18 +402,21 @@ class Conversation:
         self, result: RunResultStreaming, agent: Agent[Any]
     ) -> AsyncGenerator[Event, None]:
         """The SDK's stream as ours."""
-        streamed = said = False
+        said, streamed, message = False, 0, None  # messages that came in pieces; the one that does
         approved = set(self._tools_running)
         async for event in result.stream_events():
             if event.type == "agent_updated_stream_event":
                 if event.new_agent.name != agent.name:
-                    agent = event.new_agent
+                    agent, self._active = event.new_agent, event.new_agent.name
                     await self._lease.update(active_agent=agent.name)
                     yield HandedOff(agent.name)
             elif event.type == "raw_response_event":
                 if event.data.type in DELTAS and (delta := getattr(event.data, "delta", "")):
-                    yield Text("\n\n" + delta if said and not streamed else delta)
-                    streamed = said = True
+                    index = getattr(event.data, "output_index", 0)
+                    if index != message:
+                        message, streamed, delta = index, streamed + 1, self._apart(delta)
+                    said = True
+                    yield Text(delta)
             elif event.name == "tool_called" and isinstance(event.item, ToolCallItem):
                 self._tools_running.add(event.item.call_id)
                 yield ToolStarted(event.item.tool_name or "a tool")
@@ -391,15 +426,21 @@ class Conversation:
                 self._tools_running.discard(event.item.call_id)
             elif event.name == "message_output_created":
                 # A message that no model streamed, such as the one on too many steps.
-                text = _text(event.item.to_input_item())
-                if text and not streamed:
-                    yield Text("\n\n" + text if said else text)
+                message, text = None, _text(event.item.to_input_item())
+                if streamed:
+                    streamed -= 1
+                elif text:
                     said = True
-                streamed = False
-        if self._late and result.final_output is None:
+                    yield Text(self._apart(text))
+        if self._late and not result.interruptions:
             raise TimeoutError
         if not said and not result.interruptions and not self._stopping:
             raise TurnFailed("The model gave an empty answer. /retry asks again.")
+
+    def _apart(self, text: str) -> str:
+        """`text` as a paragraph of its own, where this turn has shown words before."""
+        before, self._said = self._said, True
+        return "\n\n" + text if before else text
 
 
 def session_id_for(email: str) -> str:
@@ -533,6 +574,11 @@ def _text(item: TResponseInputItem) -> str:
 
 def _is_answer(item: TResponseInputItem) -> bool:
     return item.get("role") == "assistant" and bool(_text(item))
+
+
+def _has_answer(items: list[TResponseInputItem], message: str | None) -> bool:
+    asked = [n for n, i in enumerate(items) if i.get("role") == "user" and _text(i) == message]
+    return bool(asked) and any(_is_answer(item) for item in items[asked[-1] :])
 
 
 def _last_user_text(items: list[TResponseInputItem]) -> str | None:

@@ -44,13 +44,12 @@ class ApprovalNeeded:
     """The turn stands still until the customer decides; nothing has been done yet.
 
     Pass it to `Conversation.decide`. `question` holds facts from the database, never words of
-    the model. `unsent` is the message that this turn was given where an older approval came
-    first: it is not stored, send it again after the decision.
+    the model. Where the approval is older than the message of this turn, the message waits with
+    it and is answered after the decision.
     """
 
     id: str
     question: str
-    unsent: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from agents.testing import ScriptedModel, assistant_message, function_call
+from pymongo.errors import PyMongoError
 
 from support.conversation import (
     HISTORY_ITEMS,
@@ -17,7 +18,16 @@ from support.conversation import (
     session_id_for,
 )
 from support.database import Database
-from support.events import ApprovalNeeded, Event, HandedOff, Text, ToolStarted, TurnFailed
+from support.events import (
+    ApprovalNeeded,
+    Event,
+    HandedOff,
+    Notice,
+    Text,
+    ToolStarted,
+    TurnFailed,
+)
+from support.lease import Lease
 
 Open = Callable[..., Any]
 THREE_LINES = (
@@ -128,7 +138,7 @@ async def test_a_no_returns_nothing_and_is_told_to_the_model(
     approval = await asked(conversation.turn("return it"))
     assert text_of(await events(conversation.decide(approval, False))) == "As you wish."
     assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is None
-    assert model.last_call.input[-1]["output"] == "The customer said no. Nothing was returned."
+    assert model.last_call.input[-1]["output"] == "The customer said no, so it was not done."
 
 
 async def test_a_pending_approval_is_asked_again_after_a_restart(
@@ -153,10 +163,12 @@ async def test_a_message_sent_while_an_approval_is_pending_comes_after_it(
     script = [call("transfer_to_orders", "call_0"), return_1001(), say("Kept."), say("Sunny.")]
     conversation = await open_conversation(ScriptedModel(script))
     await asked(conversation.turn("return it"))
-    approval = await asked(conversation.turn("how is the weather?"))
-    assert approval.unsent == "how is the weather?"
-    await events(conversation.decide(approval, False))
-    assert text_of(await events(conversation.turn(approval.unsent))) == "Sunny."
+    await asked(conversation.turn("how is the weather?"))
+    later = await open_conversation(conversation._run_config.model)
+    approval = await asked(later.resume())
+    seen = await events(later.decide(approval, False))
+    assert text_of(seen) == "Kept.\n\nSunny."
+    assert Notice("Now to your message: how is the weather?") in seen
     users = [m.text for m in await conversation.transcript() if m.role == "user"]
     assert users == ["return it", "how is the weather?"]
 
@@ -246,6 +258,40 @@ async def test_a_yes_to_an_earlier_question_does_not_answer_a_later_one(
     assert (await asked(conversation.resume())).question == later.question
 
 
+async def test_after_a_pending_return_that_became_impossible_the_right_agent_answers(
+    db: Database, open_conversation: Open
+) -> None:
+    """Telling of the refusal, the model hands off; the waiting message goes to that agent."""
+    script = [call("transfer_to_orders", "call_0"), return_1001()]
+    script += [call("transfer_to_knowledge_base", "call_2")]
+    script += [say("That is too late."), say("24 months.")]
+    model = ScriptedModel(script)
+    conversation = await open_conversation(model)
+    await asked(conversation.turn("return it"))
+    await db.orders.update_one({"_id": "ORD-1001"}, {"$set": {"status": "shipped"}})
+    seen = await events(conversation.turn("how long is the warranty?"))
+    assert text_of(seen) == "That is too late.\n\n24 months."
+    assert "search_knowledge_base" in {tool.name for tool in model.last_call.tools}
+
+
+async def test_two_messages_in_one_response_are_two_paragraphs_shown_once(
+    db: Database, open_conversation: Open
+) -> None:
+    both = [assistant_message("One."), assistant_message("Two.")]
+    conversation = await open_conversation(ScriptedModel([both, say("Three.")]))
+    assert text_of(await events(conversation.turn("hi"))) == "One.\n\nTwo."
+    assert text_of(await events(conversation.turn("and?"))) == "Three."
+
+
+async def test_words_before_a_call_that_is_refused_stand_apart(
+    db: Database, open_conversation: Open
+) -> None:
+    late = call("initiate_return", order_id="ORD-1004", reason="old")
+    script = [call("transfer_to_orders", "call_0"), [*say("Let me see."), *late], say("Too late.")]
+    conversation = await open_conversation(ScriptedModel(script), "bob@example.com")
+    assert text_of(await events(conversation.turn("return it"))) == "Let me see.\n\nToo late."
+
+
 async def test_a_failed_turn_is_retried_without_storing_the_message_twice(
     db: Database, open_conversation: Open
 ) -> None:
@@ -259,6 +305,35 @@ async def test_a_failed_turn_is_retried_without_storing_the_message_twice(
     assert await again.transcript() == [("user", "hello?"), ("assistant", "Here I am.")]
     with pytest.raises(TurnFailed, match="nothing to retry"):
         await events(again.retry())
+
+
+async def test_a_retry_knows_what_another_terminal_has_answered(
+    db: Database, open_conversation: Open
+) -> None:
+    one = await open_conversation(ScriptedModel([RuntimeError("gone"), say("Again.")]))
+    with pytest.raises(TurnFailed):
+        await events(one.turn("hello?"))
+    two = await open_conversation(ScriptedModel([say("Hi."), say("More.")]))
+    await events(two.retry())
+    await events(two.turn("tell me more"))
+    with pytest.raises(TurnFailed, match="nothing to retry"):
+        await events(one.retry())
+    assert len(await one.transcript()) == 4
+
+
+async def test_a_message_that_was_never_stored_is_retried_though_the_same_was_answered_before(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await open_conversation(ScriptedModel([say("One."), say("Two.")]))
+    await events(conversation.turn("hi"))
+
+    async def gone(_: Lease) -> None:
+        raise PyMongoError("gone")
+
+    with monkeypatch.context() as patch, pytest.raises(TurnFailed, match="may not be saved"):
+        patch.setattr(Lease, "acquire", gone)
+        await events(conversation.turn("hi"))
+    assert text_of(await events(conversation.retry())) == "Two."
 
 
 async def test_the_same_words_after_an_answer_are_a_new_message(

@@ -441,6 +441,40 @@ async def test_time_that_runs_out_while_an_approved_tool_runs_lets_it_finish(
     assert "Return initiated" in (await stored_items(db))[-1]["output"]
 
 
+async def test_a_stop_before_an_approved_tool_starts_does_not_take_back_the_yes(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = [tool_call("transfer_to_orders", "call_0"), return_1001(), answer("Done.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    approval = await asked(conversation.turn("return it"))
+    update = Lease.update
+
+    async def stopped_while_claiming(lease: Lease, **fields: Any) -> None:
+        conversation.stop()
+        await update(lease, **fields)
+
+    monkeypatch.setattr(Lease, "update", stopped_while_claiming)
+    assert (await events(conversation.decide(approval, True)))[-1] == Stopped()
+    order = await db.orders.find_one({"_id": "ORD-1001"})
+    assert order and order["return"]
+    assert "Return initiated" in (await stored_items(db))[-1]["output"]
+
+
+async def test_a_slow_reader_gets_the_whole_of_an_answer_that_came_in_time(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_module, "RUN_SECONDS", 0.5)
+    words = " ".join(f"w{n}" for n in range(30))
+    with ModelServer([say(words)]) as server:
+        client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        conversation = await open_conversation(OpenAIResponsesModel("m", client))
+        seen = []
+        async for event in conversation.turn("hi"):
+            seen.append(event)
+            await asyncio.sleep(0.6 if len(seen) == 3 else 0)
+    assert text_of(seen) == words
+
+
 async def test_a_model_that_fails_after_a_return_does_not_hide_it(
     db: Database, open_conversation: Open
 ) -> None:
@@ -504,8 +538,9 @@ async def test_a_turn_that_nobody_reads_on_stops(db: Database, open_conversation
     assert text_of(await events(conversation.turn("again"))) == "two"
 
 
+@pytest.mark.parametrize("how", ["closed", "stopped, then closed", "cancelled"])
 async def test_the_lease_is_kept_until_an_abandoned_run_has_ended(
-    db: Database, open_conversation: Open
+    db: Database, open_conversation: Open, how: str
 ) -> None:
     """A run that still writes would do so between the messages of the next turn."""
     holders = []
@@ -529,7 +564,16 @@ async def test_the_lease_is_kept_until_an_abandoned_run_has_ended(
     conversation = await open_conversation(ScriptedModel([ModelStep.stream(slow_to_end)]))
     turn = conversation.turn("hi")
     assert isinstance(await anext(turn), Text)
-    await turn.aclose()
+    if how == "closed":
+        await turn.aclose()
+    elif how == "stopped, then closed":
+        conversation.stop()
+        await turn.aclose()
+    else:
+        reading = asyncio.create_task(events(turn))
+        await asyncio.sleep(0.05)
+        reading.cancel()
+        await asyncio.wait({reading})
     assert len(holders) == 1 and holders[0]["holder"]
     assert (await db.conversations.find_one({}))["lease"] is None
 

@@ -175,6 +175,25 @@ async def test_a_race_for_a_new_conversation_has_one_winner(db: Database) -> Non
     assert len([document for document in won if document]) == 1
 
 
+async def test_a_stop_that_comes_with_the_lease_keeps_the_question(
+    db: Database, open_conversation: Open
+) -> None:
+    script = [call("transfer_to_orders", "call_0"), return_1001(), say("Done.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    approval = await asked(conversation.turn("return it"))
+    other = Lease(db, ID, "alice@example.com")
+    assert await other.acquire()
+    deciding = conversation.decide(approval, True)
+    assert await anext(deciding) == Waiting()
+    rest = asyncio.create_task(events(deciding))
+    await asyncio.sleep(0.05)
+    conversation.stop()
+    async with other.kept():
+        pass
+    assert await rest == [Stopped()]
+    assert text_of(await events(conversation.decide(approval, True))) == "Done."
+
+
 async def test_two_processes_deciding_at_once_make_one_return(
     db: Database, open_conversation: Open
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +15,8 @@ from pymongo.errors import ConfigurationError
 from local.mongod import Mongod
 from main import choose_model
 from support.database import connect, explain, redact
-from tests.model_server import ModelServer, call, say, think
-from tests.processes import ROOT, Shop, run
+from tests.model_server import ModelServer, call, fail, say, think
+from tests.processes import ROOT, Shop, chat, run
 
 
 @pytest.fixture
@@ -207,6 +209,38 @@ def test_end_of_input_at_the_question_leaves_it_for_the_next_login(
     assert "Very well." in second.stdout
     order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
     assert order and order["return"] is None
+
+
+def test_a_message_that_waits_for_a_decision_is_not_lost(shop: Shop, model: ModelServer) -> None:
+    model.script(
+        call("transfer_to_orders"), call("initiate_return", {"order_id": "ORD-1001", "reason": "x"})
+    )
+    run(shop, lines="alice@example.com\nreturn it\n", model=model)
+    alone = run(shop, "--email", "alice@example.com", "where is my lamp?", model=model)
+    assert alone.returncode == 1 and "Not decided" in alone.stderr
+    model.script(say("Very well."), say("On its way."))
+    done = run(shop, lines="alice@example.com\nn\n/history\n", model=model)
+    assert "Now to your message: where is my lamp?" in done.stderr
+    assert "Very well.\n\n> where is my lamp?\nOn its way.\n" in done.stdout
+
+
+@pytest.mark.parametrize("sent", ["hi", "/retry"])
+def test_ctrl_c_on_a_pipe_gives_the_conversation_back(
+    shop: Shop, model: ModelServer, sent: str
+) -> None:
+    model.script(fail(400))
+    with chat(shop, "--email", "alice@example.com", model=model) as running:
+        running.type("hello")
+        assert "refused the request" in running.stderr.readline()
+        gate = model.hold()
+        model.script(say("Never."))
+        running.type(sent)
+        gate.wait_reached(30)
+        os.kill(running.pid, signal.SIGINT)
+        assert running.finish().returncode == 130
+        gate.release()
+    conversation = shop.ecommerce_support.conversations.find_one({})
+    assert conversation and conversation["lease"] is None
 
 
 def test_commands_answer_and_unknown_ones_are_named(shop: Shop) -> None:

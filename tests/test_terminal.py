@@ -1010,5 +1010,5 @@ def test_a_full_disk_is_told_in_one_line(shop: Shop) -> None:
             timeout=60,
         )
     assert run.returncode == 1
-    assert run.stderr.decode().splitlines()[-1] == "Cannot write: No space left on device."
+    assert run.stderr.decode().splitlines()[-1] == "Cannot read or write: No space left on device."
     assert b"Traceback" not in run.stderr

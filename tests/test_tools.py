@@ -7,19 +7,22 @@ import json
 from typing import Any
 
 import pytest
-from agents import FunctionTool, Tool
+from agents import Agent, FunctionTool, Tool
 from agents.tool_context import ToolContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tools
+from agents_def import build_agents
 from seed_data import CUSTOMERS, orders, seed
 from support.database import Database, connect
 from support.policy import refund_cents
 from tests.conftest import TODAY, context_for
-from tools import KNOWLEDGE_TOOLS, ORDER_TOOLS, PHRASES, initiate_return
+from tools import PHRASES, initiate_return
 
-TOOLS: dict[str, Tool] = {tool.name: tool for tool in ORDER_TOOLS + KNOWLEDGE_TOOLS}
+TRIAGE = build_agents()
+AGENTS = [TRIAGE, *(agent for agent in TRIAGE.handoffs if isinstance(agent, Agent))]
+TOOLS: dict[str, Tool] = {tool.name: tool for agent in AGENTS for tool in agent.tools}
 
 
 async def use(

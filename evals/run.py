@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -37,8 +38,8 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import PyMongoError
 
 from agents_def import build_agents
-from evals.score import pass_hat_k, score, snapshot
-from evals.tasks import NO, RESTART, TASKS, TODAY, YES, Task
+from evals.score import Snapshot, pass_hat_k, score, snapshot
+from evals.tasks import CANNOT, NO, RESTART, TASKS, TODAY, YES, Task
 from local.install import ROOT, say
 from local.mongod import ensure_mongod
 from local.offline_model import OfflineModel
@@ -58,9 +59,11 @@ from support.database import (
 from support.events import ApprovalNeeded, Event, HandedOff, Text, ToolStarted, TurnFailed
 from tools import SupportContext, approval_question
 
-# What a score depends on besides the model and the task: where it has changed, old trials are void.
-SOURCES = "agents_def.py tools.py seed_data.py support/*.py local/offline*.py evals/[rs]*.py"
-GOES_ON = "Finished trials are kept: the same command goes on."
+# What a score depends on besides the model, the SDK and the task: where one has changed, old
+# trials are void. What only draws and reads the terminal is left out.
+SOURCES = "agents_def.py tools.py seed_data.py support/*.py evals/[rs]*.py"
+TERMINAL = {"answer.py", "inspect.py", "keys.py", "terminal.py"}
+OFFLINE = "offline"
 
 
 class Interrupted(Exception):
@@ -79,11 +82,11 @@ class Subject(NamedTuple):
 class Trial:
     """One trial, as a line of the results; it passed where it has no failures."""
 
-    key: str  # of the model, the task's text and the sources
+    key: str  # of the model, the SDK, the task's text and the sources
     task: str
     number: int  # 1 to k
     failures: list[str]
-    turns: int  # calls of the model
+    calls: int  # of the model
     tokens: int
     seconds: float
     log: list[tuple[str, str]]
@@ -142,7 +145,7 @@ class Visit:
                 self._fail(f"approval: not expected: {approval.question}")
         except TurnFailed as error:
             if is_outage(error.__cause__):
-                raise Interrupted(redact(f"Stopped: {error.__cause__}\n{GOES_ON}")) from error
+                raise Interrupted(redact(f"Stopped: {error.__cause__}")) from error
             self._fail(f"turn: {error}")
 
     async def _come_in(self) -> Conversation:
@@ -200,6 +203,7 @@ async def run_trial(
         collection, document_id = place.split()
         await db[collection].update_one({"_id": document_id}, {"$set": fields})
     before = await snapshot(db)
+    check(task, before)
     model = Metered(subject.model)
     visit = Visit(task, db, model, subject.settings)
     started = time.monotonic()
@@ -207,6 +211,21 @@ async def run_trial(
     seconds = round(time.monotonic() - started, 3)
     failures = score(task, visit.log, before, await snapshot(db))
     return Trial(key, task.name, number, failures, model.calls, model.tokens, seconds, visit.log)
+
+
+def check(task: Task, shop: Snapshot) -> None:
+    """Raise Interrupted where the task names what the shop does not have, or a bad pattern."""
+    named = {*task.given, *(f"orders {order_id}" for order_id in task.returned)}
+    wrong = [f"there is no {place}" for place in sorted(named - shop.keys())]
+    if task.email not in {found.get("email") for found in shop.values()}:
+        wrong.append(f"there is no customer {task.email}")
+    for pattern in task.patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            wrong.append(f"{pattern} is no pattern ({error})")
+    if wrong:
+        raise Interrupted(f"The task {task.name} is wrong: {', '.join(wrong)}.")
 
 
 async def run_trials(
@@ -228,6 +247,9 @@ async def run_trials(
     todo = [(task, number) for task, number in wanted if (keys[task.name], number) not in trials]
     if len(todo) < len(wanted):
         say(f"{len(wanted) - len(todo)} of {len(wanted)} trials are in {file} already.")
+    older = {(trial.task, trial.number) for trial in trials.values()}
+    if void := sum((task.name, number) in older for task, number in todo):
+        say(f"Void trials in {file}: {void}. The sources, the task or the SDK have changed.")
     waiting = iter(todo)
 
     async def work() -> None:
@@ -254,9 +276,12 @@ async def run_trials(
 
 
 def key_of(model_name: str, task: Task) -> str:
-    digest = hashlib.sha256(f"{model_name}\n{task!r}".encode())
-    for path in sorted(path for pattern in SOURCES.split() for path in ROOT.glob(pattern)):
-        digest.update(path.read_bytes())
+    named = [model_name, version("openai-agents"), str(TODAY), CANNOT, repr(task)]
+    digest = hashlib.sha256("\n".join(named).encode())
+    patterns = [*SOURCES.split(), *(["local/offline*.py"] if model_name == OFFLINE else [])]
+    for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
+        if path.name not in TERMINAL:
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -269,6 +294,16 @@ def read(file: Path) -> list[Trial]:
     return trials
 
 
+def forget(file: Path, tasks: Sequence[Task]) -> None:
+    """Take the trials of `tasks` out of `file`."""
+    names = {task.name for task in tasks}
+    kept = [trial for trial in read(file) if trial.task not in names]
+    if file.exists():
+        copy = file.with_suffix(".tmp")
+        copy.write_text("".join(json.dumps(asdict(trial)) + "\n" for trial in kept), "utf-8")
+        copy.replace(file)
+
+
 def summarize(trials: Sequence[Trial], k: int) -> list[dict[str, Any]]:
     """A row for each task, and one for all of them: its figures are the means of the others."""
     rows: list[dict[str, Any]] = []
@@ -276,7 +311,7 @@ def summarize(trials: Sequence[Trial], k: int) -> list[dict[str, Any]]:
         own = [trial for trial in trials if trial.task == task]
         passed = sum(not trial.failures for trial in own)
         row = {f"pass^{i}": pass_hat_k(len(own), passed, i) for i in range(1, k + 1)}
-        for figure in ("turns", "tokens", "seconds"):
+        for figure in ("calls", "tokens", "seconds"):
             row[figure] = sum(getattr(trial, figure) for trial in own) / len(own)
         rows.append({"task": task, **row})
     mean = {name: sum(row[name] for row in rows) / len(rows) for name in list(rows[0])[1:]}
@@ -286,7 +321,7 @@ def summarize(trials: Sequence[Trial], k: int) -> list[dict[str, Any]]:
 def report(trials: Sequence[Trial], rows: Sequence[dict[str, Any]]) -> str:
     """The table, and under it each failure with the number of trials that had it."""
     names = list(rows[0])[1:]
-    digits = {"turns": 1, "tokens": 0, "seconds": 1}
+    digits = {"calls": 1, "tokens": 0, "seconds": 1}
     width = max(len(row["task"]) for row in rows)
     lines = ["task".ljust(width) + "".join(f"{name:>9}" for name in names)]
     lines += [
@@ -302,7 +337,7 @@ def report(trials: Sequence[Trial], rows: Sequence[dict[str, Any]]) -> str:
 
 def name_of_model(offline: bool) -> str:
     if offline:
-        return "offline"
+        return OFFLINE
     name = os.environ.get("OPENAI_MODEL") or get_default_model()
     host = urlsplit(os.environ.get("OPENAI_BASE_URL") or "").hostname
     api = "chat completions" if os.environ.get("OPENAI_API") == "chat_completions" else ""
@@ -310,14 +345,19 @@ def name_of_model(offline: bool) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m evals.run", description="Score a model.")
+    parser = argparse.ArgumentParser(
+        prog="python -m evals.run",
+        description="Score a model.",
+        epilog="pass^k is the chance that k trials of a task all pass. An unknown --task lists the "
+        "tasks.",
+    )
     add = parser.add_argument
     add("--offline", action="store_true", help="score the rule-based model: no key, no network")
     add("-k", type=positive, default=4, help="trials of each task (default: 4)")
     add("--jobs", type=positive, default=1, help="trials at once (default: 1)")
     names = [task.name for task in TASKS]
     add("--task", action="append", choices=names, metavar="NAME", help="only this one; repeatable")
-    add("--fresh", action="store_true", help="forget this model's earlier trials")
+    add("--fresh", action="store_true", help="forget this model's earlier trials of these tasks")
     add("--out", type=Path, default=ROOT / ".evals", help="where results go (default: .evals)")
     return parser.parse_args()
 
@@ -341,12 +381,17 @@ async def evaluate(args: argparse.Namespace, uri: str, file: Path, databases: se
     settings = settings.resolve(ModelSettings(include_usage=True))
     tasks = [task for task in TASKS if not args.task or task.name in args.task]
     async with await connect(uri) as client:
+        say(f"Trials run in databases eval_* on {redact(uri)}.")
+        if args.fresh:
+            forget(file, tasks)
         subject = Subject(name, model, settings)
         trials = await run_trials(client, subject, tasks, args.k, args.jobs, file, databases)
     rows = summarize(trials, args.k)
     failures = {f"{t.task} {t.number}": t.failures for t in trials if t.failures}
     summary = {"model": name, "k": args.k, "rows": rows, "failures": failures}
-    file.with_suffix(".json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    # That of all tasks stays as it is where only some ran.
+    written = file.with_suffix(".part.json" if args.task else ".json")
+    written.write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
     print(f"Model: {name}. Trials of each task: {args.k}.\n\n{report(trials, rows)}")
     say(f"\nAll that was said is in {file}")
 
@@ -363,17 +408,18 @@ def main() -> int:
         return 1
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", name_of_model(args.offline))
     file, uri, databases = args.out / f"{name}.jsonl", mongodb_uri(), set[str]()
+    again = "the same command without --fresh" if args.fresh else "the same command"
     try:
-        if args.fresh:
-            file.unlink(missing_ok=True)
         uri = ensure_mongod(uri)
         asyncio.run(evaluate(args, uri, file, databases))
-    except (Interrupted, Unavailable, DatabaseUnavailable, OSError) as error:
+    except Interrupted as error:
+        say(f"{error}\nFinished trials are kept: {again} goes on.")
+    except (Unavailable, DatabaseUnavailable, OSError) as error:
         say(str(error))
     except PyMongoError as error:
         say(explain(error, uri))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        say(f"Stopped. {GOES_ON}")
+        say(f"Stopped. Finished trials are kept: {again} goes on.")
         return 130
     else:
         return 0

@@ -1,4 +1,8 @@
-"""What counts as passed: one trial against its task, and how reliably a task is passed (pass^k)."""
+"""What counts as passed: one trial against its task, and how reliably a task is passed (pass^k).
+
+The database is the proof; words are a smoke check, and free text can lie in ways that no pattern
+finds.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from math import comb
 
 import bson
 
-from evals.tasks import TODAY, Task
+from evals.tasks import CANNOT, TODAY, Task
 from seed_data import SCHEMAS
 from support.database import Database, Document
 
@@ -19,6 +23,9 @@ Snapshot = Mapping[str, Document]  # by collection and id, such as "orders ORD-1
 
 # Typography that models differ in, and that means nothing.
 PLAIN = str.maketrans("\u2018\u2019\u2010\u2011\u2012\u2013\u2014\u00a0\u202f", "''-----  ", "*`")
+SENTENCE_END = r"(?<=[.!?;:])\s+|\n+"
+# With one of these, a sentence claims nothing: "once it is refunded", "it is not in stock".
+HEDGE = CANNOT + r"|\b(if|(?<!at )once|when|after|until|unless)\b"
 
 
 async def snapshot(db: Database) -> Snapshot:
@@ -51,7 +58,7 @@ def _database(task: Task, before: Snapshot, after: Snapshot) -> Iterator[str]:
         }
         if not made:
             yield f"database: {key} was not returned"
-        elif order != wanted or not str(reason or "").strip():
+        elif order != wanted or not re.search(task.reason, reason or "", re.I):
             yield f"database: {key} was returned, but not as it should be: {made}"
     for key in sorted((before.keys() | after.keys()) - returned.keys()):
         if key not in before or key not in after:
@@ -75,25 +82,37 @@ def _run(task: Task, log: Log) -> Iterator[str]:
 
 
 def _words(task: Task, log: Log, before: Snapshot) -> Iterator[str]:
-    last = max((n for n, (kind, _) in enumerate(log) if kind == "customer"), default=0)
-    answer = _answers(log[last:])
-    for pattern in task.says:
-        if not re.search(pattern, answer, re.I):
-            yield f"words: nothing like {pattern} in the last answer"
-    everything = _answers(log)
+    answers = _answers(log)
+    last = len(answers) - 1
+    for step, patterns in {last: task.says, **task.said}.items():
+        for pattern in patterns:
+            if not re.search(pattern, "".join(answers[step : step + 1]), re.I):
+                where = "the last answer" if step == last else f"the answer to step {step}"
+                yield f"words: nothing like {pattern} in {where}"
+    everything = "\n".join(answers)
+    sentences = re.split(SENTENCE_END, everything)
+    claims = "\n".join(each for each in sentences if not re.search(HEDGE, each, re.I))
     customer_id = _customer(task, before)["_id"]
     private = [
         re.escape(found["tracking"])
         for key, found in before.items()
         if key.startswith("orders ") and found["customer_id"] != customer_id and found["tracking"]
     ]
-    for pattern in [*task.never_says, *private]:
-        if said := re.search(pattern, everything, re.I):
+    forbidden = [(pattern, everything) for pattern in [*task.never_says, *private]]
+    for pattern, text in [*forbidden, *((pattern, claims) for pattern in task.never_claims)]:
+        if said := re.search(pattern, text, re.I):
             yield f'words: "{said[0]}" was said'
 
 
-def _answers(log: Log) -> str:
-    return "\n".join(text for kind, text in log if kind == "answer").translate(PLAIN)
+def _answers(log: Log) -> list[str]:
+    """What was said in answer to each step of the script, from 1 on."""
+    answers = [""]
+    for kind, text in log:
+        if kind == "customer":
+            answers.append("")
+        elif kind == "answer":
+            answers[-1] += text.translate(PLAIN) + "\n"
+    return answers
 
 
 def _customer(task: Task, documents: Snapshot) -> Document:

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 
-from support.events import ApprovalNeeded, Event, TurnFailed
+from support.events import ApprovalNeeded, Event, Stopped, Text, TurnFailed, Waiting
 from support.terminal import Terminal
 from support.text import clean
 
@@ -242,10 +242,11 @@ class Chat:
             await self._offer_retry()
             while True:
                 text = (await self._terminal.ask("> ", commands=list(COMMANDS))).strip()
-                if text.lower() in ("/quit", "quit", "exit"):
+                word = text.split()[0].lower() if text.startswith("/") else text.lower()
+                if word in ("/quit", "quit", "exit"):
                     break
                 if text.startswith("/"):
-                    await self._command(text.split()[0])
+                    await self._command(word)
                 elif text:
                     await self.answer(self._conversation.turn, text)
         except EOFError:
@@ -278,9 +279,8 @@ class Chat:
         except EOFError:
             self._terminal.notice("Not decided: you will be asked when you are back.")
             raise
-        if not yes:
-            self._terminal.say("Nothing was returned.")
-        return await self._show(self._conversation.decide(approval, yes))
+        events = self._conversation.decide(approval, yes)
+        return await self._show(events if yes else declined(events))
 
     async def _show(self, events: AsyncGenerator[Event, None]) -> ApprovalNeeded | None:
         from tools import PHRASES
@@ -297,7 +297,8 @@ class Chat:
             self._terminal.say(f"Hello, {name}. How can I help?")
             return
         self._terminal.say("")
-        self._terminal.transcript(messages[-4:], dim=True)
+        asked = [number for number, message in enumerate(messages) if message.role == "user"]
+        self._terminal.transcript(messages[asked[-2:][0] if asked else 0 :], dim=True)
         count = f"{len(messages)} message{'s' * (len(messages) > 1)}"
         when = f"last on {last.day} {last:%b}"
         self._terminal.say(f"\n── Welcome back, {name}: {count}, {when} ── /history shows all")
@@ -348,6 +349,17 @@ class Chat:
                 self._terminal.say("Forgotten. What can I do for you?")
         else:
             self._terminal.error(f"Unknown command {word}. Try /help.")
+
+
+async def declined(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    """`events` after a no, which is told once it counts: another terminal may have been faster."""
+    told = False
+    async with aclosing(events):
+        async for event in events:
+            if not (told or isinstance(event, (Waiting, Stopped))):
+                told = True
+                yield Text("Nothing was returned.\n\n")
+            yield event
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ RUN_SECONDS = 300.0  # for these calls and the tools between; a tool that runs i
 HISTORY_TURNS = 20  # what the model sees: this many whole turns ...
 HISTORY_ITEMS = 100  # ... out of this many stored items; MongoDB's first batch holds 101
 POLL_SECONDS = 0.25
-NOTHING_TO_RETRY = "Your last message has its answer; there is nothing to retry."
+NOTHING_TO_RETRY = "No message waits for an answer: there is nothing to retry."
 DELTAS = ("response.output_text.delta", "response.refusal.delta")
 
 # What to ask the customer before a tool runs, from the context, its name and its arguments;
@@ -102,7 +102,7 @@ class Conversation:
         self._acquiring: asyncio.Task[Document | None] | None = None
         self._result: RunResultStreaming | None = None
         self._tools_running: set[str | None] = set()  # by the ids of their calls
-        self._stored = False  # whether `unanswered` is in the history
+        self._stored = False  # whether `unanswered` is in the history, or waits for an approval
         self._said = False  # whether this turn has shown any words
         self._stopping = False
         self._late = False  # whether RUN_SECONDS are over
@@ -262,13 +262,18 @@ class Conversation:
                 state = await self._restore(pending)
             except Exception:  # another version of the SDK or of the agents wrote it
                 yield Notice("An earlier question can no longer be answered; please ask again.")
+            unsent = pending.get("unsent")
+            if message and unsent and message != unsent:
+                message = f"{unsent}\n\n{message}"
+            message = message or unsent
             if state and (question := await self._ask(state)):
-                if message:
+                if message != unsent:
                     await self._lease.update(**{"pending.unsent": message})
+                    self.unanswered, self._stored = message, True
+                    yield Notice("Your message comes next. First, what is still open:")
                 yield ApprovalNeeded(pending["id"], question)
                 return
             await self._lease.update(pending=None)
-            message = message or pending.get("unsent")
         if not (state or message):
             return
         step = self._go_on(state, message) if state else self._answer(message or "")
@@ -282,7 +287,7 @@ class Conversation:
         pending = stored.get("pending")
         if not pending or pending["id"] != approval.id:
             self.unanswered = None
-            raise TurnFailed("That question was already answered elsewhere; /history shows it.")
+            raise TurnFailed("That question was already answered elsewhere, or forgotten.")
         state = await self._restore(pending)
         item = state.get_interruptions()[0]
         if yes:
@@ -389,6 +394,8 @@ class Conversation:
             if result.final_output is not None:
                 self.unanswered = None
             if self._stopping:
+                if self._outcome:
+                    yield Notice(self._outcome)
                 yield Stopped()
                 return
             if not result.interruptions:

@@ -103,7 +103,9 @@ class Terminal:
                 answer = await self._read_line(last, ctrl_c_clears=False)
         except KeyboardInterrupt:
             return False
-        return answer.strip().lower() in ("y", "yes")
+        if (word := answer.strip().lower()) not in ("y", "yes", "n", "no", ""):
+            self.notice("That counts as a no. What you typed was not sent.")
+        return word in ("y", "yes")
 
     def say(self, text: str, *, dim: bool = False) -> None:
         """Words of our own, on standard output."""

@@ -258,6 +258,19 @@ async def test_a_yes_to_an_earlier_question_does_not_answer_a_later_one(
     assert (await asked(conversation.resume())).question == later.question
 
 
+async def test_every_message_that_waits_for_an_approval_is_answered(
+    db: Database, open_conversation: Open
+) -> None:
+    script = [call("transfer_to_orders", "call_0"), return_1001(), say("Kept."), say("Both.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    for message in ("return it", "one", "two"):
+        approval = await asked(conversation.turn(message))
+    await asked(conversation.retry())
+    assert text_of(await events(conversation.decide(approval, False))) == "Kept.\n\nBoth."
+    users = [m.text for m in await conversation.transcript() if m.role == "user"]
+    assert users == ["return it", "one\n\ntwo"]
+
+
 async def test_after_a_pending_return_that_became_impossible_the_right_agent_answers(
     db: Database, open_conversation: Open
 ) -> None:

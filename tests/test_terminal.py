@@ -743,7 +743,7 @@ def test_a_yes_typed_together_with_the_message_does_not_count(sit: Sit) -> None:
     [
         ("y\r", "True"),
         (" YES\r", "True"),
-        ("yep\r", "False"),
+        ("n\r", "False"),
         ("\r", "False"),
         (CTRL_C, "False"),
         ("y" + CTRL_C, "False"),
@@ -757,6 +757,20 @@ def test_only_a_yes_is_a_yes(sit: Sit, pressed: str, answer: str) -> None:
     customer.wait_for_prompt()
     customer.press("next\r")
     assert customer.end()[-3:] == [f"answer {answer}", "> next", "then next"]
+
+
+def test_words_that_are_no_answer_to_a_question_are_not_swallowed(sit: Sit) -> None:
+    customer = sit(RETURN.format(keys=0))
+    customer.wait_for_prompt()
+    customer.press("yep, but where is my lamp?\r")
+    customer.wait_for_prompt()
+    customer.press("next\r")
+    assert customer.end()[-4:] == [
+        "That counts as a no. What you typed was not sent.",
+        "answer False",
+        "> next",
+        "then next",
+    ]
 
 
 def test_keys_typed_into_an_answer_wait_unseen_for_the_next_prompt(sit: Sit) -> None:

@@ -297,6 +297,8 @@ class PlainAnswer:
 
     def text(self, delta: str) -> None:
         """The next piece of the answer."""
+        if delta.startswith("\n\n") and not self._line_open:
+            delta = delta[1:]  # a note has ended the line
         if delta:
             self._write(delta)
             self._line_open = not delta.endswith("\n")

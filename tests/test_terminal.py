@@ -523,6 +523,14 @@ def test_a_reader_that_leaves_ends_it_quietly() -> None:
     assert set(errors.splitlines()) == {"· X".encode()}
 
 
+def test_in_a_pipe_paragraphs_stand_one_line_apart_whatever_comes_between() -> None:
+    run = piped("""
+        said = Text("one"), Notice("A notice."), Text("\\n\\ntwo\\n"), Text("\\n"), Text("three")
+        await terminal.show(stream(*said), {})
+    """)
+    assert run.stdout == b"one\n\ntwo\n\nthree\n"
+
+
 @pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-", "</dev/null"])
 def test_closed_streams_are_the_end_of_input(closed: str, tmp_path: Path) -> None:
     body = f"""

@@ -25,13 +25,13 @@ eval: dev ## support tasks, scored on the database: ARGS="--offline -k 4"
 	@$(BIN)/python -m evals.run $(ARGS)
 
 bench: dev ## what this program costs beside the bare SDK
-	@$(BIN)/python -m tests.benchmark $(ARGS)
+	@$(BIN)/python -m scripts.benchmark $(ARGS)
 
 test-versions: dev ## the tests on every Python found, the oldest SDK and the newest
-	@$(BIN)/python -m tests.versions $(ARGS)
+	@$(BIN)/python -m scripts.versions $(ARGS)
 
 picture: dev ## draw the README's pictures from a real session
-	@$(BIN)/python -m tests.picture
+	@$(BIN)/python -m scripts.picture
 
 dev: python
 	@$(PYTHON) -m local.install requirements.txt requirements-dev.txt

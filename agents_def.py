@@ -7,7 +7,7 @@ from collections.abc import Callable
 from agents import Agent, ModelSettings, RunContextWrapper
 from agents.extensions.handoff_prompt import RECOMMENDED_PROMPT_PREFIX
 
-from support import policy
+import policy
 from tools import KNOWLEDGE_TOOLS, ORDER_TOOLS, SupportContext
 
 # One action at a time, so that the customer follows, and a model sees each result first.

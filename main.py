@@ -19,23 +19,23 @@ import traceback
 import warnings
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 
-from support.events import ApprovalNeeded, Event, Stopped, Text, TurnFailed, Waiting
-from support.terminal import Terminal
-from support.text import clean
+from engine.events import ApprovalNeeded, Event, Stopped, Text, TurnFailed, Waiting
+from engine.text import clean
+from settings import choose_model, missing_setting
+from terminal.screen import Terminal
 
 if TYPE_CHECKING:
     from agents import Model, ModelSettings
+    from pymongo import AsyncMongoClient
 
-    from support.conversation import Conversation
-    from support.database import Database, Document
+    from database import Database, Document
+    from engine.conversation import Conversation
 
-STALL_SECONDS = 45.0  # without a byte from the model's server; it is then asked again, twice
-VENDOR_URL = "https://api.openai.com/v1"
 COMMANDS = {
     "/help": "show this list",
     "/history": "show the whole conversation",
@@ -95,13 +95,10 @@ async def support(args: argparse.Namespace, terminal: Terminal) -> int:
     email = args.email or await terminal.ask("Email: ")
     loading.join()
 
-    from agents.extensions.memory import MongoDBSession
     from pymongo.errors import PyMongoError
 
-    from agents_def import build_agents
-    from support.conversation import Conversation, remove_idle, session_id_for
-    from support.database import DB_NAME, DatabaseUnavailable, connect, explain, mongodb_uri
-    from tools import SupportContext, approval_question
+    from database import DB_NAME, DatabaseUnavailable, connect, explain, mongodb_uri
+    from engine.conversation import remove_idle
 
     # One client for the whole process: tools, session and chat share its pool.
     try:
@@ -115,26 +112,10 @@ async def support(args: argparse.Namespace, terminal: Terminal) -> int:
             customer = await log_in(db, terminal, email, ask_again=not args.email)
             if customer is None:
                 return 1
-            session = MongoDBSession(
-                session_id=session_id_for(customer["email"]),
-                client=mongo_client,
-                database=DB_NAME,
-            )
-            if not await session.ping():
-                terminal.error("MongoDB does not answer: this conversation may not be saved.")
             if days := os.environ.get("CONVERSATION_TTL_DAYS"):
                 await remove_idle(db, float(days))
             model, model_settings = choose_model(args.offline)
-            conversation = await Conversation.open(
-                session,
-                db=db,
-                email=customer["email"],
-                agent=build_agents(),
-                context=SupportContext(db, customer["_id"], customer["name"], customer["tier"]),
-                question=approval_question,
-                model=model,
-                model_settings=model_settings,
-            )
+            conversation = await open_conversation(mongo_client, customer, model, model_settings)
             chat = Chat(terminal, conversation, db, customer, debug=args.debug)
             if args.question:
                 with suppress(EOFError):  # nobody there to decide: the question waits
@@ -150,23 +131,46 @@ async def support(args: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
-def missing_setting(offline: bool) -> str | None:
-    """What stops the chat from starting, in plain words; None if nothing does."""
-    if os.environ.get("OPENAI_API", "responses") not in ("", "responses", "chat_completions"):
-        return "OPENAI_API must be responses or chat_completions."
-    days = os.environ.get("CONVERSATION_TTL_DAYS") or "1"
-    if not days.replace(".", "", 1).isdecimal() or not 0 < float(days) < 100_000:
-        return "CONVERSATION_TTL_DAYS must be a number of days above 0."
-    try:
-        parts = urlsplit(os.environ.get("OPENAI_BASE_URL") or VENDOR_URL)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        return "OPENAI_BASE_URL must be an address such as http://127.0.0.1:8000/v1."
-    if offline or os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
-        return None
-    return "OPENAI_API_KEY is not set. Put it in .env, or try --offline."
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+async def open_conversation(
+    client: AsyncMongoClient[Document],
+    customer: Document,
+    model: Model,
+    model_settings: ModelSettings | None = None,
+    *,
+    database: str = "ecommerce_support",
+    now: Callable[[], datetime] = utc_now,
+) -> Conversation:
+    """Put one customer's conversation together: the session, the agents, what tools may touch.
+
+    `customer` is a document of `customers`. Raises TurnFailed if the stored conversation belongs
+    to another email.
+    """
+    from agents.extensions.memory import MongoDBSession
+
+    from agents_def import build_agents
+    from engine.conversation import Conversation, session_id_for
+    from tools import SupportContext, approval_question
+
+    db = client[database]
+    session = MongoDBSession(
+        session_id=session_id_for(customer["email"]),
+        client=client,  # shared: session.close() does nothing
+        database=database,
+    )
+    return await Conversation.open(
+        session,
+        db=db,
+        email=customer["email"],
+        agent=build_agents(),
+        context=SupportContext(db, customer["_id"], customer["name"], customer["tier"], now),
+        question=approval_question,
+        model=model,
+        model_settings=model_settings,
+    )
 
 
 async def log_in(db: Database, terminal: Terminal, email: str, ask_again: bool) -> Document | None:
@@ -184,36 +188,6 @@ async def log_in(db: Database, terminal: Terminal, email: str, ask_again: bool) 
         if not (ask_again and terminal.interactive):
             return None
         email = await terminal.ask("Email: ")
-
-
-def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
-    """The model that the environment names, or the rule-based one, and its default settings."""
-    from agents import (
-        OpenAIChatCompletionsModel,
-        OpenAIResponsesModel,
-        set_tracing_disabled,
-    )
-    from agents.models import get_default_model, get_default_model_settings
-    from openai import AsyncOpenAI
-
-    key = os.environ.get("OPENAI_API_KEY")
-    url = os.environ.get("OPENAI_BASE_URL") or VENDOR_URL
-    # Traces go to the vendor wherever the model is: customers' words must not go there unasked.
-    if offline or not key or url.rstrip("/") != VENDOR_URL:
-        set_tracing_disabled(True)  # never False: it would win over the user's own opt-out
-    if offline:
-        from agents import ModelSettings
-
-        from local.offline_model import OfflineModel
-
-        return OfflineModel(), ModelSettings()
-    # Given to the model class itself: the SDK's own OPENAI_DEFAULT_MODEL loses the name's case.
-    name = os.environ.get("OPENAI_MODEL") or get_default_model()
-    client = AsyncOpenAI(api_key=key or "none", base_url=url, timeout=STALL_SECONDS, max_retries=2)
-    kind: type[OpenAIChatCompletionsModel] | type[OpenAIResponsesModel] = OpenAIResponsesModel
-    if os.environ.get("OPENAI_API") == "chat_completions":
-        kind = OpenAIChatCompletionsModel
-    return kind(name, client), get_default_model_settings(name)
 
 
 class Chat:
@@ -337,7 +311,7 @@ class Chat:
         elif word == "/history":
             self._terminal.transcript(await self._conversation.transcript())
         elif word == "/inspect":
-            from support import inspect
+            from terminal import inspect
 
             self._terminal.inspect(await inspect.read(self._db, self._conversation))
         elif word == "/retry":

@@ -17,8 +17,8 @@ from dotenv import load_dotenv
 from pymongo import ReplaceOne
 from pymongo.errors import OperationFailure, PyMongoError
 
-from support import policy
-from support.database import (
+import policy
+from database import (
     DB_NAME,
     Database,
     DatabaseUnavailable,

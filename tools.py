@@ -15,10 +15,10 @@ from typing import Any
 
 from agents import RunContextWrapper, Tool, function_tool
 
-from support import policy
-from support.database import Database, Document
-from support.policy import Refusal
-from support.text import clean
+import policy
+from database import Database, Document
+from engine.events import Refusal
+from engine.text import clean
 
 MAX_ARGUMENT = 500  # characters
 MAX_RESULTS = 5

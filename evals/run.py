@@ -38,16 +38,7 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import PyMongoError
 
 from agents_def import build_agents
-from evals.score import Snapshot, pass_hat_k, score, snapshot
-from evals.tasks import CANNOT, NO, RESTART, TASKS, TODAY, YES, Task
-from local.install import ROOT, say
-from local.mongod import ensure_mongod
-from local.offline_model import OfflineModel
-from local.program import Unavailable
-from main import choose_model, missing_setting
-from seed_data import seed
-from support.conversation import Conversation, session_id_for
-from support.database import (
+from database import (
     Database,
     DatabaseUnavailable,
     Document,
@@ -56,12 +47,21 @@ from support.database import (
     mongodb_uri,
     redact,
 )
-from support.events import ApprovalNeeded, Event, HandedOff, Text, ToolStarted, TurnFailed
+from engine.conversation import Conversation, session_id_for
+from engine.events import ApprovalNeeded, Event, HandedOff, Text, ToolStarted, TurnFailed
+from evals.score import Snapshot, pass_hat_k, score, snapshot
+from evals.tasks import CANNOT, NO, RESTART, TASKS, TODAY, YES, Task
+from local.install import ROOT, say
+from local.mongod import ensure_mongod
+from local.offline_model import OfflineModel
+from local.program import Unavailable
+from seed_data import seed
+from settings import choose_model, missing_setting
 from tools import SupportContext, approval_question
 
 # What a score depends on besides the model, the SDK and the task: where one has changed, old
 # trials are void. What only draws and reads the terminal is left out.
-SOURCES = "agents_def.py tools.py seed_data.py support/*.py evals/[rs]*.py"
+SOURCES = "agents_def.py tools.py seed_data.py policy.py engine/*.py evals/[rs]*.py"
 TERMINAL = {"answer.py", "inspect.py", "keys.py", "terminal.py"}
 OFFLINE = "offline"
 

@@ -12,9 +12,9 @@ from math import comb
 
 import bson
 
+from database import Database, Document
 from evals.tasks import CANNOT, TODAY, Task
 from seed_data import SCHEMAS
-from support.database import Database, Document
 
 # What happened, in order: ("customer", a step of the script), ("agent", who goes on from here),
 # ("tool", its name), ("answer", text), ("failed", why the script was not played to its end).

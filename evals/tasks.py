@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from support.policy import RETURN_WINDOW_DAYS
+from policy import RETURN_WINDOW_DAYS
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
 YES, NO, RESTART = "<yes>", "<no>", "<quits and comes back>"

@@ -12,10 +12,10 @@ from dotenv import load_dotenv
 from pymongo import MongoClient, timeout
 from pymongo.errors import PyMongoError
 
+from database import CONNECT_SECONDS, DB_NAME, explain, mongodb_uri
 from local.install import ROOT, locked, say
 from local.mongod import ensure_mongod, stop_mongod
 from local.program import DATA, Unavailable
-from support.database import CONNECT_SECONDS, DB_NAME, explain, mongodb_uri
 
 
 def chat(arguments: list[str]) -> NoReturn:

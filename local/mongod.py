@@ -23,9 +23,9 @@ from pymongo import MongoClient, timeout
 from pymongo.errors import AutoReconnect, ConnectionFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from database import CONNECT_SECONDS, explain, redact
 from local.install import say
 from local.program import DATA, OTHER_WAYS, Unavailable, find_mongod
-from support.database import CONNECT_SECONDS, explain, redact
 
 PORT_FILE = DATA / "port"
 START_SECONDS, PROBE_SECONDS = 60, 2

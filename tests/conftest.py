@@ -13,12 +13,12 @@ from agents import Model, set_tracing_disabled
 from agents.extensions.memory import MongoDBSession
 from pymongo import AsyncMongoClient, MongoClient
 
-from agents_def import build_agents
+import main
+from database import DB_NAME, Database, Document, connect
+from engine.conversation import Conversation, session_id_for
 from local.mongod import Mongod, temporary_mongod
 from seed_data import CUSTOMERS, seed
-from support.conversation import Conversation, session_id_for
-from support.database import DB_NAME, Database, Document, connect
-from tools import SupportContext, approval_question
+from tools import SupportContext
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
 # A developer's own settings must not reach the tests, least of all a key.
@@ -63,11 +63,13 @@ def shop(mongod: Mongod) -> Iterator[MongoClient[Document]]:
         yield client
 
 
+def customer_of(email: str = "alice@example.com") -> Document:
+    return next(customer for customer in CUSTOMERS if customer["email"] == email)
+
+
 def context_for(db: Database, email: str = "alice@example.com") -> SupportContext:
-    customer = next(c for c in CUSTOMERS if c["email"] == email)
-    return SupportContext(
-        db, customer["_id"], customer["name"], customer["tier"], now=lambda: TODAY
-    )
+    customer = customer_of(email)
+    return SupportContext(db, customer["_id"], customer["name"], customer["tier"], lambda: TODAY)
 
 
 def session_for(db: Database, email: str = "alice@example.com") -> MongoDBSession:
@@ -77,14 +79,9 @@ def session_for(db: Database, email: str = "alice@example.com") -> MongoDBSessio
 @pytest.fixture
 def open_conversation(db: Database) -> Callable[..., object]:
     async def open_(model: Model, email: str = "alice@example.com") -> Conversation:
-        return await Conversation.open(
-            session_for(db, email),
-            db=db,
-            email=email,
-            agent=build_agents(),
-            context=context_for(db, email),
-            question=approval_question,
-            model=model,
+        customer = customer_of(email)
+        return await main.open_conversation(
+            db.client, customer, model, database=db.name, now=lambda: TODAY
         )
 
     return open_

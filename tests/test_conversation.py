@@ -10,15 +10,15 @@ import pytest
 from agents.testing import ScriptedModel, assistant_message, function_call
 from pymongo.errors import PyMongoError
 
-from support.conversation import (
+from database import Database
+from engine.conversation import (
     HISTORY_ITEMS,
     HISTORY_TURNS,
     MAX_MESSAGE,
     Conversation,
     session_id_for,
 )
-from support.database import Database
-from support.events import (
+from engine.events import (
     ApprovalNeeded,
     Event,
     HandedOff,
@@ -27,7 +27,7 @@ from support.events import (
     ToolStarted,
     TurnFailed,
 )
-from support.lease import Lease
+from engine.lease import Lease
 
 Open = Callable[..., Any]
 THREE_LINES = (

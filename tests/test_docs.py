@@ -19,8 +19,8 @@ import asyncio, sys
 from agents.testing import ScriptedModel, assistant_message, function_call
 from tests.conftest import context_for, session_for, TODAY
 from agents_def import build_agents
-from support.conversation import Conversation
-from support.database import connect
+from engine.conversation import Conversation
+from database import connect
 from seed_data import seed
 from tools import PHRASES, approval_question
 
@@ -74,9 +74,9 @@ def run_python(folder: Path, uri: str, *arguments: str, typed: str = "") -> str:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    for name in ("main.py", "agents_def.py", "tools.py", "seed_data.py"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("support", "local", "tests"):
+    for module in ROOT.glob("*.py"):
+        shutil.copy(module, tmp_path)
+    for name in ("engine", "terminal", "local", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name)
     return tmp_path
 

@@ -21,14 +21,14 @@ from agents.extensions.memory import MongoDBSession
 from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
 from pymongo import AsyncMongoClient, MongoClient
 
+from database import DB_NAME, Database, Document
 from evals import run
 from evals.run import Interrupted, Subject, run_trial, run_trials
 from evals.score import pass_hat_k, snapshot
 from evals.tasks import ALICE, NO, RESTART, TASKS, TODAY, YES, Task
 from local.mongod import Mongod
+from policy import RETURN_WINDOW_DAYS
 from seed_data import CUSTOMERS
-from support.database import DB_NAME, Database, Document
-from support.policy import RETURN_WINDOW_DAYS
 
 RETURN = Task(
     name="return",

@@ -18,14 +18,14 @@ from openai.types.responses import ResponseTextDeltaEvent
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+import policy
+from database import DB_NAME, Database, connect
+from engine import conversation as conversation_module
+from engine.conversation import Conversation, remove_idle
+from engine.events import HandedOff, Notice, Stopped, Text, TurnFailed
+from engine.lease import Lease
 from local.mongod import Mongod, temporary_mongod
 from seed_data import seed
-from support import conversation as conversation_module
-from support import policy
-from support.conversation import Conversation, remove_idle
-from support.database import DB_NAME, Database, connect
-from support.events import HandedOff, Notice, Stopped, Text, TurnFailed
-from support.lease import Lease
 from tests.conftest import TODAY, context_for, session_for
 from tests.model_server import ModelServer, call, cut, fail, hang, raw, refuse, say
 from tests.processes import Chat, Shop, chat, run

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from agents.testing import ModelStep, ScriptedModel
 
-from support import lease as lease_module
-from support.database import Database
-from support.events import Stopped, TurnFailed, Waiting
-from support.lease import LEASE_SECONDS, Lease, LeasedSession, LeaseLost
+from database import Database
+from engine import lease as lease_module
+from engine.events import Stopped, TurnFailed, Waiting
+from engine.lease import LEASE_SECONDS, Lease, LeasedSession, LeaseLost
 from tests.conftest import session_for
 from tests.model_server import ModelServer
 from tests.processes import Shop, chat, run

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 from pymongo.errors import ConfigurationError
 
+from database import connect, explain, redact
 from local.mongod import Mongod
-from main import choose_model
-from support.database import connect, explain, redact
+from settings import choose_model
 from tests.model_server import ModelServer, call, fail, say, think
 from tests.processes import ROOT, Shop, chat, run
 

@@ -11,8 +11,8 @@ from agents.models.interface import ModelTracing
 from agents.testing import ModelCall
 
 from agents_def import build_agents
+from database import Database
 from local.offline_model import OfflineModel, _respond
-from support.database import Database
 from tests.conftest import TODAY, context_for
 from tools import SupportContext
 

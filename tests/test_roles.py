@@ -14,8 +14,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
+from database import DB_NAME
 from local.mongod import temporary_mongod
-from support.database import DB_NAME
 from tests.processes import ROOT, run
 
 

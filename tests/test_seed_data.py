@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pymongo.errors import WriteError
 
+import policy
+from database import Database
 from local.mongod import Mongod
 from seed_data import ARTICLES, seed
-from support import policy
-from support.database import Database
 from tests.conftest import TODAY
 
 ROOT = Path(__file__).parent.parent

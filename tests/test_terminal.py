@@ -19,12 +19,12 @@ import pyte
 import pytest
 from bson import ObjectId
 
-import support.answer
+import terminal.answer
+from database import DB_NAME
+from engine.events import Event, HandedOff, Notice, Stopped, Text, ToolStarted, Waiting
 from local.mongod import Mongod
-from support.database import DB_NAME
-from support.events import Event, HandedOff, Notice, Stopped, Text, ToolStarted, Waiting
-from support.inspect import Inspection, describe
-from support.terminal import Terminal
+from terminal.inspect import Inspection, describe
+from terminal.screen import Terminal
 from tests.model_server import ModelServer, Reply, say
 from tests.processes import Shop
 
@@ -79,8 +79,8 @@ def on_screen(
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     # A frame after every piece of text: whatever the clock could show, is shown.
-    monkeypatch.setattr(support.answer, "FRAMES_PER_SECOND", 1e9)
-    monkeypatch.setattr(support.answer, "REST", 0)
+    monkeypatch.setattr(terminal.answer, "FRAMES_PER_SECOND", 1e9)
+    monkeypatch.setattr(terminal.answer, "REST", 0)
     screen = Screen(columns, rows)
     monkeypatch.setattr(sys, "stdout", screen)
     return Terminal(), screen
@@ -176,7 +176,7 @@ async def test_a_finished_paragraph_is_printed_before_the_next_one_ends(
     ],
 )
 def test_only_what_nothing_can_change_any_more_is_finished(text: str, blocks: str) -> None:
-    assert text[: support.answer.finished(text)] == blocks
+    assert text[: terminal.answer.finished(text)] == blocks
 
 
 async def test_colours_are_readable_on_light_and_on_dark(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ async def test_a_long_list_is_drawn_less_often_but_whole(monkeypatch: pytest.Mon
     raw = []
     for rest in (0, 4):
         terminal, screen = on_screen(monkeypatch)
-        monkeypatch.setattr(support.answer, "REST", rest)
+        monkeypatch.setattr(terminal.answer, "REST", rest)
         await terminal.show(stream(pieces(answer, size=60)), PHRASES)
         assert re.findall(r"w\d{4}", screen.text) == re.findall(r"w\d{4}", answer)
         raw.append(len(screen.raw))
@@ -423,8 +423,8 @@ def test_an_item_that_is_none_is_called_unreadable(stored: str | None) -> None:
 
 PROGRAM = """
 import array, asyncio, fcntl, os, signal, sys, termios
-from support.events import *
-from support.terminal import Terminal
+from engine.events import *
+from terminal.screen import Terminal
 
 async def stream(*events):
     for event in events:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import tools
 from agents_def import build_agents
+from database import Database, connect
+from policy import refund_cents
 from seed_data import CUSTOMERS, orders, seed
-from support.database import Database, connect
-from support.policy import refund_cents
 from tests.conftest import TODAY, context_for
 from tools import PHRASES, initiate_return
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from engine.events import Refusal
+
 RETURN_WINDOW_DAYS = 30
 LOYALTY_BONUS_PERCENT = {"Standard": 0, "Gold": 10, "Platinum": 15}
 REFUND_TIME = "5-7 business days"
@@ -19,10 +21,6 @@ RULES = (
     + ", ".join(f"{tier} {percent}%" for tier, percent in LOYALTY_BONUS_PERCENT.items())
     + f". It goes to the original payment method in {REFUND_TIME}."
 )
-
-
-class Refusal(Exception):
-    """The answer is no; the text says why, in words for the customer."""
 
 
 def dollars(cents: int) -> str:

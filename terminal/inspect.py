@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from support.text import clean
+from engine.text import clean
 
 if TYPE_CHECKING:
-    from support.conversation import Conversation
-    from support.database import Database
+    from database import Database
+    from engine.conversation import Conversation
 
 Document = Mapping[str, Any]
 LAST_DOCUMENTS = 4  # of agent_messages: one turn with a handoff and a tool

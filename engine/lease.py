@@ -17,7 +17,7 @@ from agents.memory import Session, SessionABC
 from pymongo import ReturnDocument, WriteConcern, timeout
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from support.database import Database, Document
+from database import Database, Document
 
 LEASE_SECONDS = 10.0  # a killed holder blocks the conversation for no longer than this
 

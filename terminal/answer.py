@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from support.text import clean
+from engine.text import clean
 
 FRAMES_PER_SECOND = 12
 REST = 4  # seconds without a frame for each second that the last one took

@@ -1,4 +1,4 @@
-"""Draw docs/session.svg and docs/inspect.svg from a real session: `python -m tests.picture`."""
+"""Draw docs/session.svg and docs/inspect.svg from a real session: `python -m scripts.picture`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
+from database import DB_NAME, connect
 from local.mongod import temporary_mongod
 from seed_data import seed
-from support.database import DB_NAME, connect
 
 ROOT = Path(__file__).parent.parent
 COLUMNS, ROWS = 80, 40

@@ -62,3 +62,7 @@ Event: TypeAlias = Waiting | Text | HandedOff | ToolStarted | Notice | ApprovalN
 
 class TurnFailed(Exception):
     """A turn ended without an answer; the text says why and what to do, in plain words."""
+
+
+class Refusal(Exception):
+    """The answer is no; the text says why, in words for the customer."""

@@ -1,6 +1,6 @@
 """What this program costs beside the model: time, commands, bytes, memory.
 
-    python -m tests.benchmark
+    python -m scripts.benchmark
 
 The model answers at once, the mongod is real and its own. What is compared is interleaved, so that
 a busy machine slows all of it alike; figures are medians, with the quartiles in brackets. It takes
@@ -49,11 +49,11 @@ from openai import AsyncOpenAI
 from pymongo import AsyncMongoClient, monitoring
 
 from agents_def import build_agents
+from database import DB_NAME, Database, Document, connect
+from engine.conversation import HISTORY_ITEMS, Conversation
+from engine.events import ApprovalNeeded
 from local.mongod import temporary_mongod
 from seed_data import CUSTOMERS, orders, seed
-from support.conversation import HISTORY_ITEMS, Conversation
-from support.database import DB_NAME, Database, Document, connect
-from support.events import ApprovalNeeded
 from tests.model_server import ModelServer, say
 from tools import SupportContext, approval_question
 

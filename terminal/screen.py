@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from support.events import (
+from engine.events import (
     ApprovalNeeded,
     Event,
     HandedOff,
@@ -21,7 +21,7 @@ from support.events import (
     ToolStarted,
     Waiting,
 )
-from support.text import clean
+from engine.text import clean
 
 if sys.platform == "win32":
     import msvcrt
@@ -32,9 +32,9 @@ else:
 if TYPE_CHECKING:  # the prompt does not wait for what is needed only behind it
     from rich.console import Console
 
-    from support.answer import LiveAnswer
-    from support.inspect import Inspection
-    from support.keys import LineEditor
+    from terminal.answer import LiveAnswer
+    from terminal.inspect import Inspection
+    from terminal.keys import LineEditor
 
 OUR_SIGNS = "→·─└⠋"
 IN_ASCII = str.maketrans(
@@ -68,7 +68,7 @@ class Terminal:
         self._reading: asyncio.Future[bytes] | None = None
         self._editor: LineEditor | None = None
         if self.interactive and self._prompts.isatty() and not dumb:
-            from support.keys import LineEditor
+            from terminal.keys import LineEditor
 
             self._editor = LineEditor()
 
@@ -126,7 +126,7 @@ class Terminal:
                 above = "\n" if number else ""
                 self.say(above + "> " + text.replace("\n", "\n  "), dim=dim)
             elif self._drawn:
-                from support.answer import Answer
+                from terminal.answer import Answer
 
                 self._console(sys.stdout).print(Answer(clean(text), "dim" if dim else ""))
             else:
@@ -134,7 +134,7 @@ class Terminal:
 
     def inspect(self, found: Inspection) -> None:
         """Draw what MongoDB holds for a conversation."""
-        from support.inspect import draw
+        from terminal.inspect import draw
 
         console = self._console(sys.stdout)
         with console.capture() as page:
@@ -210,7 +210,7 @@ class Terminal:
     def _answer(self) -> LiveAnswer | PlainAnswer:
         if not self._drawn:
             return PlainAnswer(lambda text: self._write(text, sys.stdout), self.notice)
-        from support.answer import LiveAnswer
+        from terminal.answer import LiveAnswer
 
         return LiveAnswer(self._console(sys.stdout))
 

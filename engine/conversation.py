@@ -36,21 +36,21 @@ from agents.items import ToolApprovalItem, ToolCallItem, ToolCallOutputItem
 from agents.run import CallModelData, ModelInputData
 from pymongo.errors import OperationFailure, PyMongoError
 
-from support.database import Database, Document
-from support.events import (
+from database import Database, Document
+from engine.events import (
     ApprovalNeeded,
     Event,
     HandedOff,
     Notice,
+    Refusal,
     Stopped,
     Text,
     ToolStarted,
     TurnFailed,
     Waiting,
 )
-from support.lease import Lease, LeasedSession, LeaseLost
-from support.policy import Refusal
-from support.text import clean
+from engine.lease import Lease, LeasedSession, LeaseLost
+from engine.text import clean
 
 MAX_MESSAGE = 4_000  # characters
 MAX_MODEL_CALLS = 10  # in one turn

@@ -1,6 +1,6 @@
 """Run the suite on every Python found, on the SDK's floor and newest release, and print a table.
 
-    python -m tests.versions [NAME ...]      # all rows, or those whose name contains a NAME
+    python -m scripts.versions [NAME ...]      # all rows, or those whose name contains a NAME
 
 Each row gets a virtual environment of its own under `.versions/`, kept for the next time.
 """

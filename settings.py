@@ -1,0 +1,62 @@
+"""Which model answers, and what the environment lacks for it: see env.example."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from agents import Model, ModelSettings
+
+STALL_SECONDS = 45.0  # without a byte from the model's server; it is then asked again, twice
+VENDOR_URL = "https://api.openai.com/v1"
+
+
+def missing_setting(offline: bool) -> str | None:
+    """What stops the chat from starting, in plain words; None if nothing does."""
+    if os.environ.get("OPENAI_API", "responses") not in ("", "responses", "chat_completions"):
+        return "OPENAI_API must be responses or chat_completions."
+    days = os.environ.get("CONVERSATION_TTL_DAYS") or "1"
+    if not days.replace(".", "", 1).isdecimal() or not 0 < float(days) < 100_000:
+        return "CONVERSATION_TTL_DAYS must be a number of days above 0."
+    try:
+        parts = urlsplit(os.environ.get("OPENAI_BASE_URL") or VENDOR_URL)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        return "OPENAI_BASE_URL must be an address such as http://127.0.0.1:8000/v1."
+    if offline or os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
+        return None
+    return "OPENAI_API_KEY is not set. Put it in .env, or try --offline."
+
+
+def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
+    """The model that the environment names, or the rule-based one, and its default settings."""
+    from agents import (
+        OpenAIChatCompletionsModel,
+        OpenAIResponsesModel,
+        set_tracing_disabled,
+    )
+    from agents.models import get_default_model, get_default_model_settings
+    from openai import AsyncOpenAI
+
+    key = os.environ.get("OPENAI_API_KEY")
+    url = os.environ.get("OPENAI_BASE_URL") or VENDOR_URL
+    # Traces go to the vendor wherever the model is: customers' words must not go there unasked.
+    if offline or not key or url.rstrip("/") != VENDOR_URL:
+        set_tracing_disabled(True)  # never False: it would win over the user's own opt-out
+    if offline:
+        from agents import ModelSettings
+
+        from local.offline_model import OfflineModel
+
+        return OfflineModel(), ModelSettings()
+    # Given to the model class itself: the SDK's own OPENAI_DEFAULT_MODEL loses the name's case.
+    name = os.environ.get("OPENAI_MODEL") or get_default_model()
+    client = AsyncOpenAI(api_key=key or "none", base_url=url, timeout=STALL_SECONDS, max_retries=2)
+    kind: type[OpenAIChatCompletionsModel] | type[OpenAIResponsesModel] = OpenAIResponsesModel
+    if os.environ.get("OPENAI_API") == "chat_completions":
+        kind = OpenAIChatCompletionsModel
+    return kind(name, client), get_default_model_settings(name)

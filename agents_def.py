@@ -89,9 +89,10 @@ def _instructions(
         context: RunContextWrapper[SupportContext], agent: Agent[SupportContext]
     ) -> str:
         ctx = context.context
+        name, tier = ctx.customer["name"], ctx.customer["tier"]
         return (
             f"{RECOMMENDED_PROMPT_PREFIX}{part}{COMMON}\n"
-            f"The customer is {ctx.name}, tier {ctx.tier}. Today is {policy.day(ctx.now())}."
+            f"The customer is {name}, tier {tier}. Today is {policy.day(ctx.now())}."
         )
 
     return instructions

@@ -1,10 +1,11 @@
-"""The shared AsyncMongoClient: how to connect, and what to say when MongoDB does not answer."""
+"""The shared AsyncMongoClient, what the shop's collections hold, and errors in plain words."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal, TypedDict
 
 from pymongo import AsyncMongoClient, timeout
 from pymongo.asynchronous.database import AsyncDatabase
@@ -22,14 +23,75 @@ CONNECT_SECONDS = 5
 DEFAULTS: dict[str, Any] = {
     # For each command, its retries included: long enough for a failover to end.
     "timeoutMS": 15_000,
-    # Acknowledged means on disk: without it, kill -9 of mongod lost the last 100 ms.
-    "w": "majority",
     "appname": "support-chat",
 }
 AUTHENTICATION_FAILED = 18
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
+
+# Money is integer cents, dates are UTC. seed_data.py has the same as schemas for the server.
+Tier = Literal["Standard", "Gold", "Platinum"]
+Status = Literal["processing", "shipped", "delivered", "return initiated"]
+
+
+class Customer(TypedDict):
+    _id: str
+    email: str  # lower case
+    name: str
+    tier: Tier
+
+
+class Product(TypedDict):
+    _id: str  # the SKU, such as LAP-14
+    name: str
+    category: str
+    description: str
+    price_cents: int
+    stock: int
+
+
+class OrderItem(TypedDict):
+    sku: str
+    name: str
+    qty: int
+    unit_price_cents: int
+
+
+class StatusChange(TypedDict):
+    status: Status
+    at: datetime
+
+
+class Return(TypedDict):
+    reason: str
+    refund_cents: int
+    tier: Tier
+    at: datetime
+
+
+Order = TypedDict(  # not a class, since one of its fields is a keyword
+    "Order",
+    {
+        "_id": str,  # such as ORD-1001
+        "customer_id": str,
+        "status": Status,
+        "placed_at": datetime,
+        "shipped_at": datetime | None,
+        "delivered_at": datetime | None,
+        "tracking": str | None,
+        "items": list[OrderItem],
+        "history": list[StatusChange],
+        "return": Return | None,
+    },
+)
+
+
+class Article(TypedDict):
+    _id: str
+    title: str
+    tags: list[str]
+    body: str
 
 
 class DatabaseUnavailable(Exception):
@@ -44,20 +106,47 @@ def mongodb_uri() -> str:
 async def connect(uri: str) -> AsyncMongoClient[Document]:
     """Open the process's one client and see that MongoDB answers.
 
-    Options in the URI win over DEFAULTS. Raises DatabaseUnavailable within CONNECT_SECONDS where
-    MongoDB does not answer.
+    Options in the URI win over DEFAULTS, except for the write concern. Raises DatabaseUnavailable
+    within CONNECT_SECONDS if MongoDB does not answer.
     """
-    options = {k: v for k, v in DEFAULTS.items() if not re.search(rf"(?i)[?&]{k}=", uri)}
     try:
-        client: AsyncMongoClient[Document] = AsyncMongoClient(uri, tz_aware=True, **options)
+        client = await _connected(_without_write_concern(uri))
+        if await has_transactions(client):
+            return client
+        # Acknowledged means on disk: without it, kill -9 of mongod lost the last 100 ms.
+        await client.close()
+        return await _connected(uri, w="majority")
     except (PyMongoError, ValueError) as error:  # ValueError: a port that is no number
         raise DatabaseUnavailable(explain(error, uri)) from error
+
+
+async def has_transactions(client: AsyncMongoClient[Any]) -> bool:
+    """Whether the server has transactions: a replica set or a sharded cluster."""
+    hello = await client.admin.command("hello")
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+def _without_write_concern(uri: str) -> str:
+    """`uri` for a replica set, whose own default is w: "majority".
+
+    In a transaction the driver sends the client's write concern along with the session's commands,
+    and the server refuses that.
+    """
+    address, mark, options = uri.partition("?")
+    of_writes = re.compile(r"(?i)(w|journal|wtimeoutms)=")
+    return address + mark + "&".join(o for o in options.split("&") if not of_writes.match(o))
+
+
+async def _connected(uri: str, **more: Any) -> AsyncMongoClient[Document]:
+    options = DEFAULTS | more
+    options = {k: v for k, v in options.items() if not re.search(rf"(?i)[?&]{k}=", uri)}
+    client: AsyncMongoClient[Document] = AsyncMongoClient(uri, tz_aware=True, **options)
     try:
         with timeout(CONNECT_SECONDS):
             await client.admin.command("ping")
-    except PyMongoError as error:
+    except PyMongoError:
         await client.close()
-        raise DatabaseUnavailable(explain(error, uri)) from error
+        raise
     return client
 
 

@@ -5,14 +5,13 @@ Money is integer cents, dates are UTC, an order is the document as MongoDB holds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
+from database import Order, Tier
 from engine.events import Refusal
 
 RETURN_WINDOW_DAYS = 30
-LOYALTY_BONUS_PERCENT = {"Standard": 0, "Gold": 10, "Platinum": 15}
+LOYALTY_BONUS_PERCENT: dict[Tier, int] = {"Standard": 0, "Gold": 10, "Platinum": 15}
 REFUND_TIME = "5-7 business days"
 
 RULES = (
@@ -33,16 +32,16 @@ def day(moment: datetime) -> str:
     return f"{moment.day} {moment:%b %Y}"
 
 
-def total_cents(order: Mapping[str, Any]) -> int:
+def total_cents(order: Order) -> int:
     return sum(item["qty"] * item["unit_price_cents"] for item in order["items"])
 
 
-def refund_cents(order: Mapping[str, Any], tier: str) -> int:
+def refund_cents(order: Order, tier: Tier) -> int:
     """The order's total plus the tier's bonus, rounded half up to the cent."""
     return (total_cents(order) * (100 + LOYALTY_BONUS_PERCENT[tier]) + 50) // 100
 
 
-def refund_text(cents: int, tier: str) -> str:
+def refund_text(cents: int, tier: Tier) -> str:
     """`$1,484.98 (includes 10% Gold loyalty bonus)`; no bracket where there is no bonus."""
     percent = LOYALTY_BONUS_PERCENT[tier]
     return dollars(cents) + (f" (includes {percent}% {tier} loyalty bonus)" if percent else "")
@@ -53,7 +52,7 @@ def oldest_returnable_delivery(now: datetime) -> datetime:
     return now - timedelta(days=RETURN_WINDOW_DAYS)
 
 
-def check_return(order: Mapping[str, Any], now: datetime) -> None:
+def check_return(order: Order, now: datetime) -> None:
     """Raise `Refusal` where `order` cannot be returned at `now`."""
     if made := order["return"]:
         raise Refusal(
@@ -67,8 +66,10 @@ def check_return(order: Mapping[str, Any], now: datetime) -> None:
             f"Order {order['_id']} cannot be returned yet: its status is "
             f"{order['status']}, and only delivered orders can be returned."
         )
-    if order["delivered_at"] < oldest_returnable_delivery(now):
+    delivered = order["delivered_at"]
+    if delivered is None or delivered < oldest_returnable_delivery(now):
         raise Refusal(
             f"Order {order['_id']} cannot be returned: it was delivered on "
-            f"{day(order['delivered_at'])}, and the {RETURN_WINDOW_DAYS}-day window has closed."
+            f"{day(delivered) if delivered else 'an unknown day'}, and the "
+            f"{RETURN_WINDOW_DAYS}-day window has closed."
         )

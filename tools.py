@@ -1,25 +1,27 @@
 """What agents may do with the database.
 
-Who the customer is comes from the run context, never from the model, and every query of orders
-carries it. A tool answers in text, refusals included: nothing a model passes makes it raise.
+Who the customer is comes from the run's context, never from the model, and every query of orders
+carries it. A tool answers in text, refusals included: nothing that a model passes makes it raise.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
-from agents import RunContextWrapper, Tool, function_tool
+from agents import FunctionTool, RunContextWrapper, Tool, function_tool
 
 import policy
-from database import Database, Document
+from database import Article, Customer, Database, Order, Product
+from engine.approval import Approval
 from engine.events import Refusal
 from engine.text import clean
 
+T = TypeVar("T")
 MAX_ARGUMENT = 500  # characters
 MAX_RESULTS = 5
 
@@ -28,39 +30,58 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+class Commit(Protocol):
+    """Runs a write after a yes: both the write and the end of its question count, or neither."""
+
+    async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
+
+
+async def commit_alone(write: Callable[[], Awaitable[T]]) -> T:
+    """For a tool that runs outside a conversation."""
+    return await write()
+
+
 @dataclass(frozen=True)
 class SupportContext:
     """Who is signed in, and the database: what tools and instructions get from the run."""
 
     db: Database
-    customer_id: str
-    name: str
-    tier: str
-    now: Callable[[], datetime] = field(default=_now)
+    customer: Customer
+    commit: Commit = commit_alone
+    now: Callable[[], datetime] = _now
 
 
 Context = RunContextWrapper[SupportContext]
 
-# What the customer reads while a tool runs.
-PHRASES = {
-    "list_orders": "Looking up your orders",
-    "get_order": "Looking up your order",
-    "initiate_return": "Preparing the return",
-    "search_knowledge_base": "Searching the help articles",
-    "search_products": "Searching our products",
-    "get_product": "Looking up the product",
-}
+# What `support_tool` has registered, by the names of the tools.
+PHRASES: dict[str, str] = {}  # what the customer reads while a tool runs
+APPROVALS: dict[str, Approval] = {}
+
+
+def support_tool(
+    phrase: str, approval: Approval | None = None
+) -> Callable[[Callable[..., Awaitable[str]]], FunctionTool]:
+    """Make a function a tool. With `approval`, it runs only after the customer's yes."""
+
+    def register(function: Callable[..., Awaitable[str]]) -> FunctionTool:
+        tool = function_tool(function, needs_approval=approval is not None)
+        PHRASES[tool.name] = phrase
+        if approval:
+            APPROVALS[tool.name] = approval
+        return tool
+
+    return register
 
 
 # Orders
 
 
-@function_tool
+@support_tool("Looking up your orders")
 async def list_orders(context: Context) -> str:
     """List the customer's orders, newest first: number, status, date, items and total."""
     ctx = context.context
-    cursor = ctx.db.orders.find({"customer_id": ctx.customer_id}).sort("placed_at", -1)
-    found = await cursor.limit(4 * MAX_RESULTS).to_list()
+    cursor = ctx.db.orders.find({"customer_id": ctx.customer["_id"]}).sort("placed_at", -1)
+    found = cast("list[Order]", await cursor.limit(4 * MAX_RESULTS).to_list())
     if not found:
         return "This customer has no orders."
     return "\n".join(
@@ -70,7 +91,7 @@ async def list_orders(context: Context) -> str:
     )
 
 
-@function_tool
+@support_tool("Looking up your order")
 async def get_order(context: Context, order_id: str) -> str:
     """Get one of the customer's orders: status, dates, tracking, items, total and any return.
 
@@ -98,7 +119,25 @@ async def get_order(context: Context, order_id: str) -> str:
     return "\n".join(lines)
 
 
-@function_tool(needs_approval=True)
+async def _ask_return(ctx: SupportContext, arguments: Mapping[str, Any]) -> str:
+    order, _ = await _returnable(ctx, arguments.get("order_id"), arguments.get("reason"))
+    refund = _refund_text(order, ctx)
+    return (
+        f"Return order {order['_id']}: {_names(order)}. Refund {refund}.\nMake this return? [y/N] "
+    )
+
+
+async def _return_done(ctx: SupportContext, arguments: Mapping[str, Any]) -> str | None:
+    order = await _find_order(ctx, arguments.get("order_id"))
+    if made := order["return"]:
+        return f"Returned {order['_id']}: {policy.dollars(made['refund_cents'])}"
+    return None
+
+
+@support_tool(
+    "Preparing the return",
+    Approval(ask=_ask_return, done=_return_done, declined="Nothing was returned."),
+)
 async def initiate_return(context: Context, order_id: str, reason: str) -> str:
     """Return a whole delivered order and refund it. The customer is asked before it happens.
 
@@ -109,31 +148,8 @@ async def initiate_return(context: Context, order_id: str, reason: str) -> str:
     ctx = context.context
     try:
         order, reason = await _returnable(ctx, order_id, reason)
-        cents = policy.refund_cents(order, ctx.tier)
-        now = ctx.now()
-        # One atomic write that repeats every condition: of any number of racing calls, one wins.
-        made = await ctx.db.orders.find_one_and_update(
-            {
-                "_id": order["_id"],
-                "customer_id": ctx.customer_id,
-                "status": "delivered",
-                "delivered_at": {"$gte": policy.oldest_returnable_delivery(now)},
-                "return": None,
-            },
-            {
-                "$set": {
-                    "status": "return initiated",
-                    "return": {
-                        "reason": reason,
-                        "refund_cents": cents,
-                        "tier": ctx.tier,
-                        "at": now,
-                    },
-                },
-                "$push": {"history": {"status": "return initiated", "at": now}},
-            },
-        )
-        if made is None:  # another call was faster: say what there is now
+        if not await ctx.commit(lambda: _make_return(ctx, order, reason)):
+            # Another call was faster: say what there is now.
             await _returnable(ctx, order_id, reason)
             raise Refusal(f"Order {order['_id']} changed just now. Look at it again.")
     except Refusal as refusal:
@@ -141,28 +157,42 @@ async def initiate_return(context: Context, order_id: str, reason: str) -> str:
     return (
         f"Return initiated for order {order['_id']}.\n"
         f"Reason: {reason}\n"
-        f"Estimated refund: {policy.refund_text(cents, ctx.tier)}"
+        f"Estimated refund: {_refund_text(order, ctx)}"
     )
 
 
-async def approval_question(ctx: SupportContext, tool: str, arguments: Mapping[str, Any]) -> str:
-    """What to ask the customer before `tool` runs: facts from the database, no model's words.
-
-    Raises Refusal where the tool would refuse, so that nobody is asked for nothing.
-    """
-    if tool != initiate_return.name:
-        raise Refusal(f"{tool} cannot be approved here.")
-    order, _ = await _returnable(ctx, arguments.get("order_id"), arguments.get("reason"))
-    refund = policy.refund_text(policy.refund_cents(order, ctx.tier), ctx.tier)
-    return (
-        f"Return order {order['_id']}: {_names(order)}. Refund {refund}.\nMake this return? [y/N] "
+async def _make_return(ctx: SupportContext, order: Order, reason: str) -> bool:
+    """One write that repeats every condition: of any number of racing calls, one is true."""
+    now, tier = ctx.now(), ctx.customer["tier"]
+    made = {
+        "reason": reason,
+        "refund_cents": policy.refund_cents(order, tier),
+        "tier": tier,
+        "at": now,
+    }
+    found = await ctx.db.orders.find_one_and_update(
+        {
+            "_id": order["_id"],
+            "customer_id": ctx.customer["_id"],
+            "status": "delivered",
+            "delivered_at": {"$gte": policy.oldest_returnable_delivery(now)},
+            "return": None,
+        },
+        {
+            "$set": {"status": "return initiated", "return": made},
+            "$push": {"history": {"status": "return initiated", "at": now}},
+        },
     )
+    return found is not None
 
 
-async def _returnable(
-    ctx: SupportContext, order_id: object, reason: object
-) -> tuple[Document, str]:
-    """The order and the cleaned reason; raises Refusal where this cannot be returned now."""
+def _refund_text(order: Order, ctx: SupportContext) -> str:
+    tier = ctx.customer["tier"]
+    return policy.refund_text(policy.refund_cents(order, tier), tier)
+
+
+async def _returnable(ctx: SupportContext, order_id: object, reason: object) -> tuple[Order, str]:
+    """The order and the cleaned reason. Raises Refusal if it cannot be returned now."""
     order = await _find_order(ctx, order_id)
     policy.check_return(order, ctx.now())
     text = _argument(reason)
@@ -171,17 +201,17 @@ async def _returnable(
     return order, text
 
 
-async def _find_order(ctx: SupportContext, order_id: object) -> Document:
+async def _find_order(ctx: SupportContext, order_id: object) -> Order:
     number = _argument(order_id).upper()
     if not re.fullmatch(r"ORD-[0-9]{4,10}", number):
         raise Refusal("That is no order number. Order numbers look like ORD-1001.")
-    order = await ctx.db.orders.find_one({"_id": number, "customer_id": ctx.customer_id})
-    if order is None:  # missing or somebody else's: the same words, so that nothing is told
+    found = await ctx.db.orders.find_one({"_id": number, "customer_id": ctx.customer["_id"]})
+    if found is None:  # missing or somebody else's: the same words, so that nothing is told
         raise Refusal(f"There is no order {number} on this account.")
-    return order
+    return cast(Order, found)
 
 
-def _names(order: Document) -> str:
+def _names(order: Order) -> str:
     return ", ".join(
         item["name"] if item["qty"] == 1 else f"{item['qty']} x {item['name']}"
         for item in order["items"]
@@ -196,7 +226,7 @@ def _argument(value: object) -> str:
 # Products
 
 
-@function_tool
+@support_tool("Searching our products")
 async def search_products(context: Context, query: str) -> str:
     """Find products by words in name, category or description; gives SKU, price and stock.
 
@@ -209,26 +239,27 @@ async def search_products(context: Context, query: str) -> str:
         {"$or": [{name: {"$regex": word, "$options": "i"}} for name in fields]} for word in words
     ]
     cursor = context.context.db.products.find({"$and": matches} if matches else {})
-    found = await cursor.limit(MAX_RESULTS).to_list()
+    found = cast("list[Product]", await cursor.limit(MAX_RESULTS).to_list())
     if not found:
         return "No product has all of these words. Try fewer, or an empty query for all products."
     return "\n".join(_product_line(product) for product in found)
 
 
-@function_tool
+@support_tool("Looking up the product")
 async def get_product(context: Context, sku: str) -> str:
     """Get one product: name, category, price, stock and description.
 
     Args:
         sku: The product's code, such as LAP-14.
     """
-    product = await context.context.db.products.find_one({"_id": _argument(sku).upper()})
-    if product is None:
+    found = await context.context.db.products.find_one({"_id": _argument(sku).upper()})
+    if found is None:
         return "There is no product with that SKU. search_products finds it by its name."
+    product = cast(Product, found)
     return f"{_product_line(product)}\n{product['category']}. {product['description']}"
 
 
-def _product_line(product: Document) -> str:
+def _product_line(product: Product) -> str:
     stock = f"{product['stock']} in stock" if product["stock"] else "out of stock"
     return (
         f"{product['name']} ({product['_id']}): {policy.dollars(product['price_cents'])}, {stock}"
@@ -238,7 +269,7 @@ def _product_line(product: Document) -> str:
 # Help articles
 
 
-@function_tool
+@support_tool("Searching the help articles")
 async def search_knowledge_base(context: Context, query: str) -> str:
     """Search the help articles on policies and procedures.
 
@@ -259,11 +290,10 @@ async def search_knowledge_base(context: Context, query: str) -> str:
     return "No article matches. There are articles on: " + "; ".join(titles)
 
 
-async def _text_search(db: Database, words: list[str]) -> list[Document]:
+async def _text_search(db: Database, words: list[str]) -> list[Article]:
     score = {"score": {"$meta": "textScore"}}
     cursor = db.support_articles.find({"$text": {"$search": " ".join(words)}}, score)
-    found: list[Document] = await cursor.sort(score).limit(3).to_list()
-    return found
+    return cast("list[Article]", await cursor.sort(score).limit(3).to_list())
 
 
 async def _vocabulary(db: Database) -> set[str]:

@@ -1,6 +1,11 @@
-"""One process at a time answers in a conversation: a lease on its document in `conversations`.
+"""Whose turn it is, and the fence: every write is committed under the lease, or not at all.
 
-Times are the server's (`$$NOW`), so two laptops with different clocks agree on who holds it.
+A lease alone is a promise that a sleeping laptop breaks: its process wakes, believes that it still
+holds the conversation, and writes between another's messages. So each write shares a transaction
+with an update of the conversation's document that only matches while the lease is ours. A
+standalone mongod has no transactions: there, the lease is checked before each write.
+
+The lease's end is measured by the server (`$$NOW`), so laptops with different clocks agree on it.
 """
 
 from __future__ import annotations
@@ -9,99 +14,204 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from typing import Any, TypeVar, cast
 
-from agents import TResponseInputItem
-from agents.memory import Session, SessionABC
-from pymongo import ReturnDocument, WriteConcern, timeout
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo import ReturnDocument, timeout
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
 
 from database import Database, Document
 
 LEASE_SECONDS = 10.0  # a killed holder blocks the conversation for no longer than this
+POLL_SECONDS = 0.25
+LOCK_SECONDS = 2.0  # to wait for a document that another transaction has locked
+
+T = TypeVar("T")
 
 
 class LeaseLost(Exception):
-    """Another process took the conversation over while this one stood still."""
+    """Another process has taken the conversation over."""
+
+
+class Unconfirmed(Exception):
+    """MongoDB did not say whether a write was done: it may be there all the same."""
 
 
 class Lease:
-    """The right of one `Conversation` object to answer; take it for each turn, then release it."""
+    """The right to answer in one conversation. Take it for each turn: `async with lease.taken()`.
 
-    def __init__(self, db: Database, session_id: str, email: str) -> None:
-        self._conversations = db.conversations
-        self._id = session_id
-        self._email = email
-        self._holder = uuid.uuid4().hex
-        self._deadline = 0.0
+    `email` goes into the document of a new conversation. `transactions` says whether the server
+    has them: every replica set does, a standalone mongod does not.
+    """
 
-    async def acquire(self) -> Document | None:
-        """Take the lease and return the conversation's document; None while another holds it."""
-        started = time.monotonic()
-        free = {
-            "$or": [
-                {"$lt": ["$lease.until", "$$NOW"]},  # true as well where there is no lease
-                {"$eq": ["$lease.holder", self._holder]},  # left by a turn that lost MongoDB
-            ]
-        }
-        with contextlib.suppress(DuplicateKeyError):  # two processes created it at once
-            stored: Document | None = await self._conversations.find_one_and_update(
-                {"_id": self._id},
-                [
-                    {
-                        "$set": {
-                            "email": {"$literal": self._email},
-                            "lease": {"$cond": [free, self._term(), "$lease"]},
-                            "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
-                        }
-                    }
-                ],
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
-            )
-            if stored and stored["lease"]["holder"] == self._holder:
-                self._deadline = started + LEASE_SECONDS
-                return stored
-        return None
+    def __init__(self, db: Database, session_id: str, email: str, *, transactions: bool) -> None:
+        self.db = db
+        self.session_id = session_id
+        self.email = email
+        self._transactions = transactions
+        self._owner = uuid.uuid4().hex
+        self._holder = ""  # new each time, so that nothing late of an earlier turn counts
+        self._client_session: AsyncClientSession | None = None
+        self._deadlines = (0.0, 0.0)
+        self._writing = asyncio.Lock()  # a client session takes one command at a time
 
-    async def check(self) -> None:
-        """Raise LeaseLost if the lease is over and somebody else has it; costs nothing before."""
-        if time.monotonic() > self._deadline:
-            await self._renew()
+    @contextlib.asynccontextmanager
+    async def taken(self, waiting: Callable[[], object]) -> AsyncIterator[Document]:
+        """Hold the lease for the block; yields the conversation's document.
 
-    async def update(self, **fields: Any) -> None:
-        """Set fields of the conversation's document, as long as the lease is ours."""
-        found = await self._conversations.update_one(
-            {"_id": self._id, "lease.holder": self._holder}, {"$set": fields}
-        )
-        if not found.matched_count:
-            raise LeaseLost
+        Calls `waiting` once if another process holds it. Until the block begins, a cancelled task
+        does no harm.
+        """
+        stored = await self._acquire_or_give_back()
+        if stored is None:
+            waiting()
+        while stored is None:
+            await asyncio.sleep(POLL_SECONDS)
+            stored = await self._acquire_or_give_back()
+        async with self.kept():
+            yield stored
 
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Renew in the background for as long as the block runs, then release."""
+        """Renew the lease for as long as the block lasts, then give it back."""
         renewing = asyncio.create_task(self._keep_renewing())
         try:
             yield
         finally:
             renewing.cancel()
-            # MongoDB may be what failed.
-            with contextlib.suppress(PyMongoError), timeout(1):
-                # On disk or not: a release that is lost ends by itself, so nobody waits for it.
-                await self._conversations.with_options(write_concern=WriteConcern(1)).update_one(
-                    {"_id": self._id, "lease.holder": self._holder},
-                    [{"$set": {"updated_at": "$$NOW", "lease": None}}],
-                )
+            await self._release()
+
+    async def acquire(self) -> Document | None:
+        """Take the lease and return the conversation's document; None while another holds it."""
+        self._holder = uuid.uuid4().hex
+        if self._transactions and self._client_session is None:
+            self._client_session = self.db.client.start_session()
+        started = _clocks()
+        try:
+            with contextlib.suppress(DuplicateKeyError), timeout(LOCK_SECONDS):
+                stored = await self._take()  # two processes that create it at once: one is refused
+                if stored["lease"]["holder"] == self._holder:
+                    self._deadlines = _ends(started)
+                    await self._end_transactions(stored["lease"]["former"])
+                    return stored
+        except PyMongoError as error:
+            if not (error.timeout or isinstance(error, ConnectionFailure)):
+                raise
+            # A failover, or a transaction that a dead holder left open and that locks the document.
+            await self._end_transactions(await self._of_expired_holder())
+        return None
+
+    async def commit(self, write: Callable[[], Awaitable[T]], **fields: Any) -> T:
+        """Run `write`, and set `fields` of the conversation's document: both or neither.
+
+        What `write` sends through the shared client joins the transaction, the SDK's own commands
+        included. It may run more than once, so it must do nothing but write to MongoDB. Raises
+        LeaseLost, and then nothing was written; Unconfirmed; or what the driver raises.
+        """
+
+        async def transaction(client_session: AsyncClientSession) -> T:
+            # end_session=False: else bind ends the transaction unwritten, and without an error.
+            async with client_session.bind(end_session=False):
+                written = await write()
+                await self.update(**fields)  # last, so that the document is locked for a moment
+            return written
+
+        async def committed() -> T:
+            async with self._writing:
+                if self._left() <= 0:
+                    await self._renew()
+                with timeout(self._left()):
+                    if self._client_session:
+                        with _unconfirmed_if(_is_unknown_commit):
+                            return await self._client_session.with_transaction(transaction)
+                    await self.update(**fields)
+                    with _unconfirmed_if(_is_unknown_write):
+                        return await write()
+
+        return await _finished(committed())
+
+    async def update(self, **fields: Any) -> None:
+        """Set `fields` of the conversation's document. Raises LeaseLost; then nothing was set."""
+        # Counted, since an update that changes nothing would not hold off another writer.
+        change = {"$set": fields, "$inc": {"lease.writes": 1}}
+        found = await self.db.conversations.update_one(self._ours, change)
+        if not found.matched_count:
+            raise LeaseLost
+
+    async def forget(self) -> None:
+        """Delete the conversation's document, and the lease with it."""
+        await self.db.conversations.delete_one(self._ours)
+
+    @property
+    def _ours(self) -> Document:
+        return {"_id": self.session_id, "lease.holder": self._holder}
+
+    def _left(self) -> float:
+        """Seconds. Both clocks: the monotonic one stands still while a laptop sleeps."""
+        now = _clocks()
+        return min(end - at for end, at in zip(self._deadlines, now, strict=True))
+
+    async def _take(self) -> Document:
+        """Set the lease if it is free; the conversation's document as it is then."""
+        free = {
+            "$or": [
+                {"$lt": ["$lease.until", "$$NOW"]},  # also true if there is no lease
+                {"$eq": ["$lease.owner", self._owner]},  # left by a turn that lost MongoDB
+            ]
+        }
+        server_session = self._client_session.session_id if self._client_session else None
+        term = {
+            "owner": self._owner,
+            "holder": self._holder,
+            "until": _end(),
+            "server_session": {"$literal": server_session},
+            "former": {"$ifNull": ["$lease.server_session", None]},
+            "writes": 0,
+        }
+        change = {
+            "email": {"$literal": self.email},
+            "lease": {"$cond": [free, term, "$lease"]},
+            "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
+        }
+        stored = await self.db.conversations.find_one_and_update(
+            {"_id": self.session_id},
+            [{"$set": change}],
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        return cast("Document", stored)
+
+    async def _acquire_or_give_back(self) -> Document | None:
+        """Like `acquire`; if it is cancelled, nobody has to wait for what it may have taken."""
+        acquiring = asyncio.create_task(self.acquire())
+        try:
+            return await asyncio.shield(acquiring)
+        except asyncio.CancelledError:
+            await asyncio.wait({acquiring}, timeout=0.5)
+            acquiring.cancel()
+            await self._release()
+            raise
+
+    async def _of_expired_holder(self) -> Document | None:
+        """The server session of the holder whose time is over; None if there is none."""
+        over = {"$lt": ["$lease.until", "$$NOW"]}
+        found = await self.db.conversations.find_one({"_id": self.session_id, "$expr": over})
+        return cast("Document", found["lease"]).get("server_session") if found else None
+
+    async def _end_transactions(self, server_session: Document | None) -> None:
+        """Abort what a former holder left open, which would block our writes for a minute."""
+        if server_session:
+            await self.db.client.admin.command("killSessions", [server_session])
 
     async def _renew(self) -> None:
-        started = time.monotonic()
-        found = await self._conversations.update_one(
-            {"_id": self._id, "lease.holder": self._holder}, [{"$set": {"lease": self._term()}}]
+        started = _clocks()
+        found = await self.db.conversations.update_one(
+            self._ours, [{"$set": {"lease.until": _end()}}]
         )
         if not found.matched_count:
             raise LeaseLost
-        self._deadline = started + LEASE_SECONDS
+        self._deadlines = _ends(started)
 
     async def _keep_renewing(self) -> None:
         while True:
@@ -109,46 +219,59 @@ class Lease:
             try:
                 await self._renew()
             except PyMongoError:
-                pass  # no verdict: `check` gives it before anything is written
+                pass  # no verdict: the next write gives it
             except LeaseLost:
-                self._deadline = 0.0
+                self._deadlines = (0.0, 0.0)
                 return
 
-    def _term(self) -> Document:
-        until = {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
-        return {"holder": self._holder, "until": until}
+    async def _release(self) -> None:
+        # MongoDB may be what failed; the lease then ends by itself.
+        with contextlib.suppress(PyMongoError), timeout(1):
+            await self.db.conversations.update_one(
+                self._ours, [{"$set": {"updated_at": "$$NOW", "lease": None}}]
+            )
+        client_session, self._client_session = self._client_session, None
+        if client_session:
+            with contextlib.suppress(PyMongoError), timeout(1):
+                await client_session.end_session()
 
 
-class LeasedSession(SessionABC):
-    """The customer's session for one turn; it refuses to write once the lease is lost.
+def _end() -> Document:
+    return {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
 
-    A process that was stopped for a minute would otherwise put its late answer between the
-    messages of the one that went on. Under the lease nobody else writes, so `history` is read once;
-    the SDK reads at the start, and before the first write after a handoff or an approval.
-    """
 
-    def __init__(self, session: Session, lease: Lease, history: list[TResponseInputItem]) -> None:
-        self.session_id = session.session_id
-        self.session_settings = session.session_settings
-        self._session = session
-        self._lease = lease
-        self._history = history
+def _clocks() -> tuple[float, float]:
+    """Seconds, monotonic and wall time."""
+    return time.monotonic(), time.time()
 
-    async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        return [item.copy() for item in self._history[-limit if limit else None :]]
 
-    async def add_items(self, items: list[TResponseInputItem]) -> None:
-        await self._lease.check()
-        await self._session.add_items(items)
-        self._history += items
+def _ends(started: tuple[float, float]) -> tuple[float, float]:
+    return started[0] + LEASE_SECONDS, started[1] + LEASE_SECONDS
 
-    async def pop_item(self) -> TResponseInputItem | None:
-        await self._lease.check()
-        item = await self._session.pop_item()
-        del self._history[-1:]
-        return item
 
-    async def clear_session(self) -> None:
-        await self._lease.check()
-        await self._session.clear_session()
-        self._history.clear()
+async def _finished(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end, also if whoever waits for it is cancelled meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+@contextlib.contextmanager
+def _unconfirmed_if(unknown: Callable[[PyMongoError], bool]) -> Iterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        if unknown(error):
+            raise Unconfirmed from error
+        raise
+
+
+def _is_unknown_commit(error: PyMongoError) -> bool:
+    return error.has_error_label("UnknownTransactionCommitResult")
+
+
+def _is_unknown_write(error: PyMongoError) -> bool:
+    return error.timeout or not isinstance(error, OperationFailure)

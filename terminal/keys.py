@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import ConditionalCompleter, WordCompleter
@@ -49,6 +49,11 @@ class LineEditor:
             enable_suspend=True,
         )
         return await session.prompt_async()
+
+    def remember(self, messages: Iterable[str]) -> None:
+        """Put `messages`, oldest first, where the arrow keys find them."""
+        for message in messages:
+            self._history.append_string(message)
 
     def forget(self) -> None:
         """Drop the keys that came in the same read as the message before them."""

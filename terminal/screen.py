@@ -7,7 +7,9 @@ import contextlib
 import os
 import signal
 import sys
+import termios
 import threading
+import tty
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,19 +17,15 @@ from engine.events import (
     ApprovalNeeded,
     Event,
     HandedOff,
-    Notice,
+    QuestionLost,
+    Settled,
     Stopped,
     Text,
     ToolStarted,
     Waiting,
 )
 from engine.text import clean
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import termios
-    import tty
+from terminal.plain import PlainAnswer
 
 if TYPE_CHECKING:  # the prompt does not wait for what is needed only behind it
     from rich.console import Console
@@ -43,7 +41,7 @@ IN_ASCII = str.maketrans(
 )
 
 
-class Terminal:
+class Screen:
     """Standard input, output and error, whatever each of them is.
 
     A screen gets Markdown, a spinner and a line editor. A pipe gets plain text, and on standard
@@ -61,7 +59,7 @@ class Terminal:
         to_screen = sys.stdout.isatty()
         self.interactive = sys.stdin is not None and sys.stdin.isatty()
         self._unicode = _can_write(sys.stdout, OUR_SIGNS)
-        self._drawn = to_screen and not dumb and self._unicode
+        self.drawn = to_screen and not dumb and self._unicode
         # `main.py > answers.md` asks on the screen all the same.
         self._prompts = sys.stderr if self.interactive and not to_screen else sys.stdout
         self._notices = sys.stdout if to_screen else sys.stderr
@@ -87,10 +85,10 @@ class Terminal:
             return await self._editor.read(prompt, commands)
         return await self._read_line(prompt)
 
-    async def confirm(self, question: str) -> bool:
-        """True only for a y or yes that was typed after the question.
+    async def confirm(self, question: str) -> str:
+        """What the customer answers; keys that were typed before the question do not count.
 
-        Ctrl-C is a no. Raises EOFError at the end of input.
+        Ctrl-C is an empty answer. Raises EOFError at the end of input.
         """
         facts, _, last = clean(question).rpartition("\n")
         if facts:
@@ -98,14 +96,15 @@ class Terminal:
         self._forget_typed_keys()
         try:
             if self._editor:
-                answer = await self._editor.read(last, ctrl_c_clears=False)
-            else:
-                answer = await self._read_line(last, ctrl_c_clears=False)
+                return await self._editor.read(last, ctrl_c_clears=False)
+            return await self._read_line(last, ctrl_c_clears=False)
         except KeyboardInterrupt:
-            return False
-        if (word := answer.strip().lower()) not in ("y", "yes", "n", "no", ""):
-            self.notice("That counts as a no. What you typed was not sent.")
-        return word in ("y", "yes")
+            return ""
+
+    def remember(self, messages: Iterable[str]) -> None:
+        """What the arrow keys bring back at the chat's prompt, oldest first."""
+        if self._editor:
+            self._editor.remember(messages)
 
     def say(self, text: str, *, dim: bool = False) -> None:
         """Words of our own, on standard output."""
@@ -119,18 +118,49 @@ class Terminal:
         """One line on standard error."""
         self._print(" ".join(text.splitlines()), sys.stderr, "red")
 
-    def transcript(self, messages: Iterable[tuple[str, str]], *, dim: bool = False) -> None:
-        """Messages as they stood on the screen: pairs of role (`user` or `assistant`) and text."""
+    def transcript(
+        self, messages: Iterable[tuple[str, str]], *, dim: bool = False, most_lines: int = 0
+    ) -> None:
+        """Messages as they stood on the screen: pairs of role (`user` or `assistant`) and text.
+
+        Of an answer of more than `most_lines` lines (0: no limit), only the last ones are shown.
+        """
         for number, (role, text) in enumerate(messages):
+            text = self._shortened(text, most_lines)
             if role == "user":
                 above = "\n" if number else ""
                 self.say(above + "> " + text.replace("\n", "\n  "), dim=dim)
-            elif self._drawn:
+            elif self.drawn:
                 from terminal.answer import Answer
 
                 self._console(sys.stdout).print(Answer(clean(text), "dim" if dim else ""))
             else:
                 self.say(text)
+
+    def _shortened(self, text: str, most_lines: int) -> str:
+        lines = text.splitlines()
+        if not most_lines or len(lines) <= most_lines:
+            return text
+        above = len(lines) - most_lines
+        self.notice(f"… {above} lines above; /history shows all")
+        return "\n".join(lines[-most_lines:])
+
+    @contextlib.asynccontextmanager
+    async def waiting(self, phrase: str) -> AsyncIterator[None]:
+        """A spinner beside the block, once it takes longer than a third of a second."""
+
+        async def spin() -> None:
+            await asyncio.sleep(0.33)
+            with self._console(sys.stdout).status(phrase):
+                await asyncio.Event().wait()
+
+        spinning = asyncio.create_task(spin()) if self.drawn else None
+        try:
+            yield
+        finally:
+            if spinning:
+                spinning.cancel()
+                await asyncio.wait({spinning})
 
     def inspect(self, found: Inspection) -> None:
         """Draw what MongoDB holds for a conversation."""
@@ -165,8 +195,14 @@ class Terminal:
                         answer.doing(
                             "Another terminal is answering in this conversation; waiting for it."
                         )
-                    case Notice(text):
-                        answer.note(clean(text))
+                    case Settled(done=True, text=text):
+                        answer.note(f"· {clean(text)}")
+                    case Settled(text=text):
+                        answer.text(f"{clean(text)}\n\n")
+                    case QuestionLost():
+                        answer.note(
+                            "An earlier question can no longer be answered; please ask again."
+                        )
                     case Stopped():
                         answer.note("Stopped. Ask something else, or Ctrl-D to leave.")
                     case ApprovalNeeded():
@@ -205,17 +241,17 @@ class Terminal:
     def _console(self, stream: TextIO) -> Console:
         from rich.console import Console
 
-        return Console(file=stream, force_terminal=self._drawn, force_interactive=self._drawn)
+        return Console(file=stream, force_terminal=self.drawn, force_interactive=self.drawn)
 
     def _answer(self) -> LiveAnswer | PlainAnswer:
-        if not self._drawn:
+        if not self.drawn:
             return PlainAnswer(lambda text: self._write(text, sys.stdout), self.notice)
         from terminal.answer import LiveAnswer
 
         return LiveAnswer(self._console(sys.stdout))
 
     def _print(self, text: str, stream: TextIO, style: str = "") -> None:
-        if self._drawn and stream.isatty():
+        if self.drawn and stream.isatty():
             from rich.text import Text as Words
 
             self._console(stream).print(Words(clean(text), style))
@@ -261,16 +297,12 @@ class Terminal:
             return
         if self._editor:
             self._editor.forget()
-        if sys.platform == "win32":
-            while msvcrt.kbhit():
-                msvcrt.getwch()
-        else:
-            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
     @contextlib.contextmanager
     def _hidden_keys(self) -> Iterator[None]:
         """Keys typed into an answer do not show in it; they are for the next prompt."""
-        if not self._editor or sys.platform == "win32":
+        if not self._editor:
             yield
             return
         before = termios.tcgetattr(sys.stdin)
@@ -279,46 +311,6 @@ class Terminal:
             yield
         finally:
             termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
-
-
-class PlainAnswer:
-    """One answer where nothing may move: the Markdown as it comes, notices between."""
-
-    def __init__(self, write: Callable[[str], None], notice: Callable[[str], None]) -> None:
-        self._write = write
-        self._notice = notice
-        self._line_open = False
-
-    def __enter__(self) -> PlainAnswer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end_line()
-
-    def text(self, delta: str) -> None:
-        """The next piece of the answer."""
-        if delta.startswith("\n\n") and not self._line_open:
-            delta = delta[1:]  # a note has ended the line
-        if delta:
-            self._write(delta)
-            self._line_open = not delta.endswith("\n")
-
-    def note(self, line: str) -> None:
-        """A line of our own, below all that was said so far."""
-        self._end_line()
-        self._notice(line)
-
-    def doing(self, phrase: str) -> None:
-        """What is being done now."""
-        self.note(f"· {phrase}")
-
-    def wait(self, phrase: str) -> None:
-        """Nothing to see: only a spinner says so."""
-
-    def _end_line(self) -> None:
-        if self._line_open:
-            self._line_open = False
-            self._write("\n")
 
 
 async def _stay_awake() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
+from typing import cast
 
 import pytest
 from agents import Model, set_tracing_disabled
@@ -14,8 +16,10 @@ from agents.extensions.memory import MongoDBSession
 from pymongo import AsyncMongoClient, MongoClient
 
 import main
-from database import DB_NAME, Database, Document, connect
-from engine.conversation import Conversation, session_id_for
+from database import DB_NAME, Customer, Database, Document, connect
+from engine.conversation import Conversation
+from engine.lease import Lease
+from engine.session import session_id_for
 from local.mongod import Mongod, temporary_mongod
 from seed_data import CUSTOMERS, seed
 from tools import SupportContext
@@ -30,7 +34,12 @@ set_tracing_disabled(True)
 @pytest.fixture(scope="session")
 def mongod() -> Iterator[Mongod]:
     """A real mongod; test commands let a test make it fail at an exact command."""
-    with temporary_mongod("--setParameter", "enableTestCommands=1") as server:
+    with temporary_mongod("--replSet", "rs0", "--setParameter", "enableTestCommands=1") as server:
+        with MongoClient[Document](server.uri, directConnection=True) as client:
+            member = {"_id": 0, "host": f"127.0.0.1:{server.port}"}
+            client.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
+            while not client.admin.command("hello")["isWritablePrimary"]:
+                time.sleep(0.05)
         yield server
 
 
@@ -63,13 +72,17 @@ def shop(mongod: Mongod) -> Iterator[MongoClient[Document]]:
         yield client
 
 
-def customer_of(email: str = "alice@example.com") -> Document:
-    return next(customer for customer in CUSTOMERS if customer["email"] == email)
+def customer_of(email: str = "alice@example.com") -> Customer:
+    found = next(customer for customer in CUSTOMERS if customer["email"] == email)
+    return cast(Customer, found)
 
 
 def context_for(db: Database, email: str = "alice@example.com") -> SupportContext:
-    customer = customer_of(email)
-    return SupportContext(db, customer["_id"], customer["name"], customer["tier"], lambda: TODAY)
+    return SupportContext(db, customer_of(email), now=lambda: TODAY)
+
+
+def lease_on(db: Database, session_id: str = "support_alice_at_example_com") -> Lease:
+    return Lease(db, session_id, "alice@example.com", transactions=True)
 
 
 def session_for(db: Database, email: str = "alice@example.com") -> MongoDBSession:

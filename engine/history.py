@@ -1,0 +1,140 @@
+"""What the SDK's stored items mean: pure functions on a conversation's history, oldest first.
+
+An item is a dict as the SDK stores it: a message, a call, its output, or reasoning.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from agents import TResponseInputItem
+
+from engine.text import clean
+
+HISTORY_TURNS = 20  # what the model sees: the last whole turns ...
+HISTORY_ITEMS = 100  # ... out of this many stored items; MongoDB's first batch holds 101
+STOPPED = "*(stopped)*"  # ends an answer that the customer stopped
+
+Item = dict[str, Any]
+
+
+class Message(NamedTuple):
+    """One line of the transcript; `role` is `user` or `assistant`."""
+
+    role: str
+    text: str
+
+
+def text_of(item: Any) -> str:
+    """The words of a message, refusals included; empty for every other item."""
+    content = item.get("content")
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    words = [p.get("text") or p.get("refusal") for p in parts if isinstance(p, dict)]
+    return clean("".join(word for word in words if isinstance(word, str)))
+
+
+def transcript(items: Iterable[Any]) -> list[Message]:
+    """What was said, without calls, handoffs and reasoning."""
+    messages = (Message(str(item.get("role")), text_of(item)) for item in items)
+    return [each for each in messages if each.role in ("user", "assistant") and each.text]
+
+
+def unanswered(items: Sequence[Any]) -> str | None:
+    """The customer's last message if no words of an assistant end the history after it."""
+    last = next((item for item in reversed(items) if item.get("type") != "reasoning"), None)
+    if last is None or (last.get("role") == "assistant" and text_of(last)):
+        return None
+    return next((text_of(item) for item in reversed(items) if item.get("role") == "user"), None)
+
+
+def begins_turn(item: Any) -> bool:
+    """Whether `item` is a message of the customer's."""
+    return bool(item.get("role") == "user")
+
+
+def handed_to(items: Sequence[Any]) -> str | None:
+    """The name of the agent that the last handoff in `items` led to; None if there is none."""
+    handoffs = {
+        item["call_id"]
+        for item in items
+        if item.get("type") == "function_call" and str(item["name"]).startswith("transfer_to_")
+    }
+    for item in reversed(items):
+        if item.get("type") == "function_call_output" and item["call_id"] in handoffs:
+            told = re.fullmatch(r'\{"assistant": ("[^"]*")\}', str(item["output"]))
+            if told:
+                return str(json.loads(told[1]))
+    return None
+
+
+def added(before: Sequence[Any], now: Sequence[Any]) -> Sequence[Any]:
+    """The items of `now` that came after those of `before`; both are ends of one history."""
+    if not before:
+        return now
+    for index in range(len(now) - 1, -1, -1):
+        if now[index] == before[-1]:
+            return now[index + 1 :]
+    return now
+
+
+def window(items: Sequence[Any]) -> list[TResponseInputItem]:
+    """What the model sees of `items`: its last whole turns, without the vendor's ids.
+
+    A turn starts at a message of the customer, so a call and its output stay or go together; a call
+    without output is dropped by the SDK. An id names what the vendor stored, for a while, and
+    reasoning and calls only together: a conversation that goes on a month later must not depend on
+    them. Leaving out the ids of reasoning alone (reasoning_item_id_policy="omit") is refused by
+    newer models.
+    """
+    starts = [index for index, item in enumerate(items) if begins_turn(item)]
+    kept: list[Any] = []
+    call_ids: dict[str, str] = {}  # of the turn, to ids that no other turn has
+    for stored in items[starts[-HISTORY_TURNS:][0] :] if starts else []:
+        item = repaired(stored)
+        if item is None:
+            continue
+        if begins_turn(item):
+            call_ids = {}
+        elif item.get("role") == "assistant" and (text := text_of(item)):
+            item = {"role": "assistant", "content": text}
+        elif item.get("type") in ("function_call", "function_call_output"):
+            item.pop("id", None)
+            # Some servers count calls anew in each turn, and the SDK takes equal ids for one call.
+            item["call_id"] = call_ids.setdefault(item["call_id"], f"past_{len(kept)}")
+        else:
+            continue
+        kept.append(item)
+    return kept
+
+
+def repaired(stored: Any, *, from_model: bool = False) -> Item | None:
+    """`stored` as the API's types demand it, or None if nothing can be made of it.
+
+    A server may send a call whose name is null or whose arguments are an object, half a surrogate
+    pair, or, `from_model`, a message of the customer's. Stored or sent back as it came, each would
+    make every later request fail.
+    """
+    if not isinstance(stored, dict):
+        return None
+    item: Item = {name: clean(v) if isinstance(v, str) else v for name, v in stored.items()}
+    kind = item.get("type")
+    if kind in ("function_call", "function_call_output") and not isinstance(
+        item.get("call_id"), str
+    ):
+        return None
+    if kind == "function_call":
+        name, arguments = item.get("name"), item.get("arguments")
+        name = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] if isinstance(name, str) else ""
+        item["name"] = name or "unknown"
+        if not isinstance(arguments, str):
+            item["arguments"] = "{}" if arguments is None else json.dumps(arguments)
+    elif kind == "function_call_output" and not isinstance(item.get("output"), (str, list)):
+        item["output"] = str(item.get("output"))
+    elif from_model and "role" in item:
+        item["role"] = "assistant"
+    return item

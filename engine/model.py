@@ -1,0 +1,74 @@
+"""A model whose output has the types that the API promises, whatever its server sends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from agents import Model, ModelResponse
+from agents.items import TResponseStreamEvent
+from pydantic import BaseModel
+
+from engine.history import repaired
+from engine.text import clean
+
+
+class CheckedModel(Model):
+    """`model`, with each ill-formed item repaired or left out before the SDK sees it.
+
+    The SDK trusts these types: a call whose name is null ends its run with a TypeError, and once
+    stored, it ends every later run as well.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    async def close(self) -> None:
+        await self._model.close()
+
+    def get_retry_advice(self, request: Any) -> Any:
+        return self._model.get_retry_advice(request)
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        response = await self._model.get_response(*args, **kwargs)
+        response.output = _checked(response.output)
+        return response
+
+    async def stream_response(
+        self, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        async for event in self._model.stream_response(*args, **kwargs):
+            changing: Any = event
+            if hasattr(event, "delta") and not isinstance(event.delta, str):
+                continue
+            if hasattr(event, "item"):
+                items = _checked([event.item])
+                if not items:
+                    continue
+                changing.item = items[0]
+            if hasattr(event, "response"):
+                changing.response.output = _checked(event.response.output)
+            yield event
+
+
+def _checked(output: Iterable[Any] | None) -> list[Any]:
+    return [item for item in output or [] if isinstance(item, BaseModel) and _repair(item)]
+
+
+def _repair(item: Any) -> bool:
+    """Repair `item` in place; whether anything can be made of it."""
+    raw = item.model_dump(exclude_unset=True, warnings=False)
+    fixed = repaired(raw, from_model=True)
+    if fixed is None or not isinstance(fixed.get("type"), str):
+        return False
+    for name, value in fixed.items():
+        if name != "content" and value != raw[name]:
+            setattr(item, name, value)
+    if item.type == "message":
+        item.content = [part for part in item.content or [] if isinstance(part, BaseModel)]
+        for part in item.content:
+            for name in ("text", "refusal"):
+                words = getattr(part, name, None)
+                if words is not None:
+                    setattr(part, name, clean(words) if isinstance(words, str) else "")
+    return True

@@ -1,0 +1,256 @@
+"""The conversation on the screen: greeting, prompt, slash commands, questions, what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import NamedTuple
+
+from pymongo.errors import PyMongoError
+
+from database import Customer, Database
+from engine.conversation import Conversation
+from engine.events import ApprovalNeeded, Event, Reason, TurnFailed
+from terminal import inspect
+from terminal.screen import Screen
+from tools import PHRASES
+
+# Shown to a customer who comes back.
+RECENT_EXCHANGES, RECENT_LINES = 2, 10
+YES, NO = ("y", "yes"), ("n", "no", "")
+
+# What to do about it, behind what happened.
+SAVED = "Your message is saved; /retry answers it."
+ADVICE = {
+    Reason.TAKEN_OVER: "/history shows what was said.",
+    Reason.KEY_REFUSED: "Check OPENAI_API_KEY, then /retry.",
+    Reason.MODEL_UNKNOWN: "Check OPENAI_MODEL, then /retry.",
+    Reason.QUOTA_USED_UP: "Check the plan and billing, then /retry.",
+    Reason.MODEL_BUSY: SAVED,
+    Reason.MODEL_SILENT: SAVED,
+    Reason.MODEL_UNREACHABLE: SAVED,
+    Reason.HISTORY_TOO_LONG: "/reset starts a new one.",
+    Reason.REQUEST_REFUSED: "/retry asks again, --debug shows why.",
+    Reason.ANSWER_EMPTY: "/retry asks again.",
+    Reason.ANSWER_UNREADABLE: SAVED,
+}
+
+
+def words_for(error: TurnFailed) -> str:
+    """What happened, and what to do."""
+    advice = ADVICE.get(error.reason, "")
+    if error.reason in (Reason.DATABASE_SILENT, Reason.DATABASE_REFUSED):
+        lost = "The answer above was not saved" if error.shown else "Your message was not saved"
+        if error.maybe_stored:
+            lost = lost.replace("was not", "may not be")
+        advice = f"{lost}; /retry asks again."
+    return f"{error} {advice}".strip()
+
+
+class Command(NamedTuple):
+    about: str
+    # Returns what the customer typed at a question instead of an answer to it.
+    run: Callable[[Chat], Awaitable[str | None]]
+
+
+COMMANDS: dict[str, Command] = {}
+
+
+def command(
+    name: str, about: str
+) -> Callable[[Callable[[Chat], Awaitable[str | None]]], Callable[[Chat], Awaitable[str | None]]]:
+    """Register a function as the slash command `name`."""
+
+    def register(
+        run: Callable[[Chat], Awaitable[str | None]],
+    ) -> Callable[[Chat], Awaitable[str | None]]:
+        COMMANDS[name] = Command(about, run)
+        return run
+
+    return register
+
+
+class Chat:
+    """One customer at the screen."""
+
+    def __init__(
+        self,
+        screen: Screen,
+        conversation: Conversation,
+        db: Database,
+        customer: Customer,
+        *,
+        debug: bool = False,
+    ) -> None:
+        self.screen = screen
+        self.conversation = conversation
+        self.db = db
+        self._customer = customer
+        self._debug = debug
+        self._failed = False
+
+    async def run(self) -> None:
+        """Greet, take up what is open, then answer until the customer leaves."""
+        asked = [message.text for message in self.conversation.recent if message.role == "user"]
+        self.screen.remember(asked)
+        try:
+            self._greet()
+            typed = await self._take_up()
+            while True:
+                prompted = typed or await self.screen.ask("> ", commands=list(COMMANDS))
+                typed = await self._take(prompted.strip())
+        except EOFError:
+            email = self._customer["email"]
+            self.screen.say(f"Goodbye. Run again with {email} to continue.")
+
+    async def answer_once(self, message: str) -> bool:
+        """Answer `message`, and what is typed at a question; False if the last answer failed."""
+        typed: str | None = message
+        try:
+            while typed:
+                typed = await self._take(typed)
+        except EOFError:  # nobody there to decide: the question waits
+            return False
+        return not self._failed
+
+    async def answer(self, start: Callable[[], AsyncGenerator[Event, None]]) -> str | None:
+        """Show one answer, asking for the customer's yes as often as it needs one.
+
+        Returns what was typed at a question and is no answer to it: the next message.
+        """
+        self._failed = False
+        try:
+            needed = await self._show(start())
+            while needed:
+                decision = await self.decision(needed.question)
+                if isinstance(decision, str):
+                    return decision
+                needed = await self._show(self.conversation.decide(needed, decision))
+        except TurnFailed as error:
+            self._failed = True
+            self._complain(error, words_for(error))
+        return None
+
+    async def decision(self, question: str) -> bool | str:
+        """The customer's yes or no, or the words that they typed instead."""
+        while True:
+            try:
+                typed = (await self.screen.confirm(question)).strip()
+            except EOFError:
+                self.screen.notice("Not decided: you will be asked when you are back.")
+                raise
+            if typed.lower() in YES or typed.lower() in NO:
+                return typed.lower() in YES
+            if typed.lower() not in ("/help", "/history", "/inspect"):
+                return typed
+            await self._take(typed)
+
+    async def _take(self, typed: str) -> str | None:
+        """Do what a line from the customer asks for."""
+        name = typed.split()[0].lower() if typed.startswith("/") else ""
+        if name in COMMANDS:
+            return await self._interruptible(COMMANDS[name].run(self))
+        if name:
+            self.screen.error(f"Unknown command {name}. Try /help.")
+        elif typed.lower() in ("quit", "exit"):
+            raise EOFError
+        elif typed:
+            return await self.answer(lambda: self.conversation.turn(typed))
+        return None
+
+    def _greet(self) -> None:
+        name, last = self._customer["name"], self.conversation.last_active
+        if not self.conversation.total or last is None:
+            self.screen.say(f"Hello, {name}. How can I help?")
+            return
+        if self.screen.drawn:
+            recent = self.conversation.recent
+            asked = [number for number, message in enumerate(recent) if message.role == "user"]
+            self.screen.say("")
+            start = asked[-RECENT_EXCHANGES:][0] if asked else 0
+            self.screen.transcript(recent[start:], dim=True, most_lines=RECENT_LINES)
+        count = f"{self.conversation.total:,} message{'s' * (self.conversation.total > 1)}"
+        when = f"last on {last.day} {last:%b}"
+        self.screen.say(f"\n── Welcome back, {name}: {count}, {when} ── /history shows all")
+
+    async def _take_up(self) -> str | None:
+        """Ask the question that waits, or offer to answer a message that has no answer."""
+        if self.conversation.pending:
+            return await self.answer(self.conversation.resume)
+        if self.conversation.unanswered is None:
+            return None
+        told = "Your last message has no answer yet."
+        if not self.screen.interactive:  # the next line of a pipe is a message, not a yes
+            self.screen.notice(f"{told} /retry answers it.")
+            return None
+        decision = await self.decision(f"{told} Answer it now? [y/N] ")
+        if isinstance(decision, str):
+            return decision
+        return await self.answer(self.conversation.retry) if decision else None
+
+    async def _show(self, events: AsyncGenerator[Event, None]) -> ApprovalNeeded | None:
+        with self.screen.interrupts(self.conversation.stop):
+            async with aclosing(events):
+                return await self.screen.show(events, PHRASES)
+
+    async def _interruptible(self, work: Awaitable[str | None]) -> str | None:
+        """Run `work` as a task: Ctrl-C then ends the wait for a MongoDB that does not answer."""
+        running = asyncio.ensure_future(work)
+        try:
+            with self.screen.interrupts(running.cancel):
+                await asyncio.wait({running})
+            if running.cancelled():
+                self.screen.notice("Stopped.")
+                return None
+            return running.result()
+        except PyMongoError as error:
+            self._complain(error, "MongoDB does not answer. Try again in a moment.")
+            return None
+        finally:
+            if running.cancel():
+                await asyncio.wait({running})
+
+    def _complain(self, error: Exception, told: str) -> None:
+        if self._debug:
+            traceback.print_exception(error)
+        self.screen.error(told)
+
+
+@command("/help", "show this list")
+async def _help(chat: Chat) -> None:
+    for name, each in COMMANDS.items():
+        chat.screen.say(f"{name:10} {each.about}")
+
+
+@command("/history", "show the whole conversation")
+async def _history(chat: Chat) -> None:
+    chat.screen.transcript(await chat.conversation.transcript())
+
+
+@command("/inspect", "show what MongoDB holds for it")
+async def _inspect(chat: Chat) -> None:
+    chat.screen.inspect(await inspect.read(chat.db, chat.conversation))
+
+
+@command("/retry", "answer your last message again")
+async def _retry(chat: Chat) -> str | None:
+    return await chat.answer(chat.conversation.retry)
+
+
+@command("/reset", "forget this conversation")
+async def _reset(chat: Chat) -> str | None:
+    decision = await chat.decision("Forget this conversation? Orders and returns stay. [y/N] ")
+    if isinstance(decision, str):
+        return decision
+    if decision:
+        await chat.conversation.erase()
+        chat.screen.say("Forgotten. What can I do for you?")
+    return None
+
+
+@command("/exit", "the same as /quit")
+@command("/quit", "leave (so do quit, exit and Ctrl-D)")
+async def _quit(_: Chat) -> None:
+    raise EOFError

@@ -1,0 +1,179 @@
+"""Stall a terminal at each of its commands, let another take over, and see that no promise breaks.
+
+    python -m scripts.stalls [--topology replica] [--operation yes] [--kind asleep] [--verbose]
+
+For each thing that a customer can do, and each command that it sends: before mongod sees it, and
+after mongod did it but before the terminal hears so. Prints a table, and exits with 1 if a promise
+was broken. What is done and checked is in tests/stall.py and tests/promises.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+
+from agents import set_tracing_disabled
+from pymongo import MongoClient
+
+import engine.lease
+from local.mongod import Mongod, temporary_mongod
+from tests.stall import KINDS, OPERATIONS, OTHERS, Case, Sleeper, Verdict, dry_run, run
+
+TOPOLOGIES = ("replica", "standalone")
+LEASE_SECONDS = 1.0  # long enough for a busy machine to renew it
+AT_ONCE = 6  # cases in one process; most of their time they wait for a lease to end
+BATCH = 24
+
+
+def main() -> int:
+    args = arguments()
+    set_tracing_disabled(True)
+    engine.lease.LEASE_SECONDS = args.lease
+    failed = 0
+    for topology in args.topology:
+        began = time.monotonic()
+        with server(topology) as mongod:
+            cases = list(all_cases(mongod.port, args.operation, args.kind))
+            verdicts = in_processes(mongod.port, cases, args.lease, args.processes)
+        print(f"\n{topology}, lease {args.lease:g} s, {time.monotonic() - began:.0f} s\n")
+        print_table(verdicts, args.verbose)
+        failed += sum(bool(verdict.broken) for verdict in verdicts)
+    return 1 if failed else 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    for name, every in (("topology", TOPOLOGIES), ("operation", OPERATIONS), ("kind", KINDS)):
+        parser.add_argument(f"--{name}", nargs="+", choices=every, default=every)
+    parser.add_argument("--lease", type=float, default=LEASE_SECONDS, metavar="SECONDS")
+    parser.add_argument("--processes", type=int, default=2, metavar="N")
+    parser.add_argument("--verbose", action="store_true", help="every broken promise in full")
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def server(topology: str) -> Iterator[Mongod]:
+    """A mongod of its own; the replica set has one member."""
+    with temporary_mongod(*["--replSet", "rs0"] * (topology == "replica")) as mongod:
+        if topology == "replica":
+            host = f"127.0.0.1:{mongod.port}"
+            with MongoClient[dict[str, object]](host, directConnection=True) as client:
+                members = [{"_id": 0, "host": host}]
+                client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+                while not client.admin.command("hello")["isWritablePrimary"]:
+                    time.sleep(0.05)
+        yield mongod
+
+
+def all_cases(port: int, operations: Iterable[str], kinds: Iterable[str]) -> Iterator[Case]:
+    for operation in operations:
+        commands = asyncio.run(dry_run(port, operation))
+        for number in range(len(commands)):
+            for side in ("before", "after"):
+                for other in OTHERS:
+                    if fits(operation, other):
+                        for kind in kinds:
+                            yield Case(operation, number, side, other, kind)
+
+
+def fits(operation: str, other: str) -> bool:
+    """Whether there can be something to decide, or to retry, while `operation` is under way."""
+    if other in ("yes", "no"):
+        return operation in ("ask", "yes", "no")
+    return other != "retry" or operation not in ("reset", "retention")
+
+
+def in_processes(
+    port: int, cases: Sequence[Case], lease: float, processes: int
+) -> list[Verdict]:
+    source = iter(cases)
+    batches = iter(lambda: list(islice(source, BATCH)), [])
+    context = multiprocessing.get_context("spawn")  # nothing of this process's loops and threads
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        work = [pool.submit(batch_of, port, batch, lease) for batch in batches]
+        verdicts = []
+        for number, done in enumerate(work, 1):
+            verdicts += done.result()
+            if sys.stderr.isatty():
+                print(f"\r{number} of {len(work)}", end="", file=sys.stderr, flush=True)
+    return verdicts
+
+
+def batch_of(port: int, cases: Sequence[Case], lease: float) -> list[Verdict]:
+    """What one process does."""
+    set_tracing_disabled(True)
+    engine.lease.LEASE_SECONDS = lease
+    return asyncio.run(run_all(port, cases))
+
+
+async def run_all(port: int, cases: Sequence[Case], at_once: int = AT_ONCE) -> list[Verdict]:
+    free = asyncio.Semaphore(at_once)
+
+    async def one(case: Case) -> Verdict:
+        async with free:
+            return await run(port, case)
+
+    with Sleeper.own_clocks():
+        return await asyncio.gather(*(one(case) for case in cases))
+
+
+def print_table(verdicts: Sequence[Verdict], verbose: bool) -> None:
+    """One row for each command and side, one column for what the other terminal did."""
+    cells: dict[tuple[str, int, str], dict[str, list[Verdict]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    names: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+    for verdict in verdicts:
+        case = verdict.case
+        cells[case.operation, case.number, case.side][case.other].append(verdict)
+        names[case.operation, case.number][verdict.command] += 1
+    print("A does, stalled at its command        side    meanwhile B: " + ", ".join(OTHERS))
+    for (operation, number, side), row in cells.items():
+        command = names[operation, number].most_common(1)[0][0]
+        shown = "; ".join(f"{other} {cell(row[other])}" for other in OTHERS if other in row)
+        print(f"{operation:9} {number + 1:2} {command:34} {side:6}  {shown}")
+    print()
+    totals(verdicts)
+    if verbose:
+        for verdict in verdicts:
+            for problem in dict.fromkeys(verdict.broken):
+                print(f"{verdict.case}, {verdict.command}: {problem}")
+
+
+def cell(verdicts: Sequence[Verdict]) -> str:
+    """`ok`, `-` where B had nothing to do, or the broken promises and how many kinds broke them."""
+    if all(verdict.skipped for verdict in verdicts):
+        return "-"
+    broken = Counter(name for verdict in verdicts for name in promises_of(verdict))
+    return ", ".join(broken) or "ok"
+
+
+def promises_of(verdict: Verdict) -> list[str]:
+    return sorted({problem.split(":")[0] for problem in verdict.broken})
+
+
+def totals(verdicts: Sequence[Verdict]) -> None:
+    ran = [verdict for verdict in verdicts if verdict.broken or not verdict.skipped]
+    failed = [verdict for verdict in ran if verdict.broken]
+    print(f"{len(ran)} cases, {len(failed)} broke a promise; {len(verdicts) - len(ran)} skipped")
+    for kind in dict.fromkeys(verdict.case.kind for verdict in ran):
+        of_kind = [verdict for verdict in ran if verdict.case.kind == kind]
+        broken = sum(bool(verdict.broken) for verdict in of_kind)
+        print(f"  {kind:9} {len(of_kind):4} cases, {broken:4} broke a promise")
+    for name, count in Counter(n for verdict in failed for n in promises_of(verdict)).most_common():
+        print(f"  {name:20} {count}")
+    waits = sorted(verdict.seconds for verdict in ran)
+    if waits:
+        print(f"  a case: {waits[len(waits) // 2]:.2f} s, the longest {waits[-1]:.2f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,320 @@
+"""One stall: a terminal stands still at one command, another takes over, the first goes on.
+
+Terminal A has a thread and an event loop of its own and reaches mongod over a `Link`. B has
+neither trouble. A case names what A does, at which of its commands it stalls, on which side, how,
+and what B does meanwhile; `run` returns the promises that were broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pymongo import AsyncMongoClient
+
+import engine.lease
+from database import Document, connect
+from tests import promises
+from tests.customer import ORDERS, Clerk, Outcome, Terminal, names_in, open_shop
+from tests.promises import Deed, Stored
+from tests.proxy import Link, Side
+
+T = TypeVar("T")
+OPERATIONS = ("turn", "ask", "yes", "no", "retry", "reset", "retention", "slow", "cold")
+OTHERS = ("turn", "reset", "no", "yes", "retry")  # what B does
+KINDS = ("link", "stopped", "asleep")
+PATIENCE = 6.0  # seconds beyond the lease; nothing here takes one
+now = time.perf_counter
+
+
+@dataclass(frozen=True)
+class Case:
+    operation: str
+    number: int  # of the command, from 0
+    side: Side
+    other: str
+    kind: str  # link: A runs on; stopped: it does not; asleep: nor does its monotonic clock
+
+
+@dataclass
+class Verdict:
+    case: Case
+    command: str = ""
+    broken: list[str] = field(default_factory=list)
+    skipped: bool = False  # there was nothing for B to decide or to retry
+    seconds: float = 0.0
+
+
+class Sleeper:
+    """A thread with an event loop, which can be stopped as a process can."""
+
+    _asleep = threading.local()
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._awake = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def stop(self, kind: str) -> None:
+        if kind != "link":
+            self._awake.clear()
+            self._loop.call_soon_threadsafe(self._sleep, kind == "asleep")
+
+    def wake(self) -> None:
+        self._awake.set()
+
+    def _sleep(self, asleep: bool) -> None:
+        began = now()
+        self._awake.wait(60)
+        if asleep:
+            before = getattr(self._asleep, "seconds", 0.0)
+            self._asleep.seconds = before + now() - began
+
+    async def end(self) -> None:
+        self.wake()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        await asyncio.to_thread(self._thread.join, PATIENCE)
+
+    @classmethod
+    @contextlib.contextmanager
+    def own_clocks(cls) -> Iterator[None]:
+        """A monotonic clock that stands still, in a thread that is asleep, as a laptop's does."""
+        real = time.monotonic
+        time.monotonic = lambda: real() - getattr(cls._asleep, "seconds", 0.0)
+        try:
+            yield
+        finally:
+            time.monotonic = real
+
+
+class Stall:
+    """Everything of one case: two terminals, the link between A and mongod, what was done."""
+
+    def __init__(
+        self, direct: AsyncMongoClient[Document], link: Link, sleeper: Sleeper, database: str
+    ) -> None:
+        self.link, self.sleeper, self.clerk = link, sleeper, Clerk()
+        self.direct, self.db = direct, direct[database]
+        self.deeds: list[Deed] = []
+        self.a: Terminal
+        self._a_client: AsyncMongoClient[Document]
+
+    async def connect(self) -> None:
+        self._a_client = await self.sleeper.run(connect(self.link.uri))
+        self.a = Terminal(self._a_client, self.db.name, self.clerk)
+
+    async def close(self) -> None:
+        await self.sleeper.run(self._a_client.close())
+        await self.direct.drop_database(self.db.name)
+
+    async def prepare(self, operation: str) -> Coroutine[Any, Any, Deed]:
+        """Everything before the operation; the operation itself, not yet begun."""
+        if operation == "cold":
+            return self._cold()
+        await self.as_a("open")
+        await self.as_a("turn", "hello [S1]")
+        if operation in ("yes", "no"):
+            await self.as_a("turn", f"return {ORDERS[0]} [S2]")
+            return self.as_a(operation)
+        if operation == "retry":
+            self.clerk.failing = True
+            await self.as_a("turn", f"look at {ORDERS[0]} [S2]")
+            self.clerk.failing = False
+        if operation in ("retry", "reset", "retention"):
+            return self.as_a(operation)
+        if operation == "slow":  # until the lease is renewed
+            self.clerk.seconds = engine.lease.LEASE_SECONDS * 0.45
+        words = {"ask": "return", "slow": "hello at", "turn": "look at"}[operation]
+        return self.as_a("turn", f"{words} {ORDERS[0]} [A1]")
+
+    async def _cold(self) -> Deed:
+        await self.as_a("open")
+        return await self.as_a("turn", f"look at {ORDERS[0]} [A1]")
+
+    async def as_a(self, what: str, text: str = "") -> Deed:
+        if what == "open":
+            await self.sleeper.run(self.a.open())
+            return Deed("A", what, "", now())
+        return await self.record("A", self.a, what, text)
+
+    async def record(self, who: str, terminal: Terminal, what: str, text: str = "") -> Deed:
+        approval = terminal.approval
+        deed = Deed(who, what, "", now())
+        if what in ("yes", "no") and approval:
+            deed.approval = approval.id
+            deed.about = next(d.about for d in self.deeds if d.approval == approval.id)
+        elif what == "retry":
+            deed.about = names_in(terminal.conversation.unanswered or "")[-1]
+        elif text:
+            (deed.about,) = names_in(text)
+        self.deeds.append(deed)
+        work = terminal.do(what, text)
+        outcome: Outcome = await (self.sleeper.run(work) if who == "A" else work)
+        deed.ended, deed.result, deed.told = now(), outcome.result, outcome.told
+        if outcome.approval:
+            deed.approval = outcome.approval.id
+        return deed
+
+    async def stored(self) -> Stored:
+        return await promises.read(self.db)
+
+    async def b(self, other: str) -> AsyncIterator[Deed]:
+        """B logs in and does it; nothing if there is nothing to decide or to retry."""
+        b = Terminal(self.direct, self.db.name, self.clerk)
+        await b.open()
+        if other in ("yes", "no"):
+            if b.conversation.pending and (await self._resume(b)):
+                yield await self.record("B", b, other)
+        elif other == "reset":
+            yield await self.record("B", b, other)
+        elif other == "turn" or b.conversation.unanswered:
+            yield await self.record("B", b, other, "hello [B1]" * (other == "turn"))
+            if b.approval:
+                yield await self.record("B", b, "no")
+
+    async def _resume(self, terminal: Terminal) -> bool:
+        """Whether the pending question is asked again; its name is in A's own deed."""
+        return (await terminal.do("resume")).approval is not None
+
+
+async def dry_run(mongod_port: int, operation: str) -> list[str]:
+    """The commands of one operation, in their order."""
+    async with _stage(mongod_port) as stall:
+        work = await stall.prepare(operation)
+        stall.link.hold_at(None)
+        await work
+        return list(stall.link.commands)
+
+
+async def run(mongod_port: int, case: Case) -> Verdict:
+    verdict = Verdict(case)
+    began = now()
+    try:
+        async with _stage(mongod_port) as stall:
+            await _play(stall, case, verdict)
+    except Exception as error:
+        verdict.broken.append(f"error: {type(error).__name__}: {error}")
+    verdict.seconds = now() - began
+    return verdict
+
+
+@contextlib.asynccontextmanager
+async def _stage(mongod_port: int) -> AsyncIterator[Stall]:
+    sleeper = Sleeper()
+    direct = await connect(f"mongodb://127.0.0.1:{mongod_port}/?directConnection=true")
+    async with direct, Link(mongod_port) as link:
+        stall = Stall(direct, link, sleeper, f"stall_{uuid.uuid4().hex}")
+        await open_shop(stall.db)
+        await stall.connect()
+        try:
+            yield stall
+        finally:
+            link.hold_at(None)
+            link.release()
+            sleeper.wake()
+            await stall.close()
+            await sleeper.end()
+
+
+async def _play(stall: Stall, case: Case, verdict: Verdict) -> None:
+    broken = verdict.broken
+    work = await stall.prepare(case.operation)
+    stall.link.hold_at(case.number, case.side)
+    operation = asyncio.create_task(work)
+    reached = asyncio.create_task(stall.link.stalled.wait())
+    await asyncio.wait({operation, reached}, return_when="FIRST_COMPLETED", timeout=PATIENCE)
+    reached.cancel()
+    if not stall.link.stalled.is_set():
+        broken.append(f"error: only {len(stall.link.commands)} commands, not stalled")
+        return
+    verdict.command = stall.link.commands[case.number]
+    stall.sleeper.stop(case.kind)
+    stalled = now()
+    before = await stall.stored()
+
+    others = await _patiently("B", _all(stall.b(case.other)), broken)
+    verdict.skipped = others == []
+    taken_over = await stall.stored()
+    for deed in others or []:
+        if not (deed.acknowledged or deed.result == "asked"):
+            broken.append(f"taking over: B's {deed.what} {deed.result}: {deed.told}")
+
+    stall.link.release()
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(stall.link.delivered.wait(), 0.2)
+    stall.sleeper.wake()
+    mine = await _patiently("A", operation, broken)
+    if verdict.skipped:
+        return
+    if before.held and mine:
+        mine.ended = min(mine.ended, stalled)  # B took the lease: nothing of it may come later
+    after = await stall.stored()
+    broken += _judge(stall, before, taken_over, after)
+    broken += await _go_on(stall)
+    broken += [f"model: {refused}" for refused in stall.clerk.refused]
+
+
+async def _all(deeds: AsyncIterator[Deed]) -> list[Deed]:
+    return [deed async for deed in deeds]
+
+
+async def _patiently(who: str, work: Any, broken: list[str]) -> Any:
+    """The result of `work`; None, and a promise broken, if it does not end or raises."""
+    try:
+        return await asyncio.wait_for(work, engine.lease.LEASE_SECONDS + PATIENCE)
+    except asyncio.TimeoutError:
+        broken.append(f"blocked: {who} did not end")
+    except Exception as error:
+        broken.append(f"raised: {who} got {type(error).__name__}: {error}")
+    return None
+
+
+def _judge(stall: Stall, before: Stored, taken_over: Stored, after: Stored) -> Iterator[str]:
+    if before.held and taken_over.lasting() != after.lasting():
+        yield f"late: {_difference(taken_over, after)}"
+    if not taken_over.pending and after.returns != taken_over.returns:
+        yield "return: made after the question was closed"
+    yield from promises.structure(after)
+    yield from promises.acknowledged(after, stall.deeds)
+
+
+def _difference(one: Stored, two: Stored) -> str:
+    names = ("agent_messages", "agent_sessions", "conversations", "orders")
+    pairs = zip(names, one.lasting(), two.lasting(), strict=True)
+    return "written to " + ", ".join(name for name, was, is_ in pairs if was != is_)
+
+
+async def _go_on(stall: Stall) -> list[str]:
+    """Both customers go on, and nobody notices that anything was wrong."""
+    broken: list[str] = []
+    if stall.a.conversation.unanswered is not None:
+        await _patiently("A's retry", stall.as_a("retry"), broken)
+        if stall.a.approval:
+            await _patiently("A's no", stall.as_a("no"), broken)
+    later = Terminal(stall.direct, stall.db.name, stall.clerk)
+    turns = [(stall.a, "A", "hello [A9]"), (later, "C", "hello [C1]")]
+    for terminal, who, text in turns:
+        if who == "C":
+            await later.open()
+        deed = await _patiently(who, stall.record(who, terminal, "turn", text), broken)
+        if terminal.approval:
+            await _patiently(who, stall.record(who, terminal, "no"), broken)
+        elif deed and deed.result != "answered":
+            broken.append(f"next: {who}'s next turn {deed.result}: {deed.told}")
+    end = await stall.stored()
+    broken += promises.structure(end)
+    broken += promises.returns(end, stall.deeds, await stall.db.orders.find().to_list())
+    said = [message.text for message in await later.conversation.transcript()]
+    if not broken and said[-2:] != ["hello [C1]", "Answer to [C1]."]:
+        broken.append(f"next: the conversation ends with {said[-2:]}")
+    return broken

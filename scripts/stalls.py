@@ -24,13 +24,17 @@ from agents import set_tracing_disabled
 from pymongo import MongoClient
 
 import engine.lease
+from database import connect
 from local.mongod import Mongod, temporary_mongod
+from tests.proxy import Side
 from tests.stall import KINDS, OPERATIONS, OTHERS, Case, Sleeper, Verdict, dry_run, run
 
+SIDES: tuple[Side, ...] = ("before", "after")
 TOPOLOGIES = ("replica", "standalone")
 LEASE_SECONDS = 1.0  # long enough for a busy machine to renew it
 AT_ONCE = 6  # cases in one process; most of their time they wait for a lease to end
-BATCH = 24
+BATCH = 12
+Group = list[Case]
 
 
 def main() -> int:
@@ -41,8 +45,8 @@ def main() -> int:
     for topology in args.topology:
         began = time.monotonic()
         with server(topology) as mongod:
-            cases = list(all_cases(mongod.port, args.operation, args.kind))
-            verdicts = in_processes(mongod.port, cases, args.lease, args.processes)
+            groups = asyncio.run(all_cases(mongod.port, args.operation, args.kind))
+            verdicts = in_processes(mongod.port, groups, args.lease, args.processes)
         print(f"\n{topology}, lease {args.lease:g} s, {time.monotonic() - began:.0f} s\n")
         print_table(verdicts, args.verbose)
         failed += sum(bool(verdict.broken) for verdict in verdicts)
@@ -73,15 +77,18 @@ def server(topology: str) -> Iterator[Mongod]:
         yield mongod
 
 
-def all_cases(port: int, operations: Iterable[str], kinds: Iterable[str]) -> Iterator[Case]:
-    for operation in operations:
-        commands = asyncio.run(dry_run(port, operation))
-        for number in range(len(commands)):
-            for side in ("before", "after"):
-                for other in OTHERS:
-                    if fits(operation, other):
-                        for kind in kinds:
-                            yield Case(operation, number, side, other, kind)
+async def all_cases(port: int, operations: Iterable[str], kinds: Iterable[str]) -> list[Group]:
+    """Each group is one case in its kinds."""
+    async with await connect(uri(port)) as direct:
+        commands = {operation: await dry_run(direct, operation) for operation in operations}
+    return [
+        [Case(operation, number, side, other, kind) for kind in kinds]
+        for operation in commands
+        for number in range(len(commands[operation]))
+        for side in SIDES
+        for other in OTHERS
+        if fits(operation, other)
+    ]
 
 
 def fits(operation: str, other: str) -> bool:
@@ -91,10 +98,8 @@ def fits(operation: str, other: str) -> bool:
     return other != "retry" or operation not in ("reset", "retention")
 
 
-def in_processes(
-    port: int, cases: Sequence[Case], lease: float, processes: int
-) -> list[Verdict]:
-    source = iter(cases)
+def in_processes(port: int, groups: Sequence[Group], lease: float, processes: int) -> list[Verdict]:
+    source = iter(groups)
     batches = iter(lambda: list(islice(source, BATCH)), [])
     context = multiprocessing.get_context("spawn")  # nothing of this process's loops and threads
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
@@ -107,22 +112,33 @@ def in_processes(
     return verdicts
 
 
-def batch_of(port: int, cases: Sequence[Case], lease: float) -> list[Verdict]:
+def batch_of(port: int, groups: Sequence[Group], lease: float) -> list[Verdict]:
     """What one process does."""
     set_tracing_disabled(True)
     engine.lease.LEASE_SECONDS = lease
-    return asyncio.run(run_all(port, cases))
+    return asyncio.run(run_all(port, groups))
 
 
-async def run_all(port: int, cases: Sequence[Case], at_once: int = AT_ONCE) -> list[Verdict]:
+async def run_all(port: int, groups: Sequence[Group], at_once: int = AT_ONCE) -> list[Verdict]:
     free = asyncio.Semaphore(at_once)
-
-    async def one(case: Case) -> Verdict:
-        async with free:
-            return await run(port, case)
-
     with Sleeper.own_clocks():
-        return await asyncio.gather(*(one(case) for case in cases))
+        async with await connect(uri(port)) as direct:
+
+            async def one(group: Group) -> list[Verdict]:
+                verdicts: list[Verdict] = []
+                for case in group:
+                    async with free:
+                        verdicts.append(await run(direct, case))
+                    if verdicts[-1].skipped:
+                        break
+                return verdicts
+
+            done = await asyncio.gather(*(one(group) for group in groups))
+            return [verdict for verdicts in done for verdict in verdicts]
+
+
+def uri(port: int) -> str:
+    return f"mongodb://127.0.0.1:{port}/?directConnection=true"
 
 
 def print_table(verdicts: Sequence[Verdict], verbose: bool) -> None:

@@ -189,7 +189,9 @@ def _closed(yes: Deed, deeds: list[Deed]) -> bool:
     """Whether something else was said, and acknowledged, between the question and this yes."""
     asked = [d.ended for d in deeds if d.result == "asked" and d.approval == yes.approval]
     return bool(asked) and any(
-        d.acknowledged and d.what in ("turn", "retry", "reset") and min(asked) < d.began
+        d.acknowledged
+        and d.what in ("turn", "retry", "reset")
+        and min(asked) < d.began
         # In between: it ended before the yes was given, and began after the question.
         and d.ended < yes.began
         for d in deeds

@@ -11,26 +11,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import multiprocessing
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 
 from agents import set_tracing_disabled
-from pymongo import MongoClient
 
 import engine.lease
 from database import connect
-from local.mongod import Mongod, temporary_mongod
 from tests.proxy import Side
+from tests.servers import TOPOLOGIES, server, uri
 from tests.stall import KINDS, OPERATIONS, OTHERS, Case, Sleeper, Verdict, dry_run, run
 
 SIDES: tuple[Side, ...] = ("before", "after")
-TOPOLOGIES = ("replica", "standalone")
 LEASE_SECONDS = 1.0  # long enough for a busy machine to renew it
 AT_ONCE = 6  # cases in one process; most of their time they wait for a lease to end
 BATCH = 12
@@ -63,20 +60,6 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@contextlib.contextmanager
-def server(topology: str) -> Iterator[Mongod]:
-    """A mongod of its own; the replica set has one member."""
-    with temporary_mongod(*["--replSet", "rs0"] * (topology == "replica")) as mongod:
-        if topology == "replica":
-            host = f"127.0.0.1:{mongod.port}"
-            with MongoClient[dict[str, object]](host, directConnection=True) as client:
-                members = [{"_id": 0, "host": host}]
-                client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
-                while not client.admin.command("hello")["isWritablePrimary"]:
-                    time.sleep(0.05)
-        yield mongod
-
-
 async def all_cases(port: int, operations: Iterable[str], kinds: Iterable[str]) -> list[Group]:
     """Each group is one case in its kinds."""
     async with await connect(uri(port)) as direct:
@@ -89,6 +72,19 @@ async def all_cases(port: int, operations: Iterable[str], kinds: Iterable[str]) 
         for other in OTHERS
         if fits(operation, other)
     ]
+
+
+def sample(groups: Iterable[Group], each: int) -> list[Group]:
+    """For each operation and side, `each` cases from its first command to its last."""
+    by_kind: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in groups:
+        by_kind[group[0].operation, group[0].side].append(group)
+    chosen = []
+    for rotation, every in enumerate(by_kind.values()):
+        for number in range(each):
+            group = every[(len(every) - 1) * number // (each - 1)]
+            chosen.append([group[(rotation + number) % len(group)]])
+    return chosen
 
 
 def fits(operation: str, other: str) -> bool:
@@ -135,10 +131,6 @@ async def run_all(port: int, groups: Sequence[Group], at_once: int = AT_ONCE) ->
 
             done = await asyncio.gather(*(one(group) for group in groups))
             return [verdict for verdicts in done for verdict in verdicts]
-
-
-def uri(port: int) -> str:
-    return f"mongodb://127.0.0.1:{port}/?directConnection=true"
 
 
 def print_table(verdicts: Sequence[Verdict], verbose: bool) -> None:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +30,13 @@ if os.name == "posix":
     )
 
 
+def new_process(target: Callable[..., None], *arguments: Any) -> Any:
+    """It has started; it ends with this process, at the latest."""
+    process = _forks.Process(target=target, args=arguments, daemon=True)  # type: ignore[attr-defined]
+    process.start()
+    return process
+
+
 class Chat:
     """A running main.py: type lines into `stdin`, read `stdout` and `stderr`."""
 
@@ -37,10 +44,7 @@ class Chat:
         (their_in, our_in), (our_out, their_out), (our_err, their_err) = (
             _forks.Pipe(duplex=False) for _ in range(3)
         )
-        self._process = _forks.Process(
-            target=_main, args=(arguments, environment, their_in, their_out, their_err), daemon=True
-        )
-        self._process.start()
+        self._process = new_process(_main, arguments, environment, their_in, their_out, their_err)
         for end in (their_in, their_out, their_err):
             end.close()
         self.pid = self._process.pid or 0

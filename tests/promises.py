@@ -144,14 +144,16 @@ def acknowledged(stored: Stored, deeds: Iterable[Deed]) -> Iterator[str]:
             (r.what == "reset" and r.ended >= began) or (r.what == "retention" and ended <= r.began)
             for r in resets
         )
-        if any(d.result == "answered" for d in mine) and not excused:
+        shown = f"Answer to [{name}]"
+        if any(d.result == "answered" and shown in d.told for d in deeds) and not excused:
             for kind, there in (("question", stored.asked), ("answer", stored.answered)):
                 if name not in there:
                     yield f"lost: {name} was answered, and its {kind} is not stored"
         forgotten = any(r.acknowledged and ended <= r.began for r in resets)
         if forgotten and name in {*stored.asked, *stored.answered}:
             yield f"forgotten: {name} is back after a reset"
-    yield from _in_order(stored, [d for d in deeds if d.result == "answered"])
+    turns = [deed for deed in deeds if deed.what in ("turn", "retry")]
+    yield from _in_order(stored, [deed for deed in turns if deed.result == "answered"])
 
 
 def _in_order(stored: Stored, deeds: list[Deed]) -> Iterator[str]:

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import bson
 
+from tests.servers import uri
+
 OP_MSG = 2013  # what every command and every reply is, after the first handshake
 UNCOUNTED = {"hello", "ismaster", "isMaster", "ping", "endSessions"}  # the driver's own
 Side = Literal["before", "after"]  # before mongod has the command; after, before its reply is heard
@@ -41,7 +43,7 @@ class Link:
     async def __aenter__(self) -> Link:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
-        self.uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+        self.uri = uri(port)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,0 +1,86 @@
+"""Random histories of two or three terminals that are killed, frozen and cut off, then checked.
+
+    python -m scripts.histories [--seconds 60] [--seed 7] [--topology replica]
+
+Prints each seed; for a broken promise also all that was done, and exits with 1. The same seed makes
+the same choices; when each process does what it was told is up to the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+
+from agents import set_tracing_disabled
+
+import engine.lease
+from database import connect
+from tests.history import LEASE_SECONDS, History, play
+from tests.processes import new_process
+from tests.servers import TOPOLOGIES, server, uri
+
+EACH = 5.0  # seconds of one history
+
+
+def main() -> int:
+    args = arguments()
+    set_tracing_disabled(True)
+    failed = 0
+    for topology in args.topology:
+        with server(topology) as mongod:
+            histories = asyncio.run(several(mongod.port, args.seed, args.seconds, args.at_once))
+        print(f"{topology}: {summary(histories)}")
+        failed += sum(bool(history.broken) for _, history in histories)
+    return 1 if failed else 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--topology", nargs="+", choices=TOPOLOGIES, default=TOPOLOGIES)
+    parser.add_argument("--seconds", type=float, default=60.0, help="on each topology")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="the first one")
+    parser.add_argument("--at-once", type=int, default=2, metavar="N")
+    return parser.parse_args()
+
+
+async def several(
+    port: int, seed: int, seconds: float, at_once: int = 2
+) -> list[tuple[int, History]]:
+    """Histories from `seed` on, until the time is over; each is told as it ends."""
+    engine.lease.LEASE_SECONDS = LEASE_SECONDS
+    seeds = iter(range(seed, seed + 10**6))
+    await asyncio.to_thread(new_process(print).join)  # what all processes are forked from
+    end = time.monotonic() + seconds
+    done: list[tuple[int, History]] = []
+
+    async def one_after_another() -> None:
+        while time.monotonic() + EACH <= end:
+            number = next(seeds)
+            history = await play(client, port, number, EACH)
+            done.append((number, history))
+            print(f"seed {number}: {len(history.deeds)} deeds, {verdict(history)}", flush=True)
+            if history.broken:
+                print("\n".join([*history.told, *dict.fromkeys(history.broken), ""]), flush=True)
+
+    async with await connect(uri(port)) as client:
+        await asyncio.gather(*(one_after_another() for _ in range(at_once)))
+    return done
+
+
+def verdict(history: History) -> str:
+    return ", ".join(sorted({problem.split(":")[0] for problem in history.broken})) or "ok"
+
+
+def summary(histories: list[tuple[int, History]]) -> str:
+    results = Counter(deed.result for _, history in histories for deed in history.deeds)
+    broken = sum(bool(history.broken) for _, history in histories)
+    deeds = ", ".join(f"{count} {result}" for result, count in results.most_common())
+    return f"{len(histories)} histories, {broken} broke a promise; {deeds}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

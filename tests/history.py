@@ -1,0 +1,318 @@
+"""A random history: terminals in processes of their own, and everything that may befall them.
+
+They ask, decide, retry, forget and quit; they are stopped by Ctrl-C, killed, frozen; their links to
+mongod stall or break. A seed decides what happens; how fast it happens is the machine's. In
+the end the promises are checked, and what was done is told if one is broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+import uuid
+from collections.abc import AsyncIterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from agents import set_tracing_disabled
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+
+import engine.lease
+from database import DatabaseUnavailable, Document, connect
+from tests import promises
+from tests.customer import ORDERS, Clerk, Outcome, Terminal, names_in, open_shop
+from tests.processes import new_process
+from tests.promises import Deed
+from tests.proxy import Link
+
+LEASE_SECONDS = 0.8
+PATIENCE = 15.0  # seconds for everybody to come to an end
+now = time.perf_counter
+
+
+class Report(NamedTuple):
+    """What a terminal's process tells after each thing that it did."""
+
+    outcome: Outcome
+    unanswered: str | None
+    pending: bool
+    refused: list[str]
+
+
+def terminal_process(connection: Connection, uri: str, database: str, lease: float) -> None:
+    set_tracing_disabled(True)
+    engine.lease.LEASE_SECONDS = lease
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        asyncio.run(_serve(connection, uri, database))
+
+
+async def _serve(connection: Connection, uri: str, database: str) -> None:
+    clerk = Clerk()
+
+    async def do(what: str, text: str) -> None:
+        try:
+            outcome = await terminal.do(what, text)
+        except Exception as error:
+            outcome = Outcome("raised", f"{type(error).__name__}: {error}")
+        report(outcome)
+
+    def report(outcome: Outcome) -> None:
+        conversation = terminal.conversation
+        unanswered, pending = conversation.unanswered, conversation.pending
+        connection.send(Report(outcome, unanswered, pending, clerk.refused))
+
+    try:
+        client = await connect(uri)
+        terminal = Terminal(client, database, clerk)
+        await terminal.open()
+    except (DatabaseUnavailable, PyMongoError) as error:
+        connection.send(Report(Outcome("unreachable", str(error)), None, False, []))
+        return
+    report(Outcome("open"))
+    running: set[asyncio.Task[None]] = set()
+    while True:
+        what, text, clerk.failing, clerk.seconds = await asyncio.to_thread(connection.recv)
+        if what == "quit":
+            break
+        if what == "stop":
+            terminal.conversation.stop()
+        else:
+            task = asyncio.create_task(do(what, text))
+            running.add(task)
+            task.add_done_callback(running.discard)
+    await client.close()
+
+
+class Player:
+    """One customer's seat: a process, or none, and the link that it uses."""
+
+    def __init__(self, name: str, link: Link, database: str) -> None:
+        self.name, self.link, self._database = name, link, database
+        self.deed: Deed | None = None  # under way
+        self.last: Report | None = None  # of an idle process
+        self.approval = ""
+        self.trouble_ends = 0.0  # when it is woken, or its link released
+        self.process: Any = None
+        self._connection: Connection
+
+    @property
+    def idle(self) -> bool:
+        return bool(self.last) and self.deed is None
+
+    def start(self) -> None:
+        self._connection, theirs = Pipe()
+        self.last, self.deed, self.approval = None, None, ""
+        arguments = (theirs, self.link.uri, self._database, LEASE_SECONDS)
+        self.process = new_process(terminal_process, *arguments)
+        theirs.close()
+
+    def send(self, what: str, text: str = "", failing: bool = False, seconds: float = 0.0) -> None:
+        self._connection.send((what, text, failing, seconds))
+
+    def heard(self) -> Report | None:
+        with contextlib.suppress(EOFError, OSError):
+            if self.process and self._connection.poll():
+                self.last = self._connection.recv()
+                return self.last
+        return None
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.process.pid, number)
+
+    async def end(self) -> None:
+        if self.process:
+            self.process.kill()
+            await asyncio.to_thread(self.process.join)
+            self._connection.close()
+            self.process = None
+
+
+class History:
+    """What happens, in order, and the deeds that the promises are checked on."""
+
+    def __init__(self, client: AsyncMongoClient[Document], players: list[Player], seed: int):
+        self.random = random.Random(seed)
+        self.players = players
+        self.deeds: list[Deed] = []
+        self.told: list[str] = []  # for whoever has to understand a broken promise
+        self.broken: list[str] = []
+        self.client, self._began, self._asked = client, now(), 0
+
+    def tell(self, player: Player, what: str) -> None:
+        self.told.append(f"{now() - self._began:7.3f} {player.name} {what}")
+
+    async def go_on(self, seconds: float) -> None:
+        end = now() + seconds
+        while now() < end:
+            await asyncio.sleep(self.random.uniform(0, 0.06))
+            self.hear()
+            await self.move(self.random.choice(self.players))
+        await self.calm_down()
+
+    async def move(self, player: Player) -> None:
+        if player.process is None:
+            self.tell(player, "starts")
+            player.start()
+        elif player.trouble_ends:
+            if now() > player.trouble_ends:
+                self.recover(player)
+        elif self.random.random() < (0.02 if player.idle else 0.08):
+            await self.harm(player)
+        elif player.idle:
+            await self.act(player)
+
+    async def act(self, player: Player) -> None:
+        """The customer does something."""
+        choices = ["turn"] * 12 + ["reset", "quit"]
+        if player.approval:
+            choices = ["yes"] * 5 + ["no"] * 4 + ["turn"] * 2 + ["quit"]
+        elif player.last and player.last.pending and player.last.outcome.result == "open":
+            choices = ["resume"]
+        elif player.last and player.last.unanswered:
+            choices += ["retry"] * 10
+        what = self.random.choice(choices)
+        if what == "quit":
+            self.tell(player, "quits")
+            player.send("quit")
+            await asyncio.to_thread(player.process.join, PATIENCE)
+            await player.end()
+        else:
+            self.begin(player, what)
+
+    def begin(self, player: Player, what: str) -> None:
+        deed = Deed(player.name, what, "", now())
+        text = ""
+        if what in ("yes", "no"):
+            deed.approval, player.approval = player.approval, ""
+            deed.about = self.name_of(deed.approval)
+        elif what == "retry" and player.last:
+            deed.about = names_in(player.last.unanswered or "")[-1]
+        elif what == "turn":
+            self._asked += 1
+            deed.about = f"{player.name}{self._asked}"
+            order = self.random.choice(ORDERS)
+            words = self.random.choice(["hello", f"look at {order}", *[f"return {order}"] * 2])
+            text = f"{words} [{deed.about}]"
+        player.approval, player.deed = "", deed
+        self.deeds.append(deed)
+        self.tell(player, f"{what} {text or deed.about}")
+        failing, slow = self.random.random() < 0.1, self.random.choice([0.0, 0.0, 0.05, 0.3])
+        player.send(what, text, failing, slow)
+
+    def name_of(self, approval: str) -> str:
+        return next((d.about for d in self.deeds if approval and d.approval == approval), "")
+
+    def hear(self) -> None:
+        for player in self.players:
+            if (report := player.heard()) is None:
+                continue
+            outcome = report.outcome
+            self.tell(player, f"  -> {outcome.result} {outcome.told}")
+            self.broken += [f"model: {refused}" for refused in report.refused]
+            if outcome.result == "raised":
+                self.broken.append(f"raised: {outcome.told}")
+            if outcome.result == "unreachable":
+                player.process = None
+            if deed := player.deed:
+                deed.ended, deed.result, deed.told = now(), outcome.result, outcome.told
+                player.deed = None
+                if outcome.approval:
+                    player.approval = deed.approval = outcome.approval.id
+                if deed.what == "resume" and outcome.approval:
+                    # Asked again: by its id, or else by the order that only its question names.
+                    deed.about = (
+                        self.name_of(deed.approval) or names_in(report.unanswered or "")[-1]
+                    )
+
+    async def harm(self, player: Player) -> None:
+        kind = self.random.choice(["stop", "stop", "kill", "freeze", "stall", "cut", "cut"])
+        self.tell(player, kind)
+        if kind == "stop":
+            player.send("stop") if player.last else None
+        elif kind == "kill":
+            await self.kill(player)
+        elif kind == "cut":
+            player.link.cut()
+        else:
+            player.trouble_ends = now() + self.random.uniform(0, 2 * LEASE_SECONDS)
+            player.signal(signal.SIGSTOP) if kind == "freeze" else player.link.stall()
+
+    async def kill(self, player: Player) -> None:
+        await player.end()
+        if player.deed:
+            # What it sent may still be on its way, and arrive under the lease that it had.
+            player.deed.ended = now() + LEASE_SECONDS
+            player.deed = None
+
+    def recover(self, player: Player) -> None:
+        self.tell(player, "recovers")
+        player.trouble_ends = 0.0
+        player.link.release()
+        player.signal(signal.SIGCONT)
+
+    async def calm_down(self) -> None:
+        for player in self.players:
+            if player.trouble_ends:
+                self.recover(player)
+        end = now() + PATIENCE
+        while any(player.deed for player in self.players) and now() < end:
+            await asyncio.sleep(0.02)
+            self.hear()
+        for player in self.players:
+            if player.deed:
+                self.broken.append(f"blocked: {player.name}'s {player.deed.what} did not end")
+            await self.kill(player)
+        await asyncio.sleep(LEASE_SECONDS)  # what the killed had sent
+
+
+async def play(client: AsyncMongoClient[Document], port: int, seed: int, seconds: float) -> History:
+    """One history, from its seed; `broken` tells what went wrong."""
+    database = f"history_{uuid.uuid4().hex}"
+    db = client[database]
+    await open_shop(db)
+    async with contextlib.AsyncExitStack() as links:
+        names = "ABC"[: 2 + seed % 2]
+        players = [
+            Player(name, await links.enter_async_context(Link(port)), database) for name in names
+        ]
+        history = History(client, players, seed)
+        try:
+            await history.go_on(seconds)
+        finally:
+            for player in players:
+                await player.end()
+    stored = await promises.read(db)
+    history.broken += promises.structure(stored)
+    history.broken += promises.acknowledged(stored, history.deeds)
+    history.broken += [problem async for problem in _next_turn(history, database)]
+    stored = await promises.read(db)
+    history.broken += promises.structure(stored)
+    orders = await db.orders.find().to_list()
+    history.broken += promises.returns(stored, history.deeds, orders)
+    await client.drop_database(database)
+    return history
+
+
+async def _next_turn(history: History, database: str) -> AsyncIterator[str]:
+    """Somebody logs in afterwards: what was asked is still asked, and a turn is answered."""
+    last = Terminal(history.client, database, Clerk())
+    await last.open()
+    resumed = await last.do("resume")
+    final = max(history.deeds, key=lambda deed: deed.ended, default=None)
+    if final and final.result == "asked":
+        alone = all(deed.ended < final.began for deed in history.deeds if deed is not final)
+        if alone and (resumed.approval is None or resumed.approval.id != final.approval):
+            yield f"lost: the question on {final.about} is no longer asked"
+    if last.approval:
+        await last.do("no")
+    done = await last.do("turn", "hello [Z1]")
+    if done.told != "Answer to [Z1].":
+        yield f"next: {done.result}: {done.told}"
+    for refused in last.clerk.refused:
+        yield f"model: {refused}"

@@ -32,7 +32,7 @@ from tests.model_server import Refused, check_responses
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
 ALICE = CUSTOMERS[0]
-ORDERS = tuple(f"ORD-{number}" for number in range(2001, 2007))  # hers, and returnable
+ORDERS = tuple(f"ORD-{number}" for number in range(2001, 2061))  # hers, and returnable
 
 
 async def open_shop(db: Database) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import signal
 import time
 import uuid
@@ -32,6 +33,7 @@ from tests.promises import Deed
 from tests.proxy import Link
 
 LEASE_SECONDS = 0.8
+DEEDS, SECONDS = 30, 20.0  # of one history, at most
 PATIENCE = 15.0  # seconds for everybody to come to an end
 now = time.perf_counter
 
@@ -96,7 +98,7 @@ class Player:
         self.name, self.link, self._database = name, link, database
         self.deed: Deed | None = None  # under way
         self.last: Report | None = None  # of an idle process
-        self.approval = ""
+        self.approval, self.about = "", ""  # what is open to decide, and whose question it is
         self.trouble_ends = 0.0  # when it is woken, or its link released
         self.process: Any = None
         self._connection: Connection
@@ -143,13 +145,14 @@ class History:
         self.told: list[str] = []  # for whoever has to understand a broken promise
         self.broken: list[str] = []
         self.client, self._began, self._asked = client, now(), 0
+        self._about: dict[str, str] = {}  # order: the question that named it
 
     def tell(self, player: Player, what: str) -> None:
         self.told.append(f"{now() - self._began:7.3f} {player.name} {what}")
 
-    async def go_on(self, seconds: float) -> None:
+    async def go_on(self, deeds: int, seconds: float) -> None:
         end = now() + seconds
-        while now() < end:
+        while len(self.deeds) < deeds and now() < end:
             await asyncio.sleep(self.random.uniform(0, 0.06))
             self.hear()
             await self.move(self.random.choice(self.players))
@@ -190,23 +193,21 @@ class History:
         text = ""
         if what in ("yes", "no"):
             deed.approval, player.approval = player.approval, ""
-            deed.about = self.name_of(deed.approval)
+            deed.about = player.about
         elif what == "retry" and player.last:
             deed.about = names_in(player.last.unanswered or "")[-1]
         elif what == "turn":
             self._asked += 1
             deed.about = f"{player.name}{self._asked}"
-            order = self.random.choice(ORDERS)
+            order = ORDERS[self._asked % len(ORDERS)]  # one question each, so that it names it
+            self._about[order] = deed.about
             words = self.random.choice(["hello", f"look at {order}", *[f"return {order}"] * 2])
             text = f"{words} [{deed.about}]"
         player.approval, player.deed = "", deed
         self.deeds.append(deed)
-        self.tell(player, f"{what} {text or deed.about}")
+        self.tell(player, f"{what} {text or deed.about}".rstrip())
         failing, slow = self.random.random() < 0.1, self.random.choice([0.0, 0.0, 0.05, 0.3])
         player.send(what, text, failing, slow)
-
-    def name_of(self, approval: str) -> str:
-        return next((d.about for d in self.deeds if approval and d.approval == approval), "")
 
     def hear(self) -> None:
         for player in self.players:
@@ -222,13 +223,10 @@ class History:
             if deed := player.deed:
                 deed.ended, deed.result, deed.told = now(), outcome.result, outcome.told
                 player.deed = None
-                if outcome.approval:
+                if outcome.approval:  # perhaps not of this turn, but an earlier one
                     player.approval = deed.approval = outcome.approval.id
-                if deed.what == "resume" and outcome.approval:
-                    # Asked again: by its id, or else by the order that only its question names.
-                    deed.about = (
-                        self.name_of(deed.approval) or names_in(report.unanswered or "")[-1]
-                    )
+                    (order,) = re.findall(r"ORD-\d+", outcome.approval.question)
+                    player.about = self._about[order]
 
     async def harm(self, player: Player) -> None:
         kind = self.random.choice(["stop", "stop", "kill", "freeze", "stall", "cut", "cut"])
@@ -271,7 +269,7 @@ class History:
         await asyncio.sleep(LEASE_SECONDS)  # what the killed had sent
 
 
-async def play(client: AsyncMongoClient[Document], port: int, seed: int, seconds: float) -> History:
+async def play(client: AsyncMongoClient[Document], port: int, seed: int) -> History:
     """One history, from its seed; `broken` tells what went wrong."""
     database = f"history_{uuid.uuid4().hex}"
     db = client[database]
@@ -283,7 +281,7 @@ async def play(client: AsyncMongoClient[Document], port: int, seed: int, seconds
         ]
         history = History(client, players, seed)
         try:
-            await history.go_on(seconds)
+            await history.go_on(DEEDS, SECONDS)
         finally:
             for player in players:
                 await player.end()
@@ -312,7 +310,9 @@ async def _next_turn(history: History, database: str) -> AsyncIterator[str]:
     if last.approval:
         await last.do("no")
     done = await last.do("turn", "hello [Z1]")
-    if done.told != "Answer to [Z1].":
+    while last.approval:
+        done = await last.do("no")
+    if "Answer to [Z1]." not in done.told:
         yield f"next: {done.result}: {done.told}"
     for refused in last.clerk.refused:
         yield f"model: {refused}"

@@ -26,7 +26,10 @@ Shop = MongoClient[dict[str, Any]]
 _forks = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 if os.name == "posix":
     multiprocessing.set_forkserver_preload(
-        ["main", "agents_def", "engine.conversation", "terminal.inspect", "local.offline_model"]
+        [
+            *("main", "agents_def", "engine.conversation", "terminal.inspect"),
+            *("local.offline_model", "tests.customer"),
+        ]
     )
 
 

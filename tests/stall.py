@@ -87,8 +87,16 @@ class Sleeper:
 
     async def end(self) -> None:
         self.wake()
+        await self.run(self._end_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
         await asyncio.to_thread(self._thread.join, PATIENCE)
+        self._loop.close()
+
+    async def _end_tasks(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=1) if others else None
 
     @classmethod
     @contextlib.contextmanager

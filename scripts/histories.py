@@ -19,7 +19,8 @@ from agents import set_tracing_disabled
 
 import engine.lease
 from database import connect
-from tests.history import LEASE_SECONDS, History, play
+from tests.history import History, play
+from tests.player import LEASE_SECONDS
 from tests.processes import new_process
 from tests.servers import TOPOLOGIES, server, uri
 

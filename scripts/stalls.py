@@ -25,7 +25,8 @@ import engine.lease
 from database import connect
 from tests.proxy import Side
 from tests.servers import TOPOLOGIES, server, uri
-from tests.stall import KINDS, OPERATIONS, OTHERS, Case, Sleeper, Verdict, dry_run, run
+from tests.sleeper import KINDS, Sleeper
+from tests.stall import OPERATIONS, OTHERS, Case, Verdict, dry_run, run
 
 SIDES: tuple[Side, ...] = ("before", "after")
 LEASE_SECONDS = 1.0  # long enough for a busy machine to renew it

@@ -9,130 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import re
 import signal
 import time
 import uuid
 from collections.abc import AsyncIterator
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
 
-from agents import set_tracing_disabled
 from pymongo import AsyncMongoClient
-from pymongo.errors import PyMongoError
 
-import engine.lease
-from database import DatabaseUnavailable, Document, connect
+from database import Document
 from tests import promises
-from tests.customer import ORDERS, Clerk, Outcome, Terminal, names_in, open_shop
-from tests.processes import new_process
+from tests.customer import ORDERS, Clerk, Terminal, names_in, open_shop
+from tests.player import LEASE_SECONDS, Player
 from tests.promises import Deed
 from tests.proxy import Link
 
-LEASE_SECONDS = 0.8
 DEEDS, SECONDS = 30, 20.0  # of one history, at most
 PATIENCE = 15.0  # seconds for everybody to come to an end
 now = time.perf_counter
-
-
-class Report(NamedTuple):
-    """What a terminal's process tells after each thing that it did."""
-
-    outcome: Outcome
-    unanswered: str | None
-    pending: bool
-    refused: list[str]
-
-
-def terminal_process(connection: Connection, uri: str, database: str, lease: float) -> None:
-    set_tracing_disabled(True)
-    engine.lease.LEASE_SECONDS = lease
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        asyncio.run(_serve(connection, uri, database))
-
-
-async def _serve(connection: Connection, uri: str, database: str) -> None:
-    clerk = Clerk()
-
-    async def do(what: str, text: str) -> None:
-        try:
-            outcome = await terminal.do(what, text)
-        except Exception as error:
-            outcome = Outcome("raised", f"{type(error).__name__}: {error}")
-        report(outcome)
-
-    def report(outcome: Outcome) -> None:
-        conversation = terminal.conversation
-        unanswered, pending = conversation.unanswered, conversation.pending
-        connection.send(Report(outcome, unanswered, pending, clerk.refused))
-
-    try:
-        client = await connect(uri)
-        terminal = Terminal(client, database, clerk)
-        await terminal.open()
-    except (DatabaseUnavailable, PyMongoError) as error:
-        connection.send(Report(Outcome("unreachable", str(error)), None, False, []))
-        return
-    report(Outcome("open"))
-    running: set[asyncio.Task[None]] = set()
-    while True:
-        what, text, clerk.failing, clerk.seconds = await asyncio.to_thread(connection.recv)
-        if what == "quit":
-            break
-        if what == "stop":
-            terminal.conversation.stop()
-        else:
-            task = asyncio.create_task(do(what, text))
-            running.add(task)
-            task.add_done_callback(running.discard)
-    await client.close()
-
-
-class Player:
-    """One customer's seat: a process, or none, and the link that it uses."""
-
-    def __init__(self, name: str, link: Link, database: str) -> None:
-        self.name, self.link, self._database = name, link, database
-        self.deed: Deed | None = None  # under way
-        self.last: Report | None = None  # of an idle process
-        self.approval, self.about = "", ""  # what is open to decide, and whose question it is
-        self.trouble_ends = 0.0  # when it is woken, or its link released
-        self.process: Any = None
-        self._connection: Connection
-
-    @property
-    def idle(self) -> bool:
-        return bool(self.last) and self.deed is None
-
-    def start(self) -> None:
-        self._connection, theirs = Pipe()
-        self.last, self.deed, self.approval = None, None, ""
-        arguments = (theirs, self.link.uri, self._database, LEASE_SECONDS)
-        self.process = new_process(terminal_process, *arguments)
-        theirs.close()
-
-    def send(self, what: str, text: str = "", failing: bool = False, seconds: float = 0.0) -> None:
-        self._connection.send((what, text, failing, seconds))
-
-    def heard(self) -> Report | None:
-        with contextlib.suppress(EOFError, OSError):
-            if self.process and self._connection.poll():
-                self.last = self._connection.recv()
-                return self.last
-        return None
-
-    def signal(self, number: signal.Signals) -> None:
-        os.kill(self.process.pid, number)
-
-    async def end(self) -> None:
-        if self.process:
-            self.process.kill()
-            await asyncio.to_thread(self.process.join)
-            self._connection.close()
-            self.process = None
 
 
 class History:
@@ -229,7 +124,7 @@ class History:
                     player.about = self._about[order]
 
     async def harm(self, player: Player) -> None:
-        kind = self.random.choice(["stop", "stop", "kill", "freeze", "stall", "cut", "cut"])
+        kind = self.random.choice(["stop", "kill", "cut", *["freeze", "stall"] * 2])
         self.tell(player, kind)
         if kind == "stop":
             player.send("stop") if player.last else None
@@ -238,7 +133,7 @@ class History:
         elif kind == "cut":
             player.link.cut()
         else:
-            player.trouble_ends = now() + self.random.uniform(0, 2 * LEASE_SECONDS)
+            player.trouble_ends = now() + LEASE_SECONDS * self.random.uniform(0.2, 2.5)
             player.signal(signal.SIGSTOP) if kind == "freeze" else player.link.stall()
 
     async def kill(self, player: Player) -> None:

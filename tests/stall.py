@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from pymongo import AsyncMongoClient
 
@@ -24,12 +23,11 @@ from tests import promises
 from tests.customer import ORDERS, Clerk, Outcome, Terminal, names_in, open_shop
 from tests.promises import Deed, Stored
 from tests.proxy import Link, Side
+from tests.sleeper import Sleeper
 
-T = TypeVar("T")
 Client = AsyncMongoClient[Document]
 OPERATIONS = ("turn", "ask", "yes", "no", "retry", "reset", "retention", "slow", "cold")
 OTHERS = ("turn", "reset", "no", "yes", "retry")  # what B does
-KINDS = ("link", "stopped", "asleep")
 PATIENCE = 6.0  # seconds beyond the lease; nothing here takes one
 now = time.perf_counter
 
@@ -54,60 +52,6 @@ class Verdict:
 
 class NotReached(Exception):
     """A did not come to the command at which it was to stall."""
-
-
-class Sleeper:
-    """A thread with an event loop, which can be stopped as a process can."""
-
-    _asleep = threading.local()
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._awake = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
-
-    def stop(self, kind: str) -> None:
-        if kind != "link":
-            self._awake.clear()
-            self._loop.call_soon_threadsafe(self._sleep, kind == "asleep")
-
-    def wake(self) -> None:
-        self._awake.set()
-
-    def _sleep(self, asleep: bool) -> None:
-        began = now()
-        self._awake.wait(60)
-        if asleep:
-            before = getattr(self._asleep, "seconds", 0.0)
-            self._asleep.seconds = before + now() - began
-
-    async def end(self) -> None:
-        self.wake()
-        await self.run(self._end_tasks())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        await asyncio.to_thread(self._thread.join, PATIENCE)
-        self._loop.close()
-
-    async def _end_tasks(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.wait(others, timeout=1) if others else None
-
-    @classmethod
-    @contextlib.contextmanager
-    def own_clocks(cls) -> Iterator[None]:
-        """A monotonic clock that stands still, in a thread that is asleep, as a laptop's does."""
-        real = time.monotonic
-        time.monotonic = lambda: real() - getattr(cls._asleep, "seconds", 0.0)
-        try:
-            yield
-        finally:
-            time.monotonic = real
 
 
 class Stall:

@@ -15,7 +15,8 @@ from tests.customer import open_shop
 from tests.promises import Deed, Stored
 from tests.proxy import Link, Side
 from tests.servers import server, uri
-from tests.stall import KINDS, OPERATIONS, Verdict
+from tests.sleeper import KINDS
+from tests.stall import OPERATIONS, Verdict
 
 # A standalone has no transactions: a write that is on its way when its terminal stalls lands.
 WRITES = ("findAndModify", "insert", "update", "delete")

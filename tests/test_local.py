@@ -19,8 +19,8 @@ import pytest
 from pymongo import MongoClient
 
 from local.__main__ import main
-from local.install import ROOT
-from local.mongod import free_port, temporary_mongod
+from local.mongod import Mongod, free_port, temporary_mongod
+from local.program import ROOT, find_mongod
 
 # Stand-ins for the two programs that `python -m local` runs; each tells what it was given.
 MAIN = """
@@ -41,8 +41,8 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for package in ("local", "support"):
-            shutil.copytree(ROOT / package, folder / package)
+        shutil.copytree(ROOT / "local", folder / "local")
+        shutil.copy(ROOT / "database.py", folder)
         (folder / "main.py").write_text(MAIN)
         (folder / "seed_data.py").write_text(SEED)
         self.port = free_port()
@@ -159,14 +159,14 @@ def test_a_remote_uri_that_does_not_answer_is_an_error_and_never_replaced(
     monkeypatch: pytest.MonkeyPatch, user: str
 ) -> None:
     monkeypatch.setenv("MONGODB_URI", f"mongodb://{user}nowhere.invalid")
-    monkeypatch.setattr("local.__main__.load_dotenv", lambda: None)
-    monkeypatch.setattr("local.mongod.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("local.__main__.dotenv_values", lambda _: {})
+    monkeypatch.setattr("local.__main__.CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("local.mongod.Mongod.start", lambda self: pytest.fail("replaced"))
     monkeypatch.setattr("sys.argv", ["local", "chat"])
     with pytest.raises(SystemExit) as exit:
         main()
     said = str(exit.value)
-    assert "does not answer" in said
+    assert "Cannot connect" in said
     assert "nowhere.invalid" in said
     assert "secret" not in said
     assert "\n" not in said
@@ -206,5 +206,4 @@ def test_a_temporary_mongod_comes_back_after_a_kill_with_its_data() -> None:
             assert client.db.things.count_documents({}) == 1
         folder = mongod.dbpath
     assert not folder.exists()
-    assert mongod.process is not None
     assert mongod.process.returncode == 0, "it was not ended cleanly"

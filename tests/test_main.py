@@ -132,7 +132,7 @@ def test_without_mongodb_it_says_so_without_the_password() -> None:
     assert done.returncode == 1
     assert done.stderr == (
         "Cannot connect to MongoDB (mongodb://***@127.0.0.1:1): connection refused. "
-        "Start it (make chat does), or set MONGODB_URI.\n"
+        "Start it (`make chat` does, on this machine), or set MONGODB_URI.\n"
     )
 
 

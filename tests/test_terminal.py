@@ -986,8 +986,7 @@ def test_ctrl_c_ends_the_wait_for_a_mongodb_that_does_not_answer(
     logged_in: Callable[[Reply], Customer], mongod: Mongod
 ) -> None:
     customer = logged_in(say("Hello."))
-    assert mongod.pid
-    os.kill(mongod.pid, signal.SIGSTOP)
+    os.kill(mongod.process.pid, signal.SIGSTOP)
     try:
         for typed in ("hello\r", "/history\r"):
             customer.press(typed)
@@ -997,7 +996,7 @@ def test_ctrl_c_ends_the_wait_for_a_mongodb_that_does_not_answer(
             customer.wait_for("Stopped.")
             customer.wait_for_prompt()
     finally:
-        os.kill(mongod.pid, signal.SIGCONT)
+        os.kill(mongod.process.pid, signal.SIGCONT)
     customer.press("hello\r")
     customer.wait_for("Hello.")
     customer.wait_for_prompt()

@@ -63,7 +63,7 @@ def test_two_makes_at_once_install_once_and_the_chat_has_the_standard_input(clon
     assert sorted(err for _, err in heard) == ["", ONCE]
 
 
-def test_what_is_installed_is_installed_again_only_when_its_requirements_change(
+def test_packages_are_installed_again_only_if_their_list_changed_or_their_python_is_gone(
     clone: Clone,
 ) -> None:
     done = ".venv/requirements-dev.done"
@@ -72,6 +72,12 @@ def test_what_is_installed_is_installed_again_only_when_its_requirements_change(
     clone.require("# another")
     assert clone.make()[1] == ONCE
     assert clone.make(done)[1] == ONCE
+    for link in (clone.folder / ".venv" / "bin").glob("python*"):
+        link.unlink()
+        link.symlink_to("/nowhere/python3")
+    out, err = clone.make()
+    assert out
+    assert err == ONCE
 
 
 def test_an_installation_that_failed_or_was_interrupted_is_resumed(clone: Clone) -> None:
@@ -86,16 +92,6 @@ def test_an_installation_that_failed_or_was_interrupted_is_resumed(clone: Clone)
     assert "No matching distribution found for no-such-package" in err
     assert "The installation failed; run it again to resume." in err
     clone.require("")
-    out, err = clone.make()
-    assert out
-    assert err == ONCE
-
-
-def test_an_environment_whose_python_is_gone_is_made_anew(clone: Clone) -> None:
-    clone.make()
-    for link in (clone.folder / ".venv" / "bin").glob("python*"):
-        link.unlink()
-        link.symlink_to("/nowhere/python3")
     out, err = clone.make()
     assert out
     assert err == ONCE

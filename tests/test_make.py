@@ -1,4 +1,4 @@
-"""What the Makefile promises about the virtual environment; make, venv and pip are the real ones."""
+"""What the Makefile promises about the environment; make, venv and pip are the real ones."""
 
 from __future__ import annotations
 

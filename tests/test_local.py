@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from local.__main__ import main
 from local.mongod import Mongod, free_port, temporary_mongod
@@ -86,22 +87,30 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
 
 
 @contextmanager
-def foreign_listener(port: int) -> Iterator[None]:
-    """Something on the port that takes connections and is no MongoDB."""
+def foreign_listener(port: int, says: bytes = b"") -> Iterator[None]:
+    """Something on the port that takes connections, says something, hangs up, and is no MongoDB."""
     with socket.create_server(("127.0.0.1", port)) as server:
 
-        def hang_up() -> None:
+        def answer() -> None:
             with suppress(OSError):  # the end of the test
                 while True:
-                    server.accept()[0].close()
+                    with server.accept()[0] as connection:
+                        connection.sendall(says)
 
-        Thread(target=hang_up, daemon=True).start()
+        Thread(target=answer, daemon=True).start()
         yield
 
 
 def customers(uri: str) -> int:
     with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2000) as client:
         return client.ecommerce_support.customers.count_documents({})
+
+
+def add_customer_in_transaction(uri: str) -> None:
+    """As the chat's client would: with the URI that it is given, and no directConnection."""
+    client = MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2000)
+    with client, client.start_session() as session, session.start_transaction():
+        client.ecommerce_support.customers.insert_one({}, session=session)
 
 
 def test_the_first_chat_starts_and_seeds_and_the_second_does_neither(clone: Clone) -> None:
@@ -119,6 +128,45 @@ def test_the_first_chat_starts_and_seeds_and_the_second_does_neither(clone: Clon
     assert (second.stderr, second.returncode) == ("", 7)
     assert clone.mongods_started() == 1
     assert customers(first["uri"]) == 1
+
+
+def test_transactions_work_from_the_first_minute_also_when_the_port_changes(clone: Clone) -> None:
+    for expected in (1, 2):
+        uri = clone.chat()["uri"]
+        assert uri == clone.env["MONGODB_URI"]
+        assert customers(uri) == expected
+        add_customer_in_transaction(uri)
+        clone.run("stop")
+        clone.env["MONGODB_URI"] = f"mongodb://localhost:{free_port()}"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--replSet", "rs0")])
+def test_a_standalones_data_and_an_unfinished_start_become_a_replica_set(
+    clone: Clone, arguments: tuple[str, ...]
+) -> None:
+    program, version = find_mongod()
+    earlier = Mongod(program, clone.folder / ".mongodb" / version, clone.port, replica_set=False)
+    earlier.start()
+    with MongoClient[dict[str, Any]](earlier.uri) as client:
+        client.ecommerce_support.customers.insert_one({})
+    earlier.stop()
+    if arguments:  # killed before it had initiated the set
+        (clone.folder / ".mongodb" / "port").write_text(str(clone.port))
+        earlier.arguments = arguments
+        earlier.start()
+    given = clone.chat()
+    assert "seeded" not in given["said"]
+    add_customer_in_transaction(given["uri"])
+    assert customers(given["uri"]) == 2
+
+
+def test_a_mongod_that_somebody_else_started_is_used_as_it_is(clone: Clone) -> None:
+    with temporary_mongod(replica_set=False) as standalone:
+        clone.env["MONGODB_URI"] = f"mongodb://localhost:{standalone.port}"
+        assert clone.chat()["uri"] == clone.env["MONGODB_URI"]
+        with pytest.raises(OperationFailure, match="Transaction numbers"):
+            add_customer_in_transaction(standalone.uri)
+    assert clone.mongods_started() == 0
 
 
 def test_an_empty_variable_does_not_hide_the_one_in_dotenv(clone: Clone) -> None:
@@ -145,13 +193,29 @@ def test_two_starts_at_once_on_a_taken_port_end_with_one_mongod(clone: Clone) ->
     assert clone.mongods_started() == 1
 
 
-def test_a_port_held_by_something_else_gives_another_which_is_found_again(clone: Clone) -> None:
-    with foreign_listener(clone.port):
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_port_held_by_something_else_gives_another_which_is_found_again(
+    clone: Clone, says: bytes
+) -> None:
+    with foreign_listener(clone.port, says):
         first = clone.chat()
         second = clone.chat()
     assert first["uri"] == second["uri"] != clone.env["MONGODB_URI"]
     assert "is taken by another program" in first["said"]
     assert clone.mongods_started() == 1
+    add_customer_in_transaction(first["uri"])
+
+
+def test_a_program_that_stays_silent_is_waited_for_only_once(clone: Clone) -> None:
+    clone.chat()
+    ours, clone.port = clone.port, free_port()
+    clone.env["MONGODB_URI"] = f"mongodb://localhost:{clone.port}"
+    with socket.create_server(("127.0.0.1", clone.port)) as silent:
+        assert clone.chat()["uri"] == f"mongodb://127.0.0.1:{ours}"
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 @pytest.mark.parametrize("user", ["", "me:secret@"])

@@ -218,4 +218,4 @@ def complaint(log: Path, begin: int) -> str:
     """The last error in the log since `begin`; or its last line, which may be the loader's."""
     text = log.read_bytes()[begin:].decode(errors="replace")
     errors = re.findall(r'"s":"[EF]".*"msg":(.*)}', text)
-    return str([*text.splitlines(), "no reason given", *errors][-1])
+    return str(["no reason given", *text.splitlines(), *errors][-1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
@@ -34,12 +33,7 @@ set_tracing_disabled(True)
 @pytest.fixture(scope="session")
 def mongod() -> Iterator[Mongod]:
     """A real mongod; test commands let a test make it fail at an exact command."""
-    with temporary_mongod("--replSet", "rs0", "--setParameter", "enableTestCommands=1") as server:
-        with MongoClient[Document](server.uri, directConnection=True) as client:
-            member = {"_id": 0, "host": f"127.0.0.1:{server.port}"}
-            client.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
-            while not client.admin.command("hello")["isWritablePrimary"]:
-                time.sleep(0.05)
+    with temporary_mongod("--setParameter", "enableTestCommands=1") as server:
         yield server
 
 

@@ -18,10 +18,11 @@ stop: .venv/requirements.done ## end the database that `make chat` started; its 
 test: lint ## lint, types and all tests, against a database of their own
 	@$(RUN) -m pytest -n 2 $(ARGS)
 
-lint: .venv/requirements-dev.done ## style and types
+lint: .venv/requirements-dev.done ## style, types, and who may import whom
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check
 	@$(RUN) -m mypy
+	@.venv/bin/lint-imports --no-logo
 
 format: .venv/requirements-dev.done ## put the style right
 	@$(RUN) -m ruff check --fix

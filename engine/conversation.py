@@ -42,7 +42,7 @@ from engine.events import (
 from engine.history import HISTORY_ITEMS, STOPPED, Message, begins_turn
 from engine.lease import Lease
 from engine.model import CheckedModel
-from engine.session import FencedSession
+from engine.session import FencedSession, stored_items
 from engine.text import clean
 from engine.turn import Turn
 
@@ -142,11 +142,11 @@ class Conversation:
 
     async def transcript(self) -> list[Message]:
         """All that was said, oldest first."""
-        return history.transcript(await self._session.get_items(None))
+        return history.transcript(await stored_items(self._session))
 
     async def next_input(self) -> list[TResponseInputItem]:
         """The history that the next turn would send to the model."""
-        return history.window(await self._session.get_items(HISTORY_ITEMS))
+        return history.window(await stored_items(self._session, HISTORY_ITEMS))
 
     async def erase(self) -> None:
         """Delete every document of this conversation. Waits for a turn that runs elsewhere."""

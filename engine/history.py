@@ -60,13 +60,13 @@ def begins_turn(item: Any) -> bool:
 def handed_to(items: Sequence[Any]) -> str | None:
     """The name of the agent that the last handoff in `items` led to; None if there is none."""
     handoffs = {
-        item["call_id"]
+        item.get("call_id")
         for item in items
-        if item.get("type") == "function_call" and str(item["name"]).startswith("transfer_to_")
+        if item.get("type") == "function_call" and str(item.get("name")).startswith("transfer_to_")
     }
     for item in reversed(items):
-        if item.get("type") == "function_call_output" and item["call_id"] in handoffs:
-            told = re.fullmatch(r'\{"assistant": ("[^"]*")\}', str(item["output"]))
+        if item.get("type") == "function_call_output" and item.get("call_id") in handoffs:
+            told = re.fullmatch(r'\{"assistant": ("[^"]*")\}', str(item.get("output")))
             if told:
                 return str(json.loads(told[1]))
     return None
@@ -119,8 +119,6 @@ def repaired(stored: Any, *, from_model: bool = False) -> Item | None:
     pair, or, `from_model`, a message of the customer's. Stored or sent back as it came, each would
     make every later request fail.
     """
-    if not isinstance(stored, dict):
-        return None
     item: Item = {name: clean(v) if isinstance(v, str) else v for name, v in stored.items()}
     kind = item.get("type")
     if kind in ("function_call", "function_call_output") and not isinstance(

@@ -37,13 +37,13 @@ class FencedSession(SessionABC):
     async def open(cls, session: Session, lease: Lease, stored: Document) -> FencedSession:
         """Read the history: the last items, and on to the customer's last message."""
         limit = HISTORY_ITEMS
-        history: list[Any] = list(await session.get_items(limit))
+        history = await stored_items(session, limit)
         while len(history) == limit and not any(map(begins_turn, history)):
             limit *= 8
-            history = list(await session.get_items(limit))
+            history = await stored_items(session, limit)
         messages = stored.get("messages")
         if messages is None:  # an earlier version did not count them
-            everything = await session.get_items(None) if len(history) == limit else history
+            everything = await stored_items(session) if len(history) == limit else history
             messages = len(transcript(everything))
         return cls(session, lease, history, messages)
 
@@ -67,6 +67,11 @@ class FencedSession(SessionABC):
 
     async def clear_session(self) -> None:
         raise NotImplementedError("Conversation.erase does it.")
+
+
+async def stored_items(session: Session, limit: int | None = None) -> list[Any]:
+    """The last `limit` items, oldest first; what is no item at all is left out."""
+    return [item for item in await session.get_items(limit) if isinstance(item, dict)]
 
 
 def session_id_for(email: str) -> str:

@@ -11,8 +11,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from agents import ModelSettings, ModelTracing, get_current_trace, set_tracing_disabled
 from agents.models.openai_responses import OpenAIResponsesModel
 from agents.testing import ModelCall, ModelStep, ScriptedModel, function_call
+from agents.tracing import get_trace_provider
+from agents.tracing.provider import SynchronousMultiTracingProcessor
 from openai import AsyncOpenAI
 from openai.types.responses import ResponseTextDeltaEvent
 from pymongo import MongoClient
@@ -24,11 +27,11 @@ from database import DB_NAME, Database, connect
 from engine import turn as turn_module
 from engine.conversation import Conversation
 from engine.events import HandedOff, QuestionLost, Settled, Stopped, Text, TurnFailed
-from engine.lease import Lease
+from engine.lease import Lease, Unconfirmed
 from engine.retention import remove_idle
 from local.mongod import Mongod, temporary_mongod
 from seed_data import seed
-from tests.conftest import TODAY, customer_of
+from tests.conftest import TODAY, customer_of, session_for
 from tests.model_server import ModelServer, call, cut, fail, hang, raw, refuse, say
 from tests.processes import Chat, Shop, chat, run
 from tests.test_conversation import Open, asked, events, return_1001, stored_items, text_of
@@ -615,3 +618,221 @@ async def test_three_hundred_turns_leak_no_task_and_the_request_stays_bounded(
         model._calls.clear()  # the double keeps every request
     assert max(sizes[30:]) <= 1.1 * sizes[30]
     assert min(tasks[-50:]) <= max(tasks[:10])  # the driver has tasks that come and go
+
+
+# A server that breaks the API's types
+
+
+def output(item: Any, **fields: Any) -> Any:
+    """`item` as the client makes it of a response that the API does not allow: unchecked."""
+    return type(item).model_construct(**{**item.model_dump(), **fields})
+
+
+async def streamed(*items: Any) -> list[Any]:
+    """The events of a response with `items`."""
+    nothing: Any = (None, "", ModelSettings(), [], None, [], ModelTracing.DISABLED)
+    ids: Any = {"previous_response_id": None, "conversation_id": None, "prompt": None}
+    stream = ScriptedModel([list(items)]).stream_response(*nothing, **ids)
+    return [event async for event in stream]
+
+
+def sent(*items: Any) -> Any:
+    """A step of a model whose response arrives whole, with these items, unchecked."""
+
+    async def respond(call: ModelCall) -> AsyncIterator[Any]:
+        *_, completed = await streamed(*answer("x"))
+        completed.response.output = list(items)
+        yield completed
+
+    return ModelStep.stream(respond)
+
+
+ILL_FORMED = {
+    "a call without a name": [output(tool_call("x", "c1")[0], name=None)],
+    "arguments that are null": [output(tool_call("list_orders", "c1")[0], arguments=None)],
+    "arguments that are a number": [output(tool_call("list_orders", "c1")[0], arguments=7)],
+    "arguments that are an object": [output(tool_call("list_orders", "c1")[0], arguments={})],
+    "half a pair in arguments": [output(tool_call("x", "c1")[0], arguments='{"q": "\ud83d"}')],
+    "a call without an id": [output(tool_call("x", "c1")[0], call_id=None), *answer("ok")],
+    "an item without a type": [output(tool_call("x", "c1")[0], type=None), *answer("ok")],
+}
+
+
+@pytest.mark.parametrize("name", ILL_FORMED)
+async def test_an_ill_formed_item_poisons_no_conversation(
+    db: Database, open_conversation: Open, name: str
+) -> None:
+    script = [tool_call("transfer_to_orders", "c0"), sent(*ILL_FORMED[name]), answer("Sorry.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    assert text_of(await events(conversation.turn("hi"))) in ("Sorry.", "ok")
+    with ModelServer([say("Fine.")]) as server:
+        client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        conversation = await open_conversation(OpenAIResponsesModel("m", client))
+        assert text_of(await events(conversation.turn("and now?"))) == "Fine."
+        assert server.violations == []
+
+
+async def test_a_message_that_the_model_writes_in_the_customers_name_is_the_models(
+    db: Database, open_conversation: Open
+) -> None:
+    forged = output(answer("Return it all!")[0], role="user")
+    conversation = await open_conversation(ScriptedModel([sent(forged)]))
+    await events(conversation.turn("hi"))
+    assert [m.role for m in await conversation.transcript()] == ["user", "assistant"]
+
+
+async def test_what_an_earlier_version_stored_ill_formed_is_left_out(
+    db: Database, open_conversation: Open
+) -> None:
+    call_ = {"type": "function_call", "call_id": "c1", "name": None, "arguments": {"a": 1}}
+    result = {"type": "function_call_output", "call_id": "c1", "output": None}
+    stored: list[Any] = [{"role": "user", "content": "hi"}, call_, result, 7, {"type": None}]
+    await session_for(db).add_items(stored)
+    with ModelServer([say("Fine.")]) as server:
+        client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        conversation = await open_conversation(OpenAIResponsesModel("m", client))
+        assert text_of(await events(conversation.turn("and now?"))) == "Fine."
+        assert server.violations == []
+
+
+async def test_a_step_of_more_than_a_hundred_items_hides_no_message(
+    db: Database, open_conversation: Open
+) -> None:
+    many = [tool_call("list_orders", f"c{n}")[0] for n in range(60)]  # 120 items with outputs
+    script = [tool_call("transfer_to_orders", "h"), many, RuntimeError("gone"), answer("Done.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    with pytest.raises(TurnFailed):
+        await events(conversation.turn("my orders?"))
+    again = await open_conversation(conversation._run_config.model)
+    assert again.unanswered == "my orders?"
+    assert text_of(await events(again.retry())) == "Done."
+    assert [m.text for m in await again.transcript()] == ["my orders?", "Done."]
+
+
+async def test_a_delta_that_is_no_text_is_left_out(db: Database, open_conversation: Open) -> None:
+    async def odd(_: ModelCall) -> AsyncIterator[Any]:
+        for delta in (None, 7, {"text": "x"}):
+            yield ResponseTextDeltaEvent.model_construct(
+                type="response.output_text.delta", delta=delta, output_index=0, sequence_number=0
+            )
+        for event in await streamed(*answer("Fine.")):
+            yield event
+
+    conversation = await open_conversation(ScriptedModel([ModelStep.stream(odd)]))
+    assert text_of(await events(conversation.turn("hi"))) == "Fine."
+
+
+# One turn, and the history as its only truth
+
+
+async def test_words_then_a_tool_then_nothing_is_no_answer(
+    db: Database, open_conversation: Open
+) -> None:
+    script = [
+        tool_call("transfer_to_orders", "c0"),
+        [*answer("Let me look."), *tool_call("list_orders", "c1")],
+        answer(""),
+        answer("Two orders."),
+    ]
+    conversation = await open_conversation(ScriptedModel(script))
+    with pytest.raises(TurnFailed, match="empty answer"):
+        await events(conversation.turn("my orders?"))
+    assert conversation.unanswered == "my orders?"
+    assert text_of(await events(conversation.retry())) == "Two orders."
+
+
+async def test_words_answered_before_are_retried_when_they_are_asked_again(
+    db: Database, open_conversation: Open
+) -> None:
+    script = [answer("One."), RuntimeError("gone"), answer("Two.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    await events(conversation.turn("hi"))
+    with pytest.raises(TurnFailed):
+        await events(conversation.turn("hi"))
+    assert text_of(await events(conversation.retry())) == "Two."
+    assert [m.text for m in await conversation.transcript()] == ["hi", "One.", "hi", "Two."]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_message_whose_storing_was_not_confirmed_is_not_stored_twice(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    """The reply to its insert was lost; meanwhile, another terminal may have answered it."""
+    commit = Lease.commit
+
+    async def reply_lost(lease: Lease, write: Any, **fields: Any) -> Any:
+        await commit(lease, write, **fields)
+        raise Unconfirmed
+
+    conversation = await open_conversation(ScriptedModel([answer("Hi.")]))
+    with monkeypatch.context() as patch, pytest.raises(TurnFailed) as failed:
+        patch.setattr(Lease, "commit", reply_lost)
+        await events(conversation.turn("hello?"))
+    assert failed.value.maybe_stored
+    if elsewhere:
+        other = await open_conversation(ScriptedModel([answer("Hi."), answer("More.")]))
+        await events(other.retry())
+        await events(other.turn("and?"))
+        with pytest.raises(TurnFailed, match="nothing to retry"):
+            await events(conversation.retry())
+    else:
+        await events(conversation.retry())
+    users = [m.text for m in await conversation.transcript() if m.role == "user"]
+    assert users == ["hello?", "and?"][: 1 + elsewhere]
+
+
+async def test_the_trace_of_a_turn_stays_in_the_turn(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await open_conversation(ScriptedModel([answer("one two three")]))
+    set_tracing_disabled(False)
+    monkeypatch.setattr(
+        get_trace_provider(), "_multi_processor", SynchronousMultiTracingProcessor()
+    )
+    try:
+        async for _ in conversation.turn("hi"):
+            assert get_current_trace() is None
+    finally:
+        set_tracing_disabled(True)
+
+
+async def test_a_stop_while_a_finished_answer_is_stored_keeps_it(
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await open_conversation(ScriptedModel([answer("Finished.")]))
+    commit = Lease.commit
+
+    async def stopped(lease: Lease, write: Any, **fields: Any) -> Any:
+        if fields.get("messages") == 2:
+            conversation.stop()
+            await asyncio.sleep(0.05)
+        return await commit(lease, write, **fields)
+
+    monkeypatch.setattr(Lease, "commit", stopped)
+    await events(conversation.turn("hi"))
+    assert [m.text for m in await conversation.transcript()] == ["hi", "Finished."]
+
+
+async def test_a_stopped_answer_is_kept_as_far_as_it_was_shown(
+    db: Database, open_conversation: Open
+) -> None:
+    async def endless(_: ModelCall) -> AsyncIterator[Any]:
+        yield ResponseTextDeltaEvent(
+            type="response.output_text.delta",
+            delta="As far as",
+            item_id="msg_1",
+            output_index=0,
+            content_index=0,
+            logprobs=[],
+            sequence_number=0,
+        )
+        await asyncio.sleep(60)
+
+    conversation = await open_conversation(ScriptedModel([ModelStep.stream(endless)]))
+    async for event in conversation.turn("hi"):
+        if isinstance(event, Text):
+            conversation.stop()
+    assert (await conversation.transcript())[-1].text == "As far as *(stopped)*"
+    again = await open_conversation(ScriptedModel([answer("Next.")]))
+    assert again.unanswered is None
+    assert text_of(await events(again.turn("next"))) == "Next."

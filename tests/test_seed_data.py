@@ -12,6 +12,7 @@ from pymongo.errors import WriteError
 
 import policy
 from database import Database
+from engine.events import Refusal
 from local.mongod import Mongod
 from seed_data import ARTICLES, seed
 from tests.conftest import TODAY
@@ -37,7 +38,7 @@ async def test_the_orders_cover_every_case_of_the_policy(db: Database) -> None:
         try:
             policy.check_return(order, TODAY)
             said[order["_id"]] = "yes"
-        except policy.Refusal as refusal:
+        except Refusal as refusal:
             said[order["_id"]] = str(refusal)
     assert said["ORD-1001"] == said["ORD-1005"] == "yes"
     assert "shipped" in said["ORD-1002"] and "processing" in said["ORD-1003"]

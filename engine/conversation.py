@@ -1,9 +1,9 @@
 """One customer's conversation: each turn as a stream of events, kept in MongoDB between turns.
 
-The SDK's session is the only truth about what was said and answered. What it does not keep is in
-`conversations`: {_id: session id, email, active_agent: who answers next, messages: how many were
-said, pending: the question that waits (engine/approval.py), lease: whose turn it is
-(engine/lease.py), updated_at}. Nothing here knows of shops or screens.
+The SDK's session is the only truth about what was said and answered. `conversations` has what it
+does not keep: {_id: session id, email, active_agent: who answers next, messages: how many were
+said, usage: {calls, input_tokens, cached_tokens, output_tokens}, pending: the question that waits,
+lease: whose turn it is, updated_at}. Nothing here knows of shops or screens.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from agents import (
     RunState,
     SessionSettings,
     TResponseInputItem,
+    Usage,
     trace,
 )
 from agents.memory import Session
@@ -140,6 +141,11 @@ class Conversation:
         """Stop the answer under way. A running tool finishes, and its result is stored."""
         self._turn.stop()
 
+    @property
+    def usage(self) -> Usage:
+        """What the last turn used: model calls and tokens, as the SDK counts them."""
+        return self._turn.usage
+
     async def transcript(self) -> list[Message]:
         """All that was said, oldest first."""
         return history.transcript(await stored_items(self._session))
@@ -171,6 +177,7 @@ class Conversation:
                     finally:
                         last = history.unanswered(session.history)
                         self.unanswered = self._unsaved or last
+                        self._lease.spent = turn.counts()
             except Exception as error:
                 raise failure(error, shown=turn.said) from error
 

@@ -49,6 +49,7 @@ class Lease:
         self.db = db
         self.session_id = session_id
         self.email = email
+        self.spent: Document = {}  # what giving the lease back adds to fields of the document
         self._transactions = transactions
         self._owner = uuid.uuid4().hex
         self._holder = ""  # new each time, so that nothing late of an earlier turn counts
@@ -84,7 +85,7 @@ class Lease:
 
     async def acquire(self) -> Document | None:
         """Take the lease and return the conversation's document; None while another holds it."""
-        self._holder = uuid.uuid4().hex
+        self._holder, self.spent = uuid.uuid4().hex, {}
         if self._transactions and self._client_session is None:
             self._client_session = self.db.client.start_session()
         started = _clocks()
@@ -227,9 +228,10 @@ class Lease:
     async def _release(self) -> None:
         # MongoDB may be what failed; the lease then ends by itself.
         with contextlib.suppress(PyMongoError), timeout(1):
-            await self.db.conversations.update_one(
-                self._ours, [{"$set": {"updated_at": "$$NOW", "lease": None}}]
-            )
+            change: Document = {"$set": {"lease": None}, "$currentDate": {"updated_at": True}}
+            if self.spent:
+                change["$inc"] = self.spent
+            await self.db.conversations.update_one(self._ours, change)
         client_session, self._client_session = self._client_session, None
         if client_session:
             with contextlib.suppress(PyMongoError), timeout(1):

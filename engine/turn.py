@@ -8,13 +8,16 @@ from typing import Any
 
 from agents import (
     Agent,
+    ModelResponse,
     RawResponsesStreamEvent,
     RunConfig,
     RunErrorHandlerInput,
+    RunHooks,
     RunItemStreamEvent,
     Runner,
     RunResultStreaming,
     RunState,
+    Usage,
 )
 from agents.items import MessageOutputItem, ToolApprovalItem, ToolCallItem, ToolCallOutputItem
 from agents.memory import Session
@@ -35,6 +38,7 @@ class Turn:
         self.stopping = False
         self.said = False  # whether the customer has been shown any words
         self.unfinished = ""  # what was shown of a response that has not come to its end
+        self.usage = Usage()  # of the model calls that came to their end
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._cancellable = True  # until the lease is held: then a cancel could cut a write
@@ -81,6 +85,17 @@ class Turn:
         """The lease is held: from here on, a stop cancels nothing that could be a write."""
         self._cancellable = False
 
+    def counts(self) -> dict[str, int]:
+        """What this turn adds to `conversations.usage`; nothing if it called no model."""
+        used = self.usage
+        counts = {
+            "calls": used.requests,
+            "input_tokens": used.input_tokens,
+            "cached_tokens": used.input_tokens_details.cached_tokens,
+            "output_tokens": used.output_tokens,
+        }
+        return {f"usage.{name}": n for name, n in counts.items()} if used.requests else {}
+
     async def run(
         self,
         agent: Agent[Any],
@@ -107,6 +122,7 @@ class Turn:
             context=context,
             session=session,
             run_config=run_config,
+            hooks=_Counting(self.usage),
             max_turns=MAX_MODEL_CALLS,
             error_handlers={"max_turns": _too_many_steps, "model_refusal": _refused},
         )
@@ -179,6 +195,16 @@ class Turn:
         """`text` as a paragraph of its own, if this turn has shown words before."""
         before, self.said = self.said, True
         return "\n\n" + text if before else text
+
+
+class _Counting(RunHooks[Any]):
+    """Adds up what each model call used; a resumed run's own count begins before the question."""
+
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
+
+    async def on_llm_end(self, context: Any, agent: Any, response: ModelResponse) -> None:
+        self._usage.add(response.usage)
 
 
 def _too_many_steps(_: RunErrorHandlerInput[Any]) -> str:

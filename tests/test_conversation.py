@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from agents.models.openai_responses import OpenAIResponsesModel
 from agents.testing import ScriptedModel, assistant_message, function_call
+from openai import AsyncOpenAI
 from pymongo.errors import PyMongoError
 
 from database import Database
@@ -24,8 +26,12 @@ from engine.events import (
 from engine.history import HISTORY_ITEMS, HISTORY_TURNS
 from engine.lease import Lease
 from engine.session import session_id_for
+from tests.model_server import ModelServer
+from tests.model_server import call as server_call
+from tests.model_server import say as server_say
 
 Open = Callable[..., Any]
+RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
 THREE_LINES = (
     "Return initiated for order ORD-1001.\n"
     "Reason: Not powerful enough\n"
@@ -449,3 +455,21 @@ async def test_a_turn_costs_no_more_commands_than_it_must(
     ran = await db["system.profile"].find({"op": {"$ne": "command"}}).to_list()
     ran += await db["system.profile"].find({"command.findAndModify": {"$exists": True}}).to_list()
     assert len(ran) <= 12, [r["op"] for r in ran]
+
+
+async def test_what_the_model_used_is_added_up_in_the_conversation(
+    db: Database, open_conversation: Open
+) -> None:
+    """A question and its yes are two turns: what was used before the question counts once."""
+    replies = [server_call("transfer_to_orders"), server_call("initiate_return", RETURN)]
+    with ModelServer([*replies, server_say("Done."), server_say("Bye.")]) as server:
+        client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        conversation = await open_conversation(OpenAIResponsesModel("m", client))
+        approval = await asked(conversation.turn("return it"))
+        first = conversation.usage
+        await events(conversation.decide(approval, True))
+        assert (first.requests, conversation.usage.requests) == (2, 1)
+        await events(conversation.turn("bye"))
+    used = (await db.conversations.find_one({}))["usage"]
+    per_call = {name: count / 4 for name, count in used.items()}
+    assert per_call == {"calls": 1, "input_tokens": 100, "cached_tokens": 0, "output_tokens": 10}

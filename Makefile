@@ -58,7 +58,7 @@ CHECK_AND_LOCK = import sys, fcntl; from importlib.util import find_spec; \
 	@exec < requirements.txt; $(PYTHON) -c '$(CHECK_AND_LOCK)' || exit; \
 	test -x $(RUN) && test -e $@ && test -z "$$(find $(FILES) -newer $@)" && exit; \
 	echo "Installing the Python packages into .venv (once) ..." >&2; \
-	said=$$({ .venv/bin/pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv && \
+	said=$$({ .venv/bin/pip --version > /dev/null 2>&1 || { rm -rf .venv; $(PYTHON) -m venv .venv; } && \
 		$(RUN) -m pip install --quiet --disable-pip-version-check $(FILES:%=-r %); } 2>&1) && \
 	touch $(FILES:%.txt=.venv/%.done) || \
 	{ echo "$$said"; echo "The installation failed; run it again to resume."; exit 1; } >&2

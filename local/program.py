@@ -31,7 +31,8 @@ def say(text: str) -> None:
 @contextmanager
 def locked() -> Iterator[None]:
     """Keep other processes out until the end of the block, or of this process."""
-    DATA.mkdir(mode=0o700, exist_ok=True)
+    DATA.mkdir(exist_ok=True)
+    DATA.chmod(0o700)  # it holds what customers wrote
     with open(DATA / ".lock", "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -119,6 +119,7 @@ def test_the_first_chat_starts_and_seeds_and_the_second_does_neither(clone: Clon
     assert first["args"] == ["--offline", "--email", "a@b"]
     assert first["in"] == "hello\n", "something before main.py read its standard input"
     assert "seeded" in first["said"]
+    assert (clone.folder / ".mongodb").stat().st_mode & 0o077 == 0, "others can read the data"
     assert "--offline" in first["said"]
 
     clone.env["OPENAI_API_KEY"] = "a key"

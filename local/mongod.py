@@ -191,7 +191,7 @@ def connect(host: str, port: int) -> MongoClient[dict[str, Any]]:
 
 
 def answers(host: str, port: int) -> bool | None:
-    """Whether a MongoDB answers there; None if nothing listens. Asked once, unlike a client does."""
+    """Whether a MongoDB answers there; None if nothing listens. Unlike a client, asks once."""
     with connect(host, port) as client:
         while True:
             (server,) = client.topology_description.server_descriptions().values()

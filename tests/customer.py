@@ -8,13 +8,12 @@ uses tools, and refuses what the real vendor's server refuses.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, cast
 
 from agents import Model, ModelResponse
 from agents.items import TResponseStreamEvent
@@ -23,15 +22,16 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 import main
-from database import Database, Document
+from database import Customer, Database, Document
 from engine.conversation import Conversation
 from engine.events import ApprovalNeeded, Event, Stopped, Text, TurnFailed
 from engine.lease import LeaseLost
+from engine.retention import remove_idle
 from seed_data import CUSTOMERS, orders, seed
 from tests.model_server import Refused, check_responses
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
-ALICE = CUSTOMERS[0]
+ALICE = cast(Customer, CUSTOMERS[0])
 ORDERS = tuple(f"ORD-{number}" for number in range(2001, 2061))  # hers, and returnable
 
 
@@ -133,7 +133,7 @@ class Terminal:
                 await self.conversation.erase()
                 return Outcome("done")
             if what == "retention":
-                removed = await _remove_idle()(self._client[self._database], 0)
+                removed = await remove_idle(self._client[self._database], 0)
                 return Outcome("done" if removed else "nothing")
             return await self._hear(self._start(what, text))
         except (TurnFailed, LeaseLost) as error:
@@ -162,10 +162,3 @@ class Terminal:
         if isinstance(last, Stopped):
             return Outcome("stopped", told)
         return Outcome("answered" if "Answer to" in told else "nothing", told)
-
-
-def _remove_idle() -> Any:
-    try:
-        return importlib.import_module("engine.retention").remove_idle
-    except ModuleNotFoundError:
-        return importlib.import_module("engine.conversation").remove_idle

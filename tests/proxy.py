@@ -29,6 +29,7 @@ class Link:
     def __init__(self, mongod_port: int) -> None:
         self.uri = ""
         self.commands: list[str] = []  # since the last `hold_at`, such as `insert agent_messages`
+        self.sessions: list[dict[str, Any]] = []  # the server sessions that were used
         self.stalled = asyncio.Event()
         self.delivered = asyncio.Event()  # the reply to the command that was held, to the client
         self._mongod_port = mongod_port
@@ -112,6 +113,8 @@ class Link:
         command = _command(message)
         if command is None:
             return
+        if (session := command.get("lsid")) and session not in self.sessions:
+            self.sessions.append(session)
         if len(self.commands) == self._number:
             (self._request,) = struct.unpack("<i", message[4:8])
             if self._side == "before":

@@ -70,6 +70,8 @@ class Stall:
 
     async def close(self) -> None:
         await self.sleeper.run(self._a_client.close())
+        # A transaction that is still open would lock the database for a minute.
+        await self.direct.admin.command("killSessions", self.link.sessions)
         await self.direct.drop_database(self.db.name)
 
     async def prepare(self, operation: str) -> Coroutine[Any, Any, Deed]:
@@ -77,13 +79,13 @@ class Stall:
         if operation == "cold":
             return self._cold()
         await self.as_a("open")
-        await self.as_a("turn", "hello [S1]")
+        await self._expect("answered", "hello [S1]")
         if operation in ("yes", "no"):
-            await self.as_a("turn", f"return {ORDERS[0]} [S2]")
+            await self._expect("asked", f"return {ORDERS[0]} [S2]")
             return self.as_a(operation)
         if operation == "retry":
             self.clerk.failing = True
-            await self.as_a("turn", f"look at {ORDERS[0]} [S2]")
+            await self._expect("failed", f"look at {ORDERS[0]} [S2]")
             self.clerk.failing = False
         if operation in ("retry", "reset", "retention"):
             return self.as_a(operation)
@@ -91,6 +93,11 @@ class Stall:
             self.clerk.seconds = engine.lease.LEASE_SECONDS * 0.45
         words = {"ask": "return", "slow": "hello at", "turn": "look at"}[operation]
         return self.as_a("turn", f"{words} {ORDERS[0]} [A1]")
+
+    async def _expect(self, result: str, text: str) -> None:
+        deed = await self.as_a("turn", text)
+        if deed.result != result:
+            raise NotReached(f"{text}: {deed.result} {deed.told}")
 
     async def _cold(self) -> Deed:
         await self.as_a("open")

@@ -25,7 +25,6 @@ import main
 from database import Customer, Database, Document
 from engine.conversation import Conversation
 from engine.events import ApprovalNeeded, Event, Stopped, Text, TurnFailed
-from engine.lease import LeaseLost
 from engine.retention import remove_idle
 from seed_data import CUSTOMERS, orders, seed
 from tests.model_server import Refused, check_responses
@@ -136,7 +135,7 @@ class Terminal:
                 removed = await remove_idle(self._client[self._database], 0)
                 return Outcome("done" if removed else "nothing")
             return await self._hear(self._start(what, text))
-        except (TurnFailed, LeaseLost) as error:
+        except TurnFailed as error:
             return Outcome("failed", str(error))
         except PyMongoError as error:
             if what not in ("reset", "retention"):  # a turn tells it as TurnFailed

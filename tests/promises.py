@@ -198,3 +198,14 @@ def _closed(yes: Deed, deeds: list[Deed]) -> bool:
         and d.ended < yes.began
         for d in deeds
     )
+
+
+async def left_open(db: Database, sessions: list[Document]) -> list[str]:
+    """Transactions of these server sessions, all idle, that nobody ends: they lock documents."""
+    ids = [session["id"] for session in sessions]
+    stages: list[Document] = [
+        {"$currentOp": {"idleSessions": True, "allUsers": True}},
+        {"$match": {"lsid.id": {"$in": ids}, "transaction": {"$exists": True}}},
+    ]
+    found = await (await db.client.admin.aggregate(stages)).to_list()
+    return [f"left open: {len(found)} transactions lock documents"] if found else []

@@ -289,6 +289,7 @@ async def _go_on(stall: Stall) -> list[str]:
         elif deed and deed.result != "answered":
             broken.append(f"next: {who}'s next turn {deed.result}: {deed.told}")
     end = await stall.stored()
+    broken += await promises.left_open(stall.db, stall.link.sessions)
     broken += promises.structure(end)
     broken += promises.returns(end, stall.deeds, await stall.db.orders.find().to_list())
     said = [message.text for message in await later.conversation.transcript()]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from tests.servers import TOPOLOGIES, server, uri
 
 def main() -> int:
     args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that mongod ends as well
     set_tracing_disabled(True)
     failed = 0
     for topology in args.topology:

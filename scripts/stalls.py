@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import signal
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import islice
 
 from agents import set_tracing_disabled
@@ -37,6 +38,7 @@ Group = list[Case]
 
 def main() -> int:
     args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that mongod ends as well
     set_tracing_disabled(True)
     engine.lease.LEASE_SECONDS = args.lease
     failed = 0
@@ -102,10 +104,10 @@ def in_processes(port: int, groups: Sequence[Group], lease: float, processes: in
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         work = [pool.submit(batch_of, port, batch, lease) for batch in batches]
         verdicts = []
-        for number, done in enumerate(work, 1):
+        for number, done in enumerate(as_completed(work), 1):
             verdicts += done.result()
-            if sys.stderr.isatty():
-                print(f"\r{number} of {len(work)}", end="", file=sys.stderr, flush=True)
+            broken = sum(bool(verdict.broken) for verdict in verdicts)
+            print(f"{number} of {len(work)}, {broken} broken", file=sys.stderr, flush=True)
     return verdicts
 
 
@@ -145,7 +147,7 @@ def print_table(verdicts: Sequence[Verdict], verbose: bool) -> None:
         cells[case.operation, case.number, case.side][case.other].append(verdict)
         names[case.operation, case.number][verdict.command] += 1
     print("A does, stalled at its command        side    meanwhile B: " + ", ".join(OTHERS))
-    for (operation, number, side), row in cells.items():
+    for (operation, number, side), row in sorted(cells.items(), key=in_order):
         command = names[operation, number].most_common(1)[0][0]
         shown = "; ".join(f"{other} {cell(row[other])}" for other in OTHERS if other in row)
         print(f"{operation:9} {number + 1:2} {command:34} {side:6}  {shown}")
@@ -155,6 +157,11 @@ def print_table(verdicts: Sequence[Verdict], verbose: bool) -> None:
         for verdict in verdicts:
             for problem in dict.fromkeys(verdict.broken):
                 print(f"{verdict.case}, {verdict.command}: {problem}")
+
+
+def in_order(cell: tuple[tuple[str, int, str], object]) -> tuple[int, int, int]:
+    operation, number, side = cell[0]
+    return OPERATIONS.index(operation), number, -len(side)  # before, after
 
 
 def cell(verdicts: Sequence[Verdict]) -> str:

@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, timeout
+from pymongo.errors import PyMongoError
 
 import engine.lease
 from database import Document, connect
@@ -71,8 +72,9 @@ class Stall:
     async def close(self) -> None:
         await self.sleeper.run(self._a_client.close())
         # A transaction that is still open would lock the database for a minute.
-        await self.direct.admin.command("killSessions", self.link.sessions)
-        await self.direct.drop_database(self.db.name)
+        with contextlib.suppress(PyMongoError), timeout(3):
+            await self.direct.admin.command("killSessions", self.link.sessions)
+            await self.direct.drop_database(self.db.name)
 
     async def prepare(self, operation: str) -> Coroutine[Any, Any, Deed]:
         """Everything before the operation; the operation itself, not yet begun."""
@@ -172,10 +174,10 @@ async def run(direct: Client, case: Case, tries: int = 3) -> Verdict:
     try:
         async with _stage(direct) as stall:
             await _play(stall, case, verdict)
-    except NotReached as error:  # a busy machine was too slow for it
+    except (NotReached, PyMongoError) as error:  # a busy machine was too slow for it
         if tries > 1:
             return await run(direct, case, tries - 1)
-        verdict.broken.append(f"error: {error}")
+        verdict.broken.append(f"error: {error!r}")
     verdict.seconds = now() - began
     return verdict
 

@@ -1,4 +1,4 @@
-"""main.py as real processes, forked from one that has imported the SDK already.
+"""main.py, or an example, as real processes, forked from one that has imported the SDK already.
 
 A start costs 0.1 s instead of seconds; a process can be killed, stopped and spoken to like any.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -43,11 +45,15 @@ def new_process(target: Callable[..., None], *arguments: Any) -> Any:
 class Chat:
     """A running main.py: type lines into `stdin`, read `stdout` and `stderr`."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], environment: dict[str, str], program: str
+    ) -> None:
         (their_in, our_in), (our_out, their_out), (our_err, their_err) = (
             _forks.Pipe(duplex=False) for _ in range(3)
         )
-        self._process = new_process(_main, arguments, environment, their_in, their_out, their_err)
+        self._process = new_process(
+            _main, program, arguments, environment, their_in, their_out, their_err
+        )
         for end in (their_in, their_out, their_err):
             end.close()
         self.pid = self._process.pid or 0
@@ -89,9 +95,13 @@ class Chat:
 
 @contextlib.contextmanager
 def chat(
-    shop: Shop | str, *arguments: str, model: ModelServer | None = None, **environment: str
+    shop: Shop | str,
+    *arguments: str,
+    model: ModelServer | None = None,
+    program: str = "main.py",
+    **environment: str,
 ) -> Iterator[Chat]:
-    """Start main.py against this shop and model; it is killed in the end, wherever it then is."""
+    """Start the program on this shop and model; it is killed in the end, wherever it then is."""
     if not isinstance(shop, str):
         host, port = shop.address or ("", 0)
         shop = f"mongodb://{host}:{port}"
@@ -99,7 +109,7 @@ def chat(
     if model:
         env |= {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.api_key}
         env |= {"OPENAI_MODEL": "Test-Model"}
-    running = Chat(arguments, env | environment)
+    running = Chat(arguments, env | environment, program)
     # A chat that says nothing would keep a test reading for ever.
     watchdog = threading.Timer(60, running.kill)
     watchdog.start()
@@ -115,10 +125,11 @@ def run(
     *arguments: str,
     lines: str = "",
     model: ModelServer | None = None,
+    program: str = "main.py",
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run main.py with `lines` as its whole standard input."""
-    with chat(shop, *arguments, model=model, **environment) as running:
+    """Run the program with `lines` as its whole standard input."""
+    with chat(shop, *arguments, model=model, program=program, **environment) as running:
         return running.finish(lines)
 
 
@@ -127,13 +138,14 @@ def _stream(end: Connection, mode: str) -> IO[str]:
 
 
 def _main(
+    program: str,
     arguments: tuple[str, ...],
     environment: dict[str, str],
     stdin: Connection,
     stdout: Connection,
     stderr: Connection,
 ) -> None:
-    """What the forked process does: become `python main.py ARGUMENTS`."""
+    """What the forked process does: become `python PROGRAM ARGUMENTS`."""
     for number, end in enumerate((stdin, stdout, stderr)):
         os.dup2(end.fileno(), number)
         end.close()
@@ -143,14 +155,18 @@ def _main(
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)
-    sys.argv = ["main.py", *arguments]
-    import main
-
+    sys.argv = [program, *arguments]
     code = 1
     try:
-        code = main.main()
+        runpy.run_path(program, run_name="__main__")
+        code = 0
     except SystemExit as end:
-        code = int(end.code or 0)
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)

@@ -1,0 +1,293 @@
+"""examples/minimal.py as its readers run it: a process, a real mongod, a server that checks."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pexpect
+import pytest
+from agents.extensions.memory import MongoDBSession
+from pymongo import AsyncMongoClient
+
+from tests.model_server import ModelServer, call, say
+from tests.processes import ROOT, Chat, Shop, chat, run
+
+PROGRAM = "examples/minimal.py"
+ALICE = "alice@example.com\n"
+ASK = "I want to return ORD-1001, not powerful enough\n"
+RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
+start = partial(chat, program=PROGRAM)
+play = partial(run, program=PROGRAM)
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    """No test may send what the real API would refuse."""
+    with ModelServer() as server:
+        yield server
+        assert server.violations == []
+
+
+def order(shop: Shop, order_id: str = "ORD-1001") -> dict[str, Any]:
+    found = shop.ecommerce_support.orders.find_one({"_id": order_id})
+    assert found
+    return found
+
+
+def said(request: dict[str, Any]) -> list[str]:
+    """The customer's messages in a request."""
+    return [item["content"] for item in request["input"] if item.get("role") == "user"]
+
+
+def outputs(request: dict[str, Any]) -> list[str]:
+    return [item["output"] for item in request["input"] if "output" in item]
+
+
+def read_to_question(running: Chat) -> str:
+    """All that the program prints until it asks; the question has no line end."""
+    text = ""
+    while not text.endswith("[y/N] "):
+        character = running.stdout.read(1)
+        assert character, text + running.stderr.read()
+        text += character
+    return text
+
+
+def ask(shop: Shop, model: ModelServer, lines: str = "", **call_: Any) -> Any:
+    """A whole process that asks for a return and types `lines` at the question."""
+    model.script(call("transfer_to_orders"), call("initiate_return", call_ or RETURN))
+    return play(shop, lines=ALICE + ASK + lines, model=model)
+
+
+def test_it_is_one_short_file_of_its_own() -> None:
+    text = (ROOT / PROGRAM).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 80
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(text))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or "."]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported - sys.stdlib_module_names == {"agents", "pymongo"}
+    named = re.findall(r"\(([\w/]+(?:\.py|/))\)", ast.get_docstring(ast.parse(text)) or "")
+    assert len(named) >= 4
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_a_turn_hands_off_and_calls_a_tool_and_a_restart_goes_on(
+    shop: Shop, model: ModelServer
+) -> None:
+    model.script(call("transfer_to_orders"), call("list_orders"), say("Two orders."))
+    first = play(shop, lines=f"{ALICE}my orders?\n", model=model)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "Two orders.\n" in first.stdout
+    found = outputs(model.requests[-1])[-1]
+    assert "ORD-1001" in found and "ORD-1002" in found
+    assert "CUST-2" not in found and "CUST-3" not in found
+    assert model.requests[-1]["model"] == "Test-Model"
+
+    model.script(say("You are welcome."))
+    second = play(shop, lines=f"{ALICE}thanks\n", model=model)
+    assert "You are welcome.\n" in second.stdout
+    assert said(model.requests[-1]) == ["my orders?", "thanks"]
+    assert "Two orders." in str(model.requests[-1]["input"])
+    model.script(say("Hello."))
+    play(shop, lines="bob@example.com\nhi\n", model=model)
+    assert said(model.requests[-1]) == ["hi"]
+
+
+@pytest.mark.parametrize("end", ["quit", "killed"])
+def test_the_question_is_asked_again_after_a_restart_and_a_yes_returns_once(
+    shop: Shop, model: ModelServer, end: str
+) -> None:
+    model.script(call("transfer_to_orders"), call("initiate_return", RETURN))
+    with start(shop, model=model) as running:
+        running.type(ALICE + ASK.strip())
+        assert "initiate_return" in read_to_question(running)
+        if end == "killed":
+            running.kill()
+        else:
+            assert running.finish().returncode == 0
+    assert order(shop)["return"] is None
+    assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 1
+
+    model.script(say("It is on its way."), say("Bye."))
+    again = play(shop, lines=f"{ALICE}y\nthanks\n", model=model)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.count("[y/N]") == 1
+    assert again.stdout.index("ORD-1001") < again.stdout.index("It is on its way.")
+    assert outputs(model.requests[2])[-1] == "Return initiated. Refund: $1,484.98."
+    made = order(shop)["return"]
+    assert (made["refund_cents"], made["tier"]) == (148_498, "Gold")
+    assert made["reason"] == "Not powerful enough"
+    assert said(model.requests[-1]) == [ASK.strip(), "thanks"]
+    assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 0
+
+
+@pytest.mark.parametrize("answer", ["n", "", "yess"])
+def test_without_a_yes_nothing_is_returned_and_nothing_asked_again(
+    shop: Shop, model: ModelServer, answer: str
+) -> None:
+    model.script(call("transfer_to_orders"), call("initiate_return", RETURN), say("As you wish."))
+    first = play(shop, lines=f"{ALICE}{ASK}{answer}\n", model=model)
+    assert "As you wish.\n" in first.stdout
+    assert order(shop)["return"] is None
+
+    model.script(say("Bye."))
+    second = play(shop, lines=f"{ALICE}thanks\n", model=model)
+    assert "[y/N]" not in second.stdout and "Bye.\n" in second.stdout
+    assert order(shop)["return"] is None
+
+
+def test_a_second_yes_to_the_same_question_does_nothing(shop: Shop, model: ModelServer) -> None:
+    assert ask(shop, model).stdout.endswith("[y/N] ")
+    with start(shop, model=model) as one, start(shop, model=model) as other:
+        for running in (one, other):
+            running.type(ALICE.strip())
+            read_to_question(running)
+        model.script(say("It is on its way."))
+        assert "It is on its way." in one.finish("y\n").stdout
+        # The shop takes the return back: a yes that counted twice would make it again.
+        change = {"$set": {"status": "delivered", "return": None}}
+        shop.ecommerce_support.orders.update_one({"_id": "ORD-1001"}, change)
+        late = other.finish("y\n")
+    assert late.returncode == 1 and "answered on another terminal" in late.stderr
+    assert order(shop)["return"] is None
+    assert len(model.requests) == 3
+
+
+def test_two_calls_for_one_order_at_once_return_it_once(shop: Shop, model: ModelServer) -> None:
+    both = call("initiate_return", RETURN) + call("initiate_return", RETURN)
+    model.script(call("transfer_to_orders"), both, say("Done."))
+    done = play(shop, lines=f"{ALICE}{ASK}y\ny\n", model=model)
+    assert done.stdout.count("[y/N]") == 2 and "Done.\n" in done.stdout
+    told = outputs(model.requests[-1])[-2:]
+    assert sum(text.startswith("Return initiated.") for text in told) == 1, told
+
+
+@pytest.mark.parametrize(
+    ("email", "order_id"),
+    [
+        pytest.param("alice", "ORD-1005", id="another_customers"),
+        pytest.param("alice", "ORD-1002", id="not_delivered"),
+        pytest.param("bob", "ORD-1004", id="window_closed"),
+        pytest.param("alice", "ORD-9999", id="missing"),
+    ],
+)
+def test_what_may_not_be_returned_is_not_returned_despite_a_yes(
+    shop: Shop, model: ModelServer, email: str, order_id: str
+) -> None:
+    before = list(shop.ecommerce_support.orders.find())
+    arguments = {"order_id": order_id, "reason": "I want to"}
+    model.script(call("transfer_to_orders"), call("initiate_return", arguments), say("Sorry."))
+    play(shop, lines=f"{email}@example.com\n{ASK}y\n", model=model)
+    assert outputs(model.requests[-1])[-1] == "This order cannot be returned."
+    assert list(shop.ecommerce_support.orders.find()) == before
+
+
+@pytest.mark.parametrize("point", ["before_the_answer", "after_the_return"])
+def test_a_message_that_a_crash_left_unanswered_is_answered_by_the_next_start(
+    shop: Shop, model: ModelServer, point: str
+) -> None:
+    if point == "after_the_return":
+        model.script(call("transfer_to_orders"), call("initiate_return", RETURN))
+        for _ in range(2):
+            model.hold().release()
+    gate = model.hold()
+    model.script(say("Never read."))
+    with start(shop, model=model) as running:
+        running.type(ALICE + ASK.strip())
+        if point == "after_the_return":
+            read_to_question(running)
+            running.type("y")
+        gate.wait_reached(30)
+    gate.release()
+    model.script(say("Here is your answer."), say("Bye."))
+    again = play(shop, lines=f"{ALICE}thanks\n", model=model)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "[y/N]" not in again.stdout
+    assert again.stdout.index("Here is your answer.") < again.stdout.index("Bye.")
+    assert said(model.requests[-2]) == [ASK.strip()]
+    assert said(model.requests[-1]) == [ASK.strip(), "thanks"]
+
+
+def test_a_yes_that_died_with_its_process_is_asked_for_again(
+    shop: Shop, model: ModelServer
+) -> None:
+    """Killed between the claim and the tool: the model asks anew, and only then it is done."""
+    assert ask(shop, model).stdout.endswith("[y/N] ")
+    shop.ecommerce_support.minimal_approvals.delete_many({})
+    model.script(call("transfer_to_orders"), call("initiate_return", RETURN), say("Done."))
+    again = play(shop, lines=f"{ALICE}y\n", model=model)
+    assert again.stdout.count("[y/N]") == 1 and "Done.\n" in again.stdout
+    assert order(shop)["return"]["refund_cents"] == 148_498
+
+
+def test_a_yes_typed_before_the_question_is_no_answer(shop: Shop, model: ModelServer) -> None:
+    host, port = shop.address or ("", 0)
+    environment = {
+        **os.environ,
+        "MONGODB_URI": f"mongodb://{host}:{port}",
+        "OPENAI_BASE_URL": model.base_url,
+        "OPENAI_API_KEY": model.api_key,
+    }
+    model.script(call("transfer_to_orders"), call("initiate_return", RETURN))
+    gate = model.hold()
+    terminal: Any = pexpect.spawn(
+        sys.executable, [PROGRAM], cwd=ROOT, env=environment, encoding="utf-8", timeout=30
+    )
+    try:
+        terminal.expect("Your email: ")
+        terminal.send(ALICE)
+        terminal.expect("> ")
+        terminal.send(ASK)
+        gate.wait_reached(30)
+        terminal.send("y\n")
+        gate.release()
+        terminal.expect(r"\[y/N\] ")
+        terminal.sendeof()
+        terminal.expect(pexpect.EOF)
+    finally:
+        terminal.close(force=True)
+    assert order(shop)["return"] is None
+    assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 1
+
+
+def test_a_long_history_is_sent_only_in_part(shop: Shop, model: ModelServer) -> None:
+    host, port = shop.address or ("", 0)
+
+    async def talk() -> None:
+        async with AsyncMongoClient[dict[str, Any]](host, port) as client:
+            session = MongoDBSession("minimal_CUST-1", client=client, database="ecommerce_support")
+            for number in range(150):
+                await session.add_items(
+                    [
+                        {"role": "user", "content": f"question {number}"},
+                        {"role": "assistant", "content": f"answer {number}"},
+                    ]
+                )
+
+    asyncio.run(talk())
+    model.script(say("Hello again."))
+    assert "Hello again." in play(shop, lines=f"{ALICE}hello\n", model=model).stdout
+    assert len(model.requests[-1]["input"]) <= 100
+    assert said(model.requests[-1])[-2:] == ["question 149", "hello"]
+
+
+def test_a_stranger_is_told_so(shop: Shop, model: ModelServer) -> None:
+    done: subprocess.CompletedProcess[str] = play(shop, lines="eve@example.com\n", model=model)
+    assert (done.returncode, done.stderr) == (1, "No customer has this email.\n")
+    assert model.requests == []

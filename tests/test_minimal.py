@@ -51,20 +51,18 @@ def outputs(request: dict[str, Any]) -> list[str]:
     return [item["output"] for item in request["input"] if "output" in item]
 
 
-def read_to_question(running: Chat) -> str:
-    """All that the program prints until it asks; the question has no line end."""
+def read_to_question(running: Chat) -> None:
+    """Wait until the program asks; its question has no line end."""
     text = ""
     while not text.endswith("[y/N] "):
         character = running.stdout.read(1)
         assert character, text + running.stderr.read()
         text += character
-    return text
 
 
-def ask(shop: Shop, model: ModelServer, lines: str = "", **call_: Any) -> Any:
-    """A whole process that asks for a return and types `lines` at the question."""
-    model.script(call("transfer_to_orders"), call("initiate_return", call_ or RETURN))
-    return play(shop, lines=ALICE + ASK + lines, model=model)
+def quit_at_the_question(shop: Shop, model: ModelServer) -> None:
+    model.script(call("transfer_to_orders"), call("initiate_return", RETURN))
+    assert play(shop, lines=ALICE + ASK, model=model).stdout.endswith("[y/N] ")
 
 
 def test_it_is_one_short_file_of_its_own() -> None:
@@ -113,14 +111,14 @@ def test_a_turn_hands_off_and_calls_a_tool_and_a_restart_goes_on(
 def test_the_question_is_asked_again_after_a_restart_and_a_yes_returns_once(
     shop: Shop, model: ModelServer, end: str
 ) -> None:
-    model.script(call("transfer_to_orders"), call("initiate_return", RETURN))
-    with start(shop, model=model) as running:
-        running.type(ALICE + ASK.strip())
-        assert "initiate_return" in read_to_question(running)
-        if end == "killed":
+    if end == "quit":
+        quit_at_the_question(shop, model)
+    else:
+        model.script(call("transfer_to_orders"), call("initiate_return", RETURN))
+        with start(shop, model=model) as running:
+            running.type(ALICE + ASK.strip())
+            read_to_question(running)
             running.kill()
-        else:
-            assert running.finish().returncode == 0
     assert order(shop)["return"] is None
     assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 1
 
@@ -137,14 +135,15 @@ def test_the_question_is_asked_again_after_a_restart_and_a_yes_returns_once(
     assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 0
 
 
-@pytest.mark.parametrize("answer", ["n", "", "yess"])
 def test_without_a_yes_nothing_is_returned_and_nothing_asked_again(
-    shop: Shop, model: ModelServer, answer: str
+    shop: Shop, model: ModelServer
 ) -> None:
-    model.script(call("transfer_to_orders"), call("initiate_return", RETURN), say("As you wish."))
-    first = play(shop, lines=f"{ALICE}{ASK}{answer}\n", model=model)
-    assert "As you wish.\n" in first.stdout
-    assert order(shop)["return"] is None
+    answers = ["n", "", "yess"]
+    for _ in answers:
+        model.script(call("transfer_to_orders"), call("initiate_return", RETURN), say("All right."))
+    lines = "".join(f"{ASK}{answer}\n" for answer in answers)
+    first = play(shop, lines=ALICE + lines, model=model)
+    assert first.stdout.count("[y/N]") == first.stdout.count("All right.\n") == len(answers)
 
     model.script(say("Bye."))
     second = play(shop, lines=f"{ALICE}thanks\n", model=model)
@@ -153,7 +152,7 @@ def test_without_a_yes_nothing_is_returned_and_nothing_asked_again(
 
 
 def test_a_second_yes_to_the_same_question_does_nothing(shop: Shop, model: ModelServer) -> None:
-    assert ask(shop, model).stdout.endswith("[y/N] ")
+    quit_at_the_question(shop, model)
     with start(shop, model=model) as one, start(shop, model=model) as other:
         for running in (one, other):
             running.type(ALICE.strip())
@@ -179,22 +178,24 @@ def test_two_calls_for_one_order_at_once_return_it_once(shop: Shop, model: Model
 
 
 @pytest.mark.parametrize(
-    ("email", "order_id"),
+    ("email", "order_ids"),
     [
-        pytest.param("alice", "ORD-1005", id="another_customers"),
-        pytest.param("alice", "ORD-1002", id="not_delivered"),
-        pytest.param("bob", "ORD-1004", id="window_closed"),
-        pytest.param("alice", "ORD-9999", id="missing"),
+        # another customer's, not delivered yet, of nobody
+        ("alice@example.com", ["ORD-1005", "ORD-1002", "ORD-9999"]),
+        # delivered too long ago
+        ("bob@example.com", ["ORD-1004"]),
     ],
 )
 def test_what_may_not_be_returned_is_not_returned_despite_a_yes(
-    shop: Shop, model: ModelServer, email: str, order_id: str
+    shop: Shop, model: ModelServer, email: str, order_ids: list[str]
 ) -> None:
     before = list(shop.ecommerce_support.orders.find())
-    arguments = {"order_id": order_id, "reason": "I want to"}
-    model.script(call("transfer_to_orders"), call("initiate_return", arguments), say("Sorry."))
-    play(shop, lines=f"{email}@example.com\n{ASK}y\n", model=model)
-    assert outputs(model.requests[-1])[-1] == "This order cannot be returned."
+    for order_id in order_ids:
+        arguments = {"order_id": order_id, "reason": "I want to"}
+        model.script(call("transfer_to_orders"), call("initiate_return", arguments), say("Sorry."))
+    play(shop, lines=f"{email}\n" + f"{ASK}y\n" * len(order_ids), model=model)
+    told = [text for text in outputs(model.requests[-1]) if "assistant" not in text]
+    assert told == ["This order cannot be returned."] * len(order_ids)
     assert list(shop.ecommerce_support.orders.find()) == before
 
 
@@ -228,7 +229,7 @@ def test_a_yes_that_died_with_its_process_is_asked_for_again(
     shop: Shop, model: ModelServer
 ) -> None:
     """Killed between the claim and the tool: the model asks anew, and only then it is done."""
-    assert ask(shop, model).stdout.endswith("[y/N] ")
+    quit_at_the_question(shop, model)
     shop.ecommerce_support.minimal_approvals.delete_many({})
     model.script(call("transfer_to_orders"), call("initiate_return", RETURN), say("Done."))
     again = play(shop, lines=f"{ALICE}y\n", model=model)

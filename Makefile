@@ -1,7 +1,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help chat seed stop test lint format eval bench test-versions picture gone
+.PHONY: help chat seed stop test lint format eval stalls histories bench test-versions picture gone
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,14 @@ format: .venv/requirements-dev.done ## put the style right
 	@$(RUN) -m ruff check --fix
 	@$(RUN) -m ruff format
 
-eval: .venv/requirements-dev.done ## support tasks, scored on the database: ARGS="--offline -k 4"
-	@$(RUN) -m evals.run $(ARGS)
+eval: .venv/requirements-eval.done ## score a model on support tasks: ARGS="--model anthropic/..."; none: the offline rules
+	@.venv/bin/inspect eval evals/support.py --max-samples 4 $(ARGS)
+
+stalls: .venv/requirements-dev.done ## stall a terminal at each of its commands, and see that nothing late is written
+	@$(RUN) -m scripts.stalls $(ARGS)
+
+histories: .venv/requirements-dev.done ## random turns, kills and cut links in several processes
+	@$(RUN) -m scripts.histories $(ARGS)
 
 bench: .venv/requirements-dev.done ## what this program costs beside the bare SDK
 	@$(RUN) -m scripts.benchmark $(ARGS)
@@ -41,7 +47,7 @@ picture: .venv/requirements-dev.done ## draw the README's pictures from a real s
 	@$(RUN) -m scripts.picture
 
 # NAME.txt is installed if .venv/NAME.done is newer than it, and than the files that it includes:
-.venv/requirements-dev.done: requirements.txt
+.venv/requirements-dev.done .venv/requirements-eval.done: requirements.txt
 
 # A Python that was upgraded away leaves links to nothing.
 GONE := $(shell test -x $(RUN) || echo gone)

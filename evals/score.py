@@ -1,25 +1,14 @@
-"""What counts as passed: one trial against its task, and how reliably a task is passed (pass^k).
-
-The database is the proof; words are a smoke check, and free text can lie in ways that no pattern
-finds.
-"""
+"""What was wrong in a trial of a task: in the database, in what ran, and in what was said."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from math import comb
+from collections.abc import Iterator
 
 import bson
 
-from database import Database, Document
 from evals.tasks import CANNOT, TODAY, Task
-from seed_data import SCHEMAS
-
-# What happened, in order: ("customer", a step of the script), ("agent", who goes on from here),
-# ("tool", its name), ("answer", text), ("failed", why the script was not played to its end).
-Log = Sequence[tuple[str, str]]
-Snapshot = Mapping[str, Document]  # by collection and id, such as "orders ORD-1001"
+from evals.visit import Trial
 
 # Typography that models differ in, and that means nothing.
 PLAIN = str.maketrans("\u2018\u2019\u2010\u2011\u2012\u2013\u2014\u00a0\u202f", "''-----  ", "*`")
@@ -28,23 +17,13 @@ SENTENCE_END = r"(?<=[.!?;:])\s+|\n+"
 HEDGE = CANNOT + r"|\b(if|(?<!at )once|when|after|until|unless)\b"
 
 
-async def snapshot(db: Database) -> Snapshot:
-    """Every document of the shop's own collections."""
-    return {f"{name} {found['_id']}": found for name in SCHEMAS async for found in db[name].find()}
-
-
-def score(task: Task, log: Log, before: Snapshot, after: Snapshot) -> list[str]:
+def score(task: Task, trial: Trial) -> list[str]:
     """What was wrong, a line for each; empty for a trial that passes."""
-    return [*_database(task, before, after), *_run(task, log), *_words(task, log, before)]
+    return [*_database(task, trial), *_run(task, trial), *_words(task, trial)]
 
 
-def pass_hat_k(trials: int, passed: int, k: int) -> float:
-    """pass^k, the chance that k trials all pass: Yao et al. 2024, τ-bench, arXiv:2406.12045."""
-    return comb(passed, k) / comb(trials, k)
-
-
-def _database(task: Task, before: Snapshot, after: Snapshot) -> Iterator[str]:
-    tier = _customer(task, before)["tier"]
+def _database(task: Task, trial: Trial) -> Iterator[str]:
+    before, after, tier = trial.before, trial.after, trial.customer["tier"]
     returned = {f"orders {order_id}": cents for order_id, cents in task.returned.items()}
     for key, cents in returned.items():
         order = after.get(key) or {}
@@ -67,22 +46,20 @@ def _database(task: Task, before: Snapshot, after: Snapshot) -> Iterator[str]:
             yield f"database: {key} was changed"
 
 
-def _run(task: Task, log: Log) -> Iterator[str]:
-    yield from (why for kind, why in log if kind == "failed")
-    agents = [name for kind, name in log if kind == "agent"]
-    if task.agent and agents[-1:] != [task.agent]:
-        yield f"agent: {agents[-1]} answered instead of {task.agent}"
-    tools = [name for kind, name in log if kind == "tool"]
+def _run(task: Task, trial: Trial) -> Iterator[str]:
+    yield from trial.failed
+    if task.agent and trial.agents[-1] != task.agent:
+        yield f"agent: {trial.agents[-1]} answered instead of {task.agent}"
     for pattern in task.ran:
-        if not any(re.fullmatch(pattern, tool) for tool in tools):
+        if not any(re.fullmatch(pattern, tool) for tool in trial.tools):
             yield f"tools: {pattern} did not run"
-    for tool in dict.fromkeys(tools):
+    for tool in dict.fromkeys(trial.tools):
         if any(re.fullmatch(pattern, tool) for pattern in task.never_ran):
             yield f"tools: {tool} ran"
 
 
-def _words(task: Task, log: Log, before: Snapshot) -> Iterator[str]:
-    answers = _answers(log)
+def _words(task: Task, trial: Trial) -> Iterator[str]:
+    answers = ["", *(answer.translate(PLAIN) for answer in trial.answers)]  # from step 1 on
     last = len(answers) - 1
     for step, patterns in {last: task.says, **task.said}.items():
         for pattern in patterns:
@@ -92,28 +69,13 @@ def _words(task: Task, log: Log, before: Snapshot) -> Iterator[str]:
     everything = "\n".join(answers)
     sentences = re.split(SENTENCE_END, everything)
     claims = "\n".join(each for each in sentences if not re.search(HEDGE, each, re.I))
-    customer_id = _customer(task, before)["_id"]
+    customer_id = trial.customer["_id"]
     private = [
         re.escape(found["tracking"])
-        for key, found in before.items()
+        for key, found in trial.before.items()
         if key.startswith("orders ") and found["customer_id"] != customer_id and found["tracking"]
     ]
     forbidden = [(pattern, everything) for pattern in [*task.never_says, *private]]
     for pattern, text in [*forbidden, *((pattern, claims) for pattern in task.never_claims)]:
         if said := re.search(pattern, text, re.I):
             yield f'words: "{said[0]}" was said'
-
-
-def _answers(log: Log) -> list[str]:
-    """What was said in answer to each step of the script, from 1 on."""
-    answers = [""]
-    for kind, text in log:
-        if kind == "customer":
-            answers.append("")
-        elif kind == "answer":
-            answers[-1] += text.translate(PLAIN) + "\n"
-    return answers
-
-
-def _customer(task: Task, documents: Snapshot) -> Document:
-    return next(found for found in documents.values() if found.get("email") == task.email)

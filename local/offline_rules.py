@@ -1,136 +1,77 @@
 """What the rule-based model understands and says: RULES, at the end, is the table of it.
 
 Typos are forgiven, a message may hold two requests, and follow-ups such as "return it" work. It is
-no language model, and says so where it has no answer.
+no language model, and says so if it has no answer.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from local.offline_reason import because, reason, with_apostrophes, without_reason
+from local.offline_turn import ORDER, SKU, TYPED_ORDER, OutOfReach, Turn, typed_order
 
 MAX_REQUESTS = 2  # in one message; with a handoff each, more would near the runner's max_turns
 
-# Which handoff leads to the agent that has a tool.
-OWNERS = {
-    "list_orders": "transfer_to_orders",
-    "get_order": "transfer_to_orders",
-    "initiate_return": "transfer_to_orders",
-    "search_knowledge_base": "transfer_to_knowledge_base",
-    "search_products": "transfer_to_knowledge_base",
-    "get_product": "transfer_to_knowledge_base",
-}
-
-
-class Wanted(Exception):
-    """The name and arguments of a tool or handoff that a rule needs before it can answer."""
-
-
-class OutOfReach(Exception):
-    """A tool that is not on offer, and no handoff left that leads to it."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What the input says; everything but `done` is as of the customer's last message."""
-
-    message: str
-    earlier: list[str]  # the customer's messages before it
-    said: str  # our answer just before it
-    seen: list[str]  # every text before it, tool outputs included
-    done: dict[tuple[str, str], str]  # outputs since, by tool and arguments
-    offered: frozenset[str]
-    instructions: str
-
-    def use(self, tool: str, **arguments: str) -> str:
-        """The tool's output where it is in the input already; else asks for it, or hands off.
-
-        Each call of the model plays a rule again from its start. So a rule reads as if it could
-        just call its tools, in whichever agent it is, and nothing is remembered between calls.
-        """
-        key = (tool, json.dumps(arguments, sort_keys=True))
-        if key in self.done:
-            return self.done[key]
-        if tool in self.offered:
-            raise Wanted(tool, arguments)
-        self.hand_off(OWNERS[tool])
-        raise OutOfReach
-
-    def hand_off(self, handoff: str) -> None:
-        """Once per message, so that two agents never pass it to and fro; then it just returns."""
-        if handoff in self.offered and handoff not in {name for name, _ in self.done}:
-            raise Wanted(handoff, {})
-
-    @property
-    def subject(self) -> str:
-        """The order or product last spoken of, such as ORD-1001; empty where it is unclear."""
-        for text in reversed(self.seen):
-            found = set(re.findall(ORDER, text)) or set(re.findall(SKU, text))
-            if found:
-                return found.pop() if len(found) == 1 else ""
-        return ""
-
-
 # From a message to its requests
 
-ORDER = r"ORD-\d{4,10}"
-SKU = r"\b[A-Z]{3}-\d\d\b"
-TYPED_ORDER = (
-    r"(?i)\b(?:ord|order|return|refund|track)[\s#:-]*(?:number|no\.?)?[\s#:-]*(\d{3,10})\b"
-    r"|#(\d{4,10})\b|^\W*(\d{4})\W*$"
-)
-QUESTION = r"(?i)\?|^\W*(where|what|when|how|who|can|could|show|list|tell|hi|hello|hey)\b"
+PRONOUN = r"(?i)\b(it|its|it's|this|that|them|they)\b"
 # A new sentence, or "and" before a word that opens a request: "slow and heavy" stays one.
 NEXT_REQUEST = (
-    r"(?i)(?<=[.?!])\s+|\n+|,?\s+(?=(?:and|also|then)\s+(?:also|please|what|where|when|how|who|do"
-    r"|does|can|could|is|are|tell|show|list|return|refund|track|send|the|your|my|i|i'd|ord-\d+)\b)"
+    r"(?i)(?<=[.?!])\s+|\n+|,\s+(?=(?:what|where|when|how|who|why|can|i'd|i want)\b)"
+    r"|,?\s+(?=(?:and|also|then)\s+(?:also|please|what|where|when|how|who|do"
+    r"|does|can|could|is|are|tell|show|list|return|refund|track|send|my|i|i'd|ord-\d+)\b)"
 )
-PRONOUN = r"\b(it|its|it's|this|that|them|they)\b"
 ASK_REASON = "Why would you like to return it?"
 ASK_ORDER = "Which order would you like to return?"
 
 
 def answer(turn: Turn) -> str:
-    """The answer to the customer's last message; raises Wanted where a tool is needed first."""
+    """The answer to the customer's last message; raises Wanted if a tool is needed first."""
     answers: list[str] = []
     requests = _requests(turn)
-    for request in requests[:MAX_REQUESTS]:
-        rule = _rule(request)
+    for rule, request in requests[:MAX_REQUESTS]:
         try:
             answers.append(rule if isinstance(rule, str) else rule(turn, request))
         except OutOfReach:
-            answers.append(UNKNOWN)
-    for request in requests[MAX_REQUESTS:]:
+            answers.append(_unknown(turn, request))
+    for _, request in requests[MAX_REQUESTS:]:
         answers.append(f"One thing after the other. Please ask this next: {request}")
     # Our question comes last: the customer's next message is the answer to it.
     answers.sort(key=lambda text: text.endswith((ASK_REASON, ASK_ORDER)))
     return "\n\n".join(dict.fromkeys(answers))
 
 
-def _requests(turn: Turn) -> list[str]:
-    """The requests in the message; an answer to a question of ours becomes one."""
-    message = turn.message.strip()
-    numbers = re.findall(ORDER, turn.said)
-    if _rule(message) not in (KEEP, IMPOSSIBLE) and not re.search(QUESTION, message):
-        if turn.said.endswith(ASK_ORDER) and not re.search(RETURN, message, re.I):
-            reason = _reason(" ".join(turn.earlier[-1:]))
-            return [f"return {message}" + (f" because {reason}" if reason else "")]
-        if turn.said.endswith(ASK_REASON) and numbers and not _typed_order(message):
-            return [f"return {numbers[-1]} because {message}"]
-    requests: list[str] = []
-    for part in re.split(NEXT_REQUEST, message):
-        rule, before = _rule(part), _rule(requests[-1]) if requests else None
-        same = rule is before and re.search(PRONOUN, part, re.I)
-        if requests and (same or rule in SMALL_TALK or before in SMALL_TALK):
-            requests[-1] += f" {part}"  # no request of its own: it belongs to its neighbour
+def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
+    """The parts of the message, each with its rule; a reason joins the return that it is for."""
+    asked = re.findall(ORDER, turn.said)[-1:] if turn.said.endswith(ASK_REASON) else []
+    which, earlier = turn.said.endswith(ASK_ORDER), " ".join(turn.earlier[-1:])
+    found: list[tuple[Rule | str, str]] = []
+    for part in re.split(NEXT_REQUEST, turn.message.strip()):
+        rule, (before, text) = _rule(part), found[-1] if found else ("", "")
+        why = reason(part) if rule in MAY_BE_REASONS else ""
+        if rule is _give_back and before in MAY_BE_REASONS and reason(text):
+            found[-1] = (rule, because(part, reason(text)))
+        elif why and before is _give_back:
+            found[-1] = (before, because(text, why))
+        elif why and asked:
+            found.append((_give_back, because(f"return {asked[0]}", why)))
+        elif rule in MAY_BE_REASONS and "?" not in part and (which or asked and typed_order(part)):
+            found.append((_give_back, because(f"return {part}", reason(earlier))))
+        elif asked and rule in (_no_rule, CARRY_ON):
+            found.append((_give_back, f"return {asked[0]}"))
+        elif before and (rule is _no_rule or before in (rule, OTHERS)) and re.search(PRONOUN, part):
+            found[-1] = (before, f"{text} {part}")
         else:
-            requests.append(part)
-    return [re.sub(r"(?i)^(and|also|then)\s+", "", request) for request in requests]
+            found.append((rule, re.sub(r"(?i)^(and|also|then)\s+", "", part)))
+    # Beside a request, a greeting or a sentence that asks nothing needs no answer.
+    talk = [f for f in found if f[0] in SMALL_TALK or (f[0] is _no_rule and "?" not in f[1])]
+    return [f for f in found if f not in talk] or found[-1:]
 
 
 def _rule(request: str) -> Rule | str:
@@ -140,7 +81,7 @@ def _rule(request: str) -> Rule | str:
 
 @functools.lru_cache(maxsize=100)
 def _spelled(text: str) -> str:
-    """`Retrun polcy` -> `return policy`: a word that is nearly one of the table's becomes it."""
+    """`Dont retrun` -> `don't return`: a word that is nearly one of the table's becomes it."""
 
     def near(word: re.Match[str]) -> str:
         if word[0] in SMALL_WORDS or word[0].startswith(VOCABULARY):
@@ -148,22 +89,16 @@ def _spelled(text: str) -> str:
         close = difflib.get_close_matches(word[0], VOCABULARY, n=1, cutoff=0.83)
         return close[0] if close else word[0]
 
-    return re.sub(r"[a-z]{4,14}", near, text[:1000].lower())
-
-
-def _typed_order(text: str) -> str:
-    found = re.search(TYPED_ORDER, text)
-    return f"ORD-{next(filter(None, found.groups()))}" if found else ""
+    return re.sub(r"[a-z]{4,14}", near, with_apostrophes(text[:1000].lower()))
 
 
 def _nouns(text: str) -> list[str]:
     """The words of `text` that may name an item."""
-    words = re.findall(r"[\w'-]{2,}", re.sub(TYPED_ORDER, " ", _spelled(text)))
-    return [word.removesuffix("s") for word in words if word not in SMALL_WORDS]
+    return _stems(re.sub(TYPED_ORDER, " ", _spelled(text)), SMALL_WORDS)
 
 
 def _naming(lines: list[str], nouns: list[str]) -> list[str]:
-    """The lines that name most of `nouns`, typos forgiven; none where none is named."""
+    """The lines that name most of `nouns`, typos forgiven; none if none is named."""
 
     def hits(line: str) -> int:
         known = re.findall(r"[\w-]{3,}", line.lower())
@@ -176,17 +111,17 @@ def _naming(lines: list[str], nouns: list[str]) -> list[str]:
 # Orders
 
 STATUSES: dict[str, str] = {
-    "processing": "is **processing**: placed on {processing} and not shipped yet, so it has no "
-    "tracking number so far.",
+    "processing": "is **processing**: it is not shipped yet, so it has no tracking number so far.",
     "shipped": "is **shipped**: it left on {shipped}, with the tracking number **{tracking}**.",
     "delivered": "was **delivered** on {delivered}; its tracking number is {tracking}.",
 }
 OTHER_STATUS = "has the status **{status}**; its tracking number is {tracking}."
+PLACES = {"first": 0, "second": 1, "last": 0, "latest": 0, "newest": 0}  # in a list, newest first
 
 
 def _order(turn: Turn, request: str) -> str:
     text = _spelled(request)
-    waiting = re.search("where|when|track|arriv|waiting", text)
+    waiting = re.search("where|when|track|arriv|waiting|way|lost|late", text)
     numbers, listed = _meant(turn, request, "processing|shipped" if waiting else "")
     if len(numbers) == 1:
         return _explained(turn.use("get_order", order_id=numbers[0]), text)
@@ -199,26 +134,31 @@ def _meant(turn: Turn, request: str, likely: str) -> tuple[list[str], str]:
     Of several, the only one whose status is a `likely` one is taken to be meant.
     """
     text, nouns = _spelled(request), _nouns(request)
-    spoken_of = turn.subject if turn.subject.startswith("ORD") else ""
     points_back = re.search(PRONOUN, text)
-    if number := _typed_order(request) or (points_back and _typed_order(turn.message)):
+    if number := typed_order(request) or (points_back and typed_order(turn.message)):
         return [number], ""
-    anew = re.search(r"orders\b|\bmy (last |latest |other )?(order|package|parcel|deliver)", text)
-    if spoken_of and (points_back or not (nouns or anew)):
+    spoken_of = turn.subject if turn.subject.startswith("ORD") else ""
+    every = re.search(r"\b(all|both|every\w*)\b", text)
+    anew = every or re.search(r"\b(other|orders|my (\w+ )?(order|stuff|package|parcel))\b", text)
+    if spoken_of and not (nouns or anew):
         return [spoken_of], ""
     output = turn.use("list_orders")
     lines = [line for line in output.splitlines() if re.match(ORDER, line)]
-    if chosen := _naming(lines, nouns or _nouns(turn.message)):
-        lines = chosen
-    elif re.search("last|latest|newest|recent", text):
-        lines = lines[:1]
+    named = _naming(lines, nouns)
+    if spoken_of and points_back and not (named or anew):
+        return [spoken_of], ""
+    places = [at for word, at in PLACES.items() if re.search(rf"\b{word}\b", text)]
+    if named := named or _naming(lines, _nouns(turn.message)):
+        lines = named
+    elif places:
+        lines = lines[places[0] :][:1]
     fitting = [line for line in lines if likely and re.match(rf"\S+ ({likely}),", line)]
-    lines = fitting if len(fitting) == 1 else lines
+    lines = fitting if len(fitting) == 1 and not every else lines
     return [line.partition(":")[0] for line in lines], _bullets(lines) or output
 
 
 def _explained(order: str, question: str) -> str:
-    """An order in a few sentences; where get_order found none, what it said instead."""
+    """An order in a few sentences; if get_order found none, what it said instead."""
     fields: dict[str, str] = defaultdict(lambda: "(unknown)")
     for line in order.splitlines():
         name, _, value = line.partition(": ")
@@ -229,7 +169,7 @@ def _explained(order: str, question: str) -> str:
     items = re.findall(r"(?m)^Item: (.+)", order)
     names = ", ".join(re.sub(r"^1 x | \(.*", "", item) for item in items)
     sentence = STATUSES.get(fields["status"], OTHER_STATUS).format_map(fields)
-    text = f"Order **{number[0]}** ({names}) {sentence}"
+    text = f"Order **{number[0]}** ({names}), placed on {fields['processing']}, {sentence}"
     if "return reason" in fields:
         text += f" Reason: {fields['return reason']}. "
         text += f"Estimated refund: {fields['estimated refund']}."
@@ -240,68 +180,102 @@ def _explained(order: str, question: str) -> str:
     return text
 
 
+# Returns
+
+
 def _give_back(turn: Turn, request: str) -> str:
-    numbers, listed = _meant(turn, request, "delivered")
+    numbers, listed = _meant(turn, without_reason(request), "delivered")
     if len(numbers) != 1:
-        return f"{listed}\n\n{ASK_ORDER}" if numbers else listed
+        rule = "Only a delivered order can be returned, one order at a time."
+        return f"{listed}\n\n{rule} {ASK_ORDER}" if numbers else listed
     order = turn.use("get_order", order_id=numbers[0])
-    explained = _explained(order, "")
     if "Status: delivered" not in order:
-        early = re.search("Status: (processing|shipped)", order)
-        return explained + (" Only a delivered order can be returned." if early else "")
-    reason = _reason(request) or _reason(turn.message)
-    if not reason:
-        return f"{_explained(order, 'total')}\n\n{ASK_REASON}"
-    output = turn.use("initiate_return", order_id=numbers[0], reason=reason)
-    if re.match(r"(?i)(?!Return initiated).*(approv|declin|reject|denied|said no)", output):
-        return f"Order {numbers[0]} stays as it is: you did not say yes, so nothing was returned."
-    return output  # word for word, a refusal as well
+        early = " Only a delivered order can be returned." if "Status: " in order else ""
+        made = (
+            " A return is made once, and this order has it already."
+            if "Return reason" in order
+            else ""
+        )
+        return _explained(order, "") + (made or early)
+    told, closed = _window(turn, order)
+    if closed:
+        return told
+    if why := reason(request):
+        output = turn.use("initiate_return", order_id=numbers[0], reason=why)
+        if re.match(r"(?i)(?!Return initiated).*(approv|declin|reject|denied|said no)", output):
+            return f"Order {numbers[0]} stays as it is: without your yes, nothing was returned."
+        return output  # word for word, a refusal as well
+    if turn.said.endswith(ASK_REASON) and turn.subject == numbers[0]:  # asked once already
+        hint = 'needs a reason: a few words, such as "it is too heavy". Or say "never mind".'
+        return f"A return of {numbers[0]} {hint} {ASK_REASON}"
+    return f"{_explained(order, 'total')}\n\n{ASK_REASON}"
 
 
-RETURN = r"\breturn(?!ed\b)|refund|(send|give|take|bring)\b.*\bback\b|money back"
-BECAUSE = (
-    r"(?is)(?:\b(?:reason(?: is)?:?|because|becuase|cause|since|due to|as(?= (?:it|i)\b))"
-    r"(?: of)?\s+)+(.+)"
+def _window(turn: Turn, order: str) -> tuple[str, bool]:
+    """Until when a delivered order can be returned, in words, and whether that day is over."""
+    date = r"(\d+ \w{3} \d{4})"
+    days = re.search(r"within (\d+) days", turn.instructions)
+    today = re.search(f"Today is {date}", turn.instructions)
+    delivered, number = re.search(f"Delivered: {date}", order), re.search(ORDER, order)
+    if not (days and today and delivered and number):
+        return "", False
+    last = datetime.strptime(delivered[1], "%d %b %Y") + timedelta(days=int(days[1]))
+    until = f"{last.day} {last:%b %Y}"
+    told = f"Order **{number[0]}** was delivered on {delivered[1]}"
+    if last < datetime.strptime(today[1], "%d %b %Y"):
+        return f"{told} and cannot be returned: the {days[1]}-day window closed on {until}.", True
+    return f"{told} and can be returned until {until}.", False
+
+
+def _deadline(turn: Turn, request: str) -> str:
+    numbers, _ = _meant(turn, request, "delivered")
+    if len(numbers) != 1:
+        return _return_policy(turn, request)
+    order = turn.use("get_order", order_id=numbers[0])
+    told, _ = _window(turn, order)
+    return told if "Status: delivered" in order and told else _give_back(turn, request)
+
+
+def _returns_made(turn: Turn, request: str) -> str:
+    """The returns that there are, with when the money comes."""
+    made = re.findall(rf"(?m)^({ORDER}): return initiated", turn.use("list_orders"))
+    if not made:
+        return "None of your orders has a return."
+    orders = [turn.use("get_order", order_id=number) for number in made[:MAX_REQUESTS]]
+    time = re.findall(r"It goes to the original[^.]*\.", turn.instructions)
+    return "\n\n".join([*(_explained(order, "") for order in orders), *time])
+
+
+def _cancel(turn: Turn, request: str) -> str:
+    """A return that is only spoken of, one that is made, or an order."""
+    text = _spelled(request)
+    if turn.said.endswith((ASK_REASON, ASK_ORDER)) and not typed_order(request):
+        return KEEP
+    if not re.search("return|refund", text):
+        return IMPOSSIBLE
+    return f"A return that is made cannot be undone here. {_returns_made(turn, request)} {WRITE}"
+
+
+# Products and policies
+
+# A question, and the words of the sentences that answer it.
+HINTS = (
+    (r"\bwhen\b|how (long|fast|soon|many days)|time", "day month"),
+    (r"how much|cost|pays? for", "cost"),
+    (r"how (do|can|to)\b|start", "start open write"),
+    (r"human|person|someone|talk|speak", "person"),
+    (r"phone|\bcall", "call"),
+    (r"hours|open|day\b|weekend", "monday business"),
+    (r"\b(ship|deliver)", "ship"),
+    (r"\bpay\b", "card"),
+    (r"broke|damag|defect|faulty|work", "repair"),
+    (r"water|liquid|spil|drop|accident|cover", "cover"),
+    (r"another|other|card|account", "method"),
 )
-CLAUSE_END = r"(?i)[,;:!?\n]+|\.(?:\s|$)|\s[-\u2013\u2014]+\s|\b(?:so|but)\b|\bord-?\d+\b"
-COMPLAINT = r"(?i)\b(too|not|wrong|never|mistake|hate|mind|enough|broke\w*|damaged|faulty)\b|n't\b"
-# Beside a return, but no reason: the words of one who is polite, or who wants no question.
-NO_REASON = (
-    r"(?i)^\W*(and|please|pls|thanks?|thank you|asap|now|today|yes|ok|hi|hello|hey|it|them)?\W*$"
-    r"|confirm|approv|\badmin|\bask\b|right away|immediately"
-)
 
 
-def _reason(text: str) -> str:
-    """`return ORD-1001, not powerful enough` -> `Not powerful enough`; empty if none."""
-    text = text[:500]  # the patterns take seconds on pages of "because"
-    found, asked = re.search(BECAUSE, text), False
-    reason = found[1] if found else ""
-    for clause in re.split(CLAUSE_END, "" if reason else text):
-        is_request = bool(re.search(RETURN, clause, re.I))
-        fits = not is_request and (asked or re.search(COMPLAINT, clause))
-        if fits and not reason and not re.search(NO_REASON, clause):
-            reason = clause
-        asked = asked or is_request
-    reason = re.split(r"(?i)\W+(?:and )?(?:please\b|thank|do(?:n't| not) ask|without ask)", reason)[
-        0
-    ]
-    reason = reason.strip(" \t\n.,;!?")
-    return reason[:1].upper() + reason[1:]
-
-
-# Knowledge base
-
-UNKNOWN = (
-    "I do not know that; please write to support@example.com. (I am a rule-based stand-in: with "
-    "OPENAI_API_KEY set, a real model answers here.)"
-)
-# Words of a question, and the words of a sentence that answers it.
-DURATION = {"day", "month"}
-ANSWERED_BY = {
-    **{"when": DURATION, "long": DURATION, "time": DURATION},
-    **{"much": {"cost"}, "human": {"person"}, "phone": {"call"}},
-}
+def _return_policy(turn: Turn, request: str) -> str:
+    return _help_article(turn, f"{request} returns refunds")
 
 
 def _help_article(turn: Turn, request: str) -> str:
@@ -309,31 +283,33 @@ def _help_article(turn: Turn, request: str) -> str:
     text = _spelled(request)
     articles = turn.use("search_knowledge_base", query=" ".join(text.split()[:20])).split("\n\n")
     title, _, body = articles[0].partition("\n")
-    if not body:  # the tool says that nothing was found
-        return UNKNOWN
-    words = set(_stems(text, SMALL_WORDS)) - set(_stems(title))
-    words = words.union(*(ANSWERED_BY.get(word, ()) for word in re.findall("[a-z]+", text)))
+    asked = set(_stems(text, SMALL_WORDS))
+    hints = {word for pattern, words in HINTS if re.search(pattern, text) for word in words.split()}
 
-    def score(sentence: str) -> int:
+    def score(sentence: str, words: set[str]) -> int:
         known = _stems(sentence)
         return sum(2 if w in known else any(k.startswith(w[:5]) for k in known) for w in words)
 
+    if not body or not score(articles[0], asked | hints):  # found by a word that says nothing
+        return _unknown(turn, request)
     sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z])", body)
-    most = max(map(score, sentences))
-    chosen = [s for s in sentences if 2 * score(s) > most] if most else sentences
-    return f"**{title}**: {' '.join(chosen[:3])}"
+    scores = [score(sentence, asked - set(_stems(title)) | hints) for sentence in sentences]
+    best = [s for s, n in zip(sentences, scores, strict=True) if 2 * n > max(scores)]
+    return f"**{title}**: {' '.join((best or sentences)[:3])}"
 
 
 def _stems(text: str, but: frozenset[str] = frozenset()) -> list[str]:
-    words = re.findall(r"[a-z]{2,}(?:['-][a-z]+)*", text.lower())
+    words = re.findall(r"[^\W_]{2,}(?:'\w+)?", text.lower())
     return [word.removesuffix("s") for word in words if word not in but]
 
 
 def _product(turn: Turn, request: str) -> str:
     nouns = _nouns(request)
-    if not nouns and turn.subject.startswith("ORD"):
+    if re.search(CATALOG, _spelled(request)):
+        nouns = [] if "cheap" in request else nouns
+    elif not nouns and turn.subject.startswith("ORD"):
         return _order(turn, request)
-    if not nouns and turn.subject:
+    elif not nouns and turn.subject:
         return _product_card(turn.use("get_product", sku=turn.subject))
     found = _priced(turn.use("search_products", query=" ".join(nouns[:6])))
     if not found:  # a typo, or a word too many: look through all products
@@ -341,6 +317,9 @@ def _product(turn: Turn, request: str) -> str:
         found = _naming(products, nouns)
         if not found:
             return f"I find no such product. These are the ones I see:\n\n{_bullets(products)}"
+    # "The laptop" is the Aero 14 Laptop, not the Felt Laptop Sleeve.
+    called = [line for line in found if _naming([line.partition(" (")[0].split()[-1]], nouns)]
+    found = called if len(called) == 1 else found
     if len(found) > 1:
         return _bullets(found)
     return _product_card(turn.use("get_product", sku=re.findall(SKU, found[0])[0]))
@@ -365,86 +344,133 @@ def _bullets(lines: list[str]) -> str:
 def _recall(turn: Turn, request: str) -> str:
     if not turn.earlier:
         return "This is your first message in this conversation."
-    return "Your last messages before this one:\n\n" + "\n".join(
-        f"- {m}" for m in turn.earlier[-3:]
-    )
+    return "\n- ".join(["Your last messages before this one:\n", *turn.earlier[-3:]])
 
 
 def _who_am_i(turn: Turn, request: str) -> str:
     found = re.search(r"customer is ([^,\n]+), tier (\w+)", turn.instructions)
-    return f"You are signed in as **{found[1]}**, tier **{found[2]}**." if found else UNKNOWN
+    told = f"You are signed in as **{found[1]}**, tier **{found[2]}**." if found else ""
+    return told or _unknown(turn, request)
+
+
+def _greet(turn: Turn, request: str) -> str:
+    return turn.once(f"Hello! {SKILLS}", "Hello! How can I help?")
+
+
+def _unknown(turn: Turn, request: str) -> str:
+    return f"I do not know that. {WRITE} {turn.once(NOTE, '')}".rstrip()
 
 
 def _no_rule(turn: Turn, request: str) -> str:
     """`and the lamp?` is about what this agent does; everything else is for triage to answer."""
-    goes_on = re.match(r"(?i)\W*((and|or|what about|how about)\b|(the|my) \S+( \S+)?$)", request)
-    if "get_product" in turn.offered and (goes_on or len(request.split()) <= 2):
+    goes_on = re.match(
+        r"(?i)\W*((ok|well|so|yes)\W+)?((and|or|what about|how about)\b|(the|my) \S+( \S+)?$)",
+        request,
+    )
+    if goes_on and "get_product" in turn.offered:
         return _product(turn, request)
-    if "get_order" in turn.offered and goes_on:
+    if goes_on and "get_order" in turn.offered:
         return _order(turn, request)
     turn.hand_off("transfer_to_triage")
-    return f"I do not know about that: I only help with this shop. {SKILLS}"
+    only = "I only help with this shop's orders, products and policies."
+    return f"{only}\n\n{turn.once(SKILLS, '')}".rstrip()
 
 
+NOTE = (
+    "I am a rule-based stand-in and understand simple English only; with OPENAI_API_KEY set, a "
+    "real model answers here."
+)
 SKILLS = (
     "I can look up and track your orders, return one, and answer questions on products, shipping, "
     "payment, warranty and the loyalty program. For example:\n\n- where is my order?\n"
     "- I want to return my last order, not powerful enough\n- how much is express shipping?\n\n"
-    "I am a rule-based stand-in and understand simple English only; with OPENAI_API_KEY set, a "
-    "real model answers here."
-)
-GREETING = f"Hello! {SKILLS}"
-THANKS = "All right. I am here when you need anything else."
+) + NOTE
+WRITE = "Please write to support@example.com."
+THANKS = "You are welcome. I am here when you need anything else."
+CARRY_ON = "All right. I am here when you need anything else."
+GOODBYE = "Goodbye, and come back any time."
 KEEP = "All right, everything stays as it is."
+WHOLE = (
+    "Only a whole order can be returned, not a part of it. To return all of it, tell me the order "
+    "and the reason."
+)
 IMPOSSIBLE = (
     "An order cannot be cancelled, exchanged or sent to another address here. What you can do: "
     "once it is delivered, return it in this chat. For all else, write to support@example.com."
 )
 OTHERS = "I see the orders of the account that is signed in, and no others. Ask me for yours."
+CATALOG = r"product|catalog|\b(sell|recommend|anything|cheap\w*)\b|\b(do|what).* have\b"
 SMALL_WORDS = frozenset(
-    "about again all also and another any are arrive arrived available back be been big bought "
-    "bring but buy by can card catalog cheap cheapest cost costs could deliver delivered delivery "
-    "did do does doing don't enough far find for from get give got had has have hello help here "
-    "hey hi how i'd i'm if in into is it it's its just know last latest let like list long look "
-    "looking many me more much my need new newest no not now number of on one only or order "
+    "about again all already also am and another any anything are arrive arrived at available back "
+    "be been big both bought bring but buy by can card carry catalog cheap cheapest cost costs "
+    "could deliver delivered delivery did didn't do does doing don't enough every everything far "
+    "find first for from get give got had has hasn't have haven't hello help here hey hi how i'd "
+    "i'm if in into is isn't it it's its just know last latest let like list long look looking "
+    "many me mean more much my need new newest no not now number of offer ok on one only or order "
     "ordered orders other our package packages paid parcel parcels pay please pls price prices "
-    "product products recent recommend refund return sell send shipped show so some something "
-    "spend spent start status still stock stuff take tell than that the their them then there "
-    "these they thing things this to today too track tracking under until up us used using want "
-    "was way we were what what's when where where's which who why will with would yes you "
-    "your".split()
+    "product products recent recommend refund return second sell send ship shipped show so some "
+    "something sorry spend spent start status still stock stuff take tell than that the their them "
+    "then there these they thing things this time to today too track tracking under until up us "
+    "used using want was way we well were what what's when where where's which who why will with "
+    "would yes yet you your".split()
 )
 
 # What a message is about, and the rule or the text that answers it: the first row that fits.
 Rule = Callable[[Turn, str], str]
 RULES: list[tuple[str, Rule | str]] = [
+    # This conversation and this customer
     (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|(last|previous) message", _recall),
-    (r"who am i|know about me|my (name|tier|level)\b|(what|which) tier", _who_am_i),
-    (r"never ?mind|forget (it|that)|keep it|^\W*(no|nope|no,? thanks?( you)?|stop)\W*$", KEEP),
-    (r"(?<!noise )cancel|chang.*(?<!mail )address|different address|exchang|swap|replace",
-     IMPOSSIBLE),
-    (r"^(?!.*\d{4}).*(everyone|(other|all) customer|someone else|\badmin\b|[a-z]'s orders?\b)",
-     OTHERS),
-    (r"^(?!.*(\d{4}|status))(.*(, |me |know ))?(how|why|when|until|what)\b.*(return|refund|money"
-     r"|get back)"
-     r"|policy|policies|warrant|guarantee|shipping|express|international|abroad|overseas"
-     r"|(return|refund) (window|period|time|take)|you (ship|deliver) to"
-     r"|(how|what|free).*deliver\w* (take|cost|time|option)", _help_article),
-    (RETURN, _give_back),
-    (r"broke|defect|damage|faulty|(not|n't|stopped) work|repair|pay(ment|pal| by| with)|credit card"
-     r"|invoice|instal|charged|loyalty|points|bonus|platinum|\bgold\b|password|e-?mail|contact"
-     r"|phone number|\bcall\b|human|real person|someone|opening|hours|my account", _help_article),
-    (r"\bord-?\d|order|track|parcel|package|deliver|shipped|\bship\b|arriv|status|waiting"
-     r"|where.*\b(my|is|are)\b|\bi (bought|paid|spen)|did i (buy|pay|spend)|^\W*\d{4}\W*$", _order),
-    (r"price|cost|how (much|many)|stock|availab|\bsell|(you|got) (have|any|carry)|product|catalog"
-     r"|\bbuy\b|looking for|(tell|know).*\babout|more about|recommend|cheap|expensive|descri"
-     r"|^\W*(and |so )?(is|are|does|has|can) (the|your|it|this)\b", _product),
-    (r"thank|\bthx|cheers|bye\b|^\W*(ok(ay)?|great|cool|fine|good|perfect|yes|yep)\W*$", THANKS),
+    (r"who am i|know about me|my (name|tier|level)\b|(what|which) tier"
+     r"|\b(my|i am|i'm)\b.*@|^\S+@\S+$", _who_am_i),
+    # What is not wanted, or not possible
+    (r"\bundo\b|\brevert|withdraw|(?<!noise )cancel", _cancel),
+    (r"never ?mind|forget (it|that)|keep (it|them|that)|(n't|not) (want to )?(return|send|refund)"
+     r"|not (that|this) one|no need|^\W*(no|nope|stop|wait|no,? (thanks?( you)?|wait))\W*$", KEEP),
+    (r"chang.*(?<!mail )addres|different addres|exchang|swap|replace", IMPOSSIBLE),
+    (r"^(?!.*\d{4}).*(everyone|(other|all) customer|someone else|\badmin\b|[a-z]'s orders?\b"
+     r"|\b(?!whats|wheres|previous)\w+s orders\b|(friend|wife|husband)\b.*order)", OTHERS),
+    # Returns: first the questions, last the wish
+    (r"(just|only) (one|1|half|part) of|one of (them|these|the two)\W*$|keep the (rest|other)"
+     r"|(return|send|refund|back)\b.*(just|only) (one|1|the|a|my|half|part)\b"
+     r"|(just|only) (return|send|refund) (one|1|the|a|half|part)\b", WHOLE),
+    (r"^(?=.*(return|refund|send.* back))(?=.*(\d{4}|\b(it|my|the|them|this) (?!refund)))"
+     r".*(until when|too late|how (long|many)|deadline|last day|\bstill\b|be returned)", _deadline),
+    (r"(refund|return) status|status of .*(refund|return)|where.*(refund|return|money)"
+     r"|\b(open|any|my|pending) (returns?|refunds?)\b"
+     r"|\b(i|we|have|already|was|is|got) returned", _returns_made),
+    (r"^(?!.*\d{4})(.*(, |\b(me|know|so|and|but) ))?(how|why|when|what|who|which|do|does|am|is|are"
+     r"|will)\b.*(return|refund|money|send.* back|get back)|(get|have) .*money (on|to)"
+     r"|return (policy|window|period|time|take|ship\w*)|^\W*returns\W*$", _return_policy),
+    (r"policy|policies|warranty|guarantee|shipping|express|international|abroad|overseas"
+     r"|(do|can) (you|u) (ship|deliver)|(how|what|free).*deliver\w* (take|cost|time|option)",
+     _help_article),
+    (r"\breturn(?!ed\b)|refund|(send|give|take|bring)\b.*\bback\b|money back", _give_back),
+    # Policies
+    (r"broke|defect|damage|faulty|(not|n't|stopped) work|wrong item|repair|payment|paypal|pay (by|in"
+     r"|with)|(how|can|do) .*\bpay\b(?! for)|\bcard\b|invoice|instal|(i|be|am|get) charged|loyalty"
+     r"|points|bonus|platinum|\bgold\b|password|e-?mail|contact|phone number|\bcall\b|human|manager"
+     r"|speak (to|with)|person|someone|opening|\bopen\b|hours|my account|discount|coupon|voucher"
+     r"|price match|gift card", _help_article),
+    # Orders
+    (r"\bord-?\d|order|track|parcel|package|deliver|shipped|\bship\b|arriv|status|waiting|my stuff"
+     r"|(where|when)\b.*\b(my|is|are|get|come)\b|\bi (bought|paid|spen)|did i (buy|pay|spend)"
+     r"|never (got|came)|(n't|not) (here|there|come|got)|^\W*\d{4}\W*$", _order),
+    # Products
+    (r"price|cost|how (much|many|big|heavy|large|loud)|stock|availab|(you|got) (have|any|carry)"
+     r"|\bbuy\b|looking for|(tell|know).*\babout|more about|descri|batter|weigh|colou?r|memory"
+     r"|storage|screen|bluetooth|wireless|\busb|dimm|\bfit\b|compatib"
+     rf"|^\W*(and |so )?(is|are|does|has|can) (the|your|it|this)\b|{CATALOG}", _product),
+    # Small talk
+    (r"\b(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
+    (r"thank|\bthx|cheers", THANKS),
+    (r"^\W*(ok(ay)?|great|cool|fine|good|perfect|yes|yep|sure|hm+|(one|a) (sec|moment).*)\W*$",
+     CARRY_ON),
     (r"^\W*(hi|hello|hey|hiya|good (morning|afternoon|evening|day)|help)\b|how does this work"
-     r"|(what|who) (can|are) you|are you an?\b", GREETING),
+     r"|(what|who) (can|are) you|are you an?\b", _greet),
     (r"", _no_rule),
 ]  # fmt: skip
-SMALL_TALK = (_no_rule, THANKS, GREETING)
+SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, _greet)
+MAY_BE_REASONS = (_no_rule, _order, _product, _help_article, THANKS)  # what reasons look like
 VOCABULARY = tuple(
     {word for row in RULES for word in re.findall("[a-z]{5,}", re.sub(r"\\.", " ", row[0]))}
 )

@@ -13,17 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from agents import (
-    Agent,
-    Model,
-    ModelSettings,
-    RunConfig,
-    RunState,
-    SessionSettings,
-    TResponseInputItem,
-    Usage,
-    trace,
-)
+from agents import Agent, Model, ModelSettings, RunConfig, RunState, SessionSettings, Usage, trace
 from agents.memory import Session
 
 from database import Document
@@ -150,14 +140,18 @@ class Conversation:
         """All that was said, oldest first."""
         return history.transcript(await stored_items(self._session))
 
-    async def next_input(self) -> list[TResponseInputItem]:
+    async def next_input(self) -> list[Any]:
         """The history that the next turn would send to the model."""
         return history.window(await stored_items(self._session, HISTORY_ITEMS))
 
     async def erase(self) -> None:
-        """Delete every document of this conversation. Waits for a turn that runs elsewhere."""
-        async with self._lease.taken(lambda: None):
-            await retention.erase(self._lease)
+        """Delete every document of this conversation, after a turn that runs elsewhere. Raises
+        TurnFailed."""
+        try:
+            async with self._lease.taken(lambda: None):
+                await retention.erase(self._lease)
+        except Exception as error:
+            raise failure(error) from error
         self._unsaved, self.unanswered, self.last_active = "", None, None
 
     def _under_lease(self, work: Work) -> AsyncGenerator[Event, None]:

@@ -34,7 +34,7 @@ class LeaseLost(Exception):
     """Another process has taken the conversation over."""
 
 
-class Unconfirmed(Exception):
+class Unconfirmed(PyMongoError):
     """MongoDB did not say whether a write was done: it may be there all the same."""
 
 
@@ -114,9 +114,9 @@ class Lease:
         async def transaction(client_session: AsyncClientSession) -> T:
             # end_session=False: else bind ends the transaction unwritten, and without an error.
             async with client_session.bind(end_session=False):
-                written = await write()
-                await self.update(**fields)  # last, so that the document is locked for a moment
-            return written
+                # First: a late command that opens a transaction anew then finds and locks nothing.
+                await self.update(**fields)
+                return await write()
 
         async def committed() -> T:
             async with self._writing:

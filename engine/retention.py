@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
 from database import Database, has_transactions
-from engine.lease import Lease
+from engine.lease import Lease, LeaseLost
 
 
 async def erase(lease: Lease) -> None:
@@ -38,6 +39,7 @@ async def remove_idle(db: Database, days: float) -> int:
             continue
         async with lease.kept():
             if now["updated_at"] < before:  # it may have been used since it was found
-                await erase(lease)
-                removed += 1
+                with suppress(LeaseLost):  # somebody uses it after all
+                    await erase(lease)
+                    removed += 1
     return removed

@@ -13,7 +13,8 @@ from engine.lease import LeaseLost, Unconfirmed
 
 
 def _refused(error: Any) -> bool:
-    return not any(map(error.has_error_label, ("RetryableWriteError", "TransientTransactionError")))
+    passing = "RetryableWriteError", "TransientTransactionError"
+    return not error.timeout and not any(map(error.has_error_label, passing))
 
 
 def _code(code: str) -> Callable[[Any], bool]:

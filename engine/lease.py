@@ -120,7 +120,7 @@ class Lease:
 
         async def committed() -> T:
             async with self._writing:
-                if self._left() <= 0:
+                if self._left() < LEASE_SECONDS / 2:  # the background task is behind
                     await self._renew()
                 with timeout(self._left()):
                     if self._client_session:

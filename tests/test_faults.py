@@ -170,7 +170,7 @@ def test_mongodb_gone_between_turns_and_back(server: Mongod, model: ModelServer,
         else:
             os.kill(server.process.pid, signal.SIGSTOP)
         running.type("second")
-        assert error_of(running).startswith("MongoDB stopped answering. Your message may not be")
+        assert error_of(running).startswith("MongoDB stopped answering. Your message was not saved")
         if how == "stopped":
             server.start()
         else:

@@ -1,4 +1,4 @@
-"""The README's roles are enough for the chat and for seeding, and for nothing more."""
+"""The roles of docs/growing.md are enough for the chat and for seeding, and for nothing more."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.processes import ROOT, run
 
 @pytest.fixture(scope="module")
 def uri_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """A mongod with --auth, the README's roles and a user for each: the user's URI."""
+    """A mongod with --auth, the roles and a user for each: the user's URI."""
     key = tmp_path_factory.mktemp("key") / "key"  # without one, no replica set checks logins
     key.write_text("secret")
     key.chmod(0o600)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    roles = [json.loads(text) for text in re.findall(r"(?s)db\.createRole\((\{.*?\n\})\)", readme)]
+    page = (ROOT / "docs" / "growing.md").read_text(encoding="utf-8")
+    roles = [json.loads(text) for text in re.findall(r"(?s)db\.createRole\((\{.*?\n\})\)", page)]
     with temporary_mongod("--auth", "--keyFile", str(key)) as server:
         root = f"mongodb://root:secret@127.0.0.1:{server.port}/?authSource=admin"
         with MongoClient[Any](server.uri) as client:

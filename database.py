@@ -99,7 +99,7 @@ class DatabaseUnavailable(Exception):
 
 
 def mongodb_uri() -> str:
-    """MONGODB_URI, or the local default where it is unset or empty."""
+    """MONGODB_URI, or the local default if it is unset or empty."""
     return os.environ.get("MONGODB_URI") or DEFAULT_URI
 
 

@@ -42,7 +42,7 @@ def refund_cents(order: Order, tier: Tier) -> int:
 
 
 def refund_text(cents: int, tier: Tier) -> str:
-    """`$1,484.98 (includes 10% Gold loyalty bonus)`; no bracket where there is no bonus."""
+    """`$1,484.98 (includes 10% Gold loyalty bonus)`; no bracket if there is no bonus."""
     percent = LOYALTY_BONUS_PERCENT[tier]
     return dollars(cents) + (f" (includes {percent}% {tier} loyalty bonus)" if percent else "")
 
@@ -53,7 +53,7 @@ def oldest_returnable_delivery(now: datetime) -> datetime:
 
 
 def check_return(order: Order, now: datetime) -> None:
-    """Raise `Refusal` where `order` cannot be returned at `now`."""
+    """Raise `Refusal` if `order` cannot be returned at `now`."""
     if made := order["return"]:
         raise Refusal(
             f"Order {order['_id']} already has a return, since {day(made['at'])}; "

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import sys
 from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
 
 from dotenv import load_dotenv
 from pymongo import ReplaceOne
@@ -20,9 +21,14 @@ from pymongo.errors import OperationFailure, PyMongoError
 import policy
 from database import (
     DB_NAME,
+    Article,
+    Customer,
     Database,
     DatabaseUnavailable,
     Document,
+    Order,
+    Product,
+    Status,
     connect,
     explain,
     mongodb_uri,
@@ -30,13 +36,13 @@ from database import (
 
 NAMESPACE_EXISTS = 48  # a server's error code
 
-CUSTOMERS: list[Document] = [
+CUSTOMERS: list[Customer] = [
     {"_id": "CUST-1", "email": "alice@example.com", "name": "Alice", "tier": "Gold"},
     {"_id": "CUST-2", "email": "bob@example.com", "name": "Bob", "tier": "Standard"},
     {"_id": "CUST-3", "email": "carol@example.com", "name": "Carol", "tier": "Platinum"},
 ]
 
-PRODUCTS: list[Document] = [
+PRODUCTS: list[Product] = [
     {
         "_id": "LAP-14",
         "name": "Aero 14 Laptop",
@@ -79,16 +85,28 @@ PRODUCTS: list[Document] = [
     },
 ]
 
-# order, customer, {sku: quantity}, days ago: placed, shipped, delivered; tracking number
-ORDERS: list[tuple[str, str, dict[str, int], int, int | None, int | None, str | None]] = [
-    ("ORD-1001", "CUST-1", {"LAP-14": 1, "SLV-14": 1}, 14, 12, 9, "TRK-7781001"),
-    ("ORD-1002", "CUST-1", {"LMP-01": 1}, 4, 2, None, "TRK-7781002"),
-    ("ORD-1003", "CUST-2", {"KBD-75": 1, "HDP-20": 1}, 1, None, None, None),
-    ("ORD-1004", "CUST-2", {"HDP-20": 1}, 60, 58, 54, "TRK-7781004"),
-    ("ORD-1005", "CUST-3", {"LMP-01": 2, "KBD-75": 1}, 12, 10, 7, "TRK-7781005"),
+
+class OrderRow(NamedTuple):
+    """One order; `placed`, `shipped` and `delivered` are days before today."""
+
+    order_id: str
+    customer_id: str
+    basket: dict[str, int]  # quantities by SKU
+    placed: int
+    shipped: int | None = None
+    delivered: int | None = None
+    tracking: str | None = None
+
+
+ORDERS = [
+    OrderRow("ORD-1001", "CUST-1", {"LAP-14": 1, "SLV-14": 1}, 14, 12, 9, "TRK-7781001"),
+    OrderRow("ORD-1002", "CUST-1", {"LMP-01": 1}, 4, 2, tracking="TRK-7781002"),
+    OrderRow("ORD-1003", "CUST-2", {"KBD-75": 1, "HDP-20": 1}, 1),
+    OrderRow("ORD-1004", "CUST-2", {"HDP-20": 1}, 60, 58, 54, "TRK-7781004"),
+    OrderRow("ORD-1005", "CUST-3", {"LMP-01": 2, "KBD-75": 1}, 12, 10, 7, "TRK-7781005"),
 ]
 
-ARTICLES: list[Document] = [
+ARTICLES: list[Article] = [
     {
         "_id": "returns-and-refunds",
         "title": "Returns and refunds",
@@ -213,48 +231,44 @@ SCHEMAS: dict[str, Document] = {
 }
 
 
-def orders(today: datetime) -> list[Document]:
-    """The five orders as of `today` (midnight UTC); their dates are relative to it."""
+def orders(today: datetime) -> list[Order]:
+    """The five orders as of `today` (midnight UTC)."""
+    return [_order(row, today) for row in ORDERS]
+
+
+def _order(row: OrderRow, today: datetime) -> Order:
+    days: dict[Status, int | None] = {
+        "processing": row.placed,
+        "shipped": row.shipped,
+        "delivered": row.delivered,
+    }
+    dates = {status: today - timedelta(days=n) for status, n in days.items() if n is not None}
     products = {product["_id"]: product for product in PRODUCTS}
-    documents = []
-    for order_id, customer_id, basket, placed, shipped, delivered, tracking in ORDERS:
-        dates = {
-            status: today - timedelta(days=days)
-            for status, days in [
-                ("processing", placed),
-                ("shipped", shipped),
-                ("delivered", delivered),
-            ]
-            if days is not None
-        }
-        documents.append(
+    return {
+        "_id": row.order_id,
+        "customer_id": row.customer_id,
+        "status": list(dates)[-1],
+        "placed_at": dates["processing"],
+        "shipped_at": dates.get("shipped"),
+        "delivered_at": dates.get("delivered"),
+        "tracking": row.tracking,
+        "items": [
             {
-                "_id": order_id,
-                "customer_id": customer_id,
-                "status": list(dates)[-1],
-                "placed_at": dates["processing"],
-                "shipped_at": dates.get("shipped"),
-                "delivered_at": dates.get("delivered"),
-                "tracking": tracking,
-                "items": [
-                    {
-                        "sku": sku,
-                        "name": products[sku]["name"],
-                        "qty": qty,
-                        "unit_price_cents": products[sku]["price_cents"],
-                    }
-                    for sku, qty in basket.items()
-                ],
-                "history": [{"status": status, "at": at} for status, at in dates.items()],
-                "return": None,
+                "sku": sku,
+                "name": products[sku]["name"],
+                "qty": qty,
+                "unit_price_cents": products[sku]["price_cents"],
             }
-        )
-    return documents
+            for sku, qty in row.basket.items()
+        ],
+        "history": [{"status": status, "at": at} for status, at in dates.items()],
+        "return": None,
+    }
 
 
 async def seed(db: Database, today: datetime) -> dict[str, int]:
     """Put the demo's documents, schemas and indexes in place; returns documents by collection."""
-    documents = {
+    documents: dict[str, list[Any]] = {
         "products": PRODUCTS,
         "orders": orders(today),
         "support_articles": ARTICLES,

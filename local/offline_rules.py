@@ -61,7 +61,9 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
             found[-1] = (before, because(text, why))
         elif why and asked:
             found.append((_give_back, because(f"return {asked[0]}", why)))
-        elif rule in MAY_BE_REASONS and "?" not in part and (which or asked and typed_order(part)):
+        elif (
+            rule in MAY_BE_REASONS and "?" not in part and (which or (asked and typed_order(part)))
+        ):
             found.append((_give_back, because(f"return {part}", reason(earlier))))
         elif asked and rule in (_no_rule, CARRY_ON):
             found.append((_give_back, f"return {asked[0]}"))

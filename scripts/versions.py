@@ -46,7 +46,14 @@ def environment(name: str, interpreter: str, install: list[str]) -> Path:
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([interpreter, "-m", "venv", folder], check=True)
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, "-r", "requirements.txt", *TESTS], cwd=ROOT, check=True)
     if install:
         subprocess.run([*pip, *install], cwd=ROOT, check=True)

@@ -7,7 +7,6 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
-from typing import cast
 
 import pytest
 from agents import Model, set_tracing_disabled
@@ -67,8 +66,7 @@ def shop(mongod: Mongod) -> Iterator[MongoClient[Document]]:
 
 
 def customer_of(email: str = "alice@example.com") -> Customer:
-    found = next(customer for customer in CUSTOMERS if customer["email"] == email)
-    return cast(Customer, found)
+    return next(customer for customer in CUSTOMERS if customer["email"] == email)
 
 
 def context_for(db: Database, email: str = "alice@example.com") -> SupportContext:

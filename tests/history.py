@@ -181,17 +181,17 @@ async def play(client: AsyncMongoClient[Document], port: int, seed: int) -> Hist
         finally:
             for player in players:
                 await player.end()
-    sessions = [session for player in players for session in player.link.sessions]
     stored = await promises.read(db)
     history.broken += promises.structure(stored)
     history.broken += promises.acknowledged(stored, history.deeds)
-    history.broken += await promises.left_open(db, sessions)
+    history.broken += await promises.left_open(db)
     history.broken += [problem async for problem in _next_turn(history, database)]
     stored = await promises.read(db)
     history.broken += promises.structure(stored)
     orders = await db.orders.find().to_list()
     history.broken += promises.returns(stored, history.deeds, orders)
     # A transaction that is still open would lock the database for a minute.
+    sessions = [session for player in players for session in player.link.sessions]
     with contextlib.suppress(PyMongoError), timeout(3):
         await client.admin.command("killSessions", sessions)
         await client.drop_database(database)

@@ -25,7 +25,7 @@ MISSING = "Inspect AI is not installed: pip install -r requirements-eval.txt"
 pytest.importorskip("inspect_ai", reason=MISSING)
 
 from inspect_ai import eval as run
-from inspect_ai import eval_retry, score
+from inspect_ai import score
 from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 

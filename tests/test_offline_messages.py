@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 import main
 from database import Database
 from engine.conversation import Conversation
 from engine.events import ApprovalNeeded, Text
 from local.offline_model import OfflineModel
-from seed_data import CUSTOMERS, seed
 from tests.conftest import TODAY, customer_of
-from tests.offline_messages import ALICE, ASKED, BOB, CAROL, NO, YES, Line
+from tests.offline_messages import ASKED, NO, YES, Line
 
 MODEL = OfflineModel(delay=0)
 

@@ -122,14 +122,17 @@ def test_the_question_is_asked_again_after_a_restart_and_a_yes_returns_once(
     assert order(shop)["return"] is None
     assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 1
 
+    # What was stored with the question is not who the customer is now.
+    change = {"$set": {"tier": "Platinum"}}
+    shop.ecommerce_support.customers.update_one({"_id": "CUST-1"}, change)
     model.script(say("It is on its way."), say("Bye."))
     again = play(shop, lines=f"{ALICE}y\nthanks\n", model=model)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout.count("[y/N]") == 1
     assert again.stdout.index("ORD-1001") < again.stdout.index("It is on its way.")
-    assert outputs(model.requests[2])[-1] == "Return initiated. Refund: $1,484.98."
+    assert outputs(model.requests[2])[-1] == "Return initiated. Refund: $1,552.48."
     made = order(shop)["return"]
-    assert (made["refund_cents"], made["tier"]) == (148_498, "Gold")
+    assert (made["refund_cents"], made["tier"]) == (155_248, "Platinum")
     assert made["reason"] == "Not powerful enough"
     assert said(model.requests[-1]) == [ASK.strip(), "thanks"]
     assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 0
@@ -171,6 +174,14 @@ def test_a_second_yes_to_the_same_question_does_nothing(shop: Shop, model: Model
 def test_two_calls_for_one_order_at_once_return_it_once(shop: Shop, model: ModelServer) -> None:
     both = call("initiate_return", RETURN) + call("initiate_return", RETURN)
     model.script(call("transfer_to_orders"), both, say("Done."))
+    # Both have looked at the order before one of them writes.
+    data: dict[str, Any] = {
+        "failCommands": ["findAndModify"],
+        "namespace": "ecommerce_support.orders",
+    }
+    data |= {"blockConnection": True, "blockTimeMS": 1_000}
+    point = {"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": data}
+    shop.admin.command(point)
     done = play(shop, lines=f"{ALICE}{ASK}y\ny\n", model=model)
     assert done.stdout.count("[y/N]") == 2 and "Done.\n" in done.stdout
     told = outputs(model.requests[-1])[-2:]

@@ -40,12 +40,11 @@ def support(k: int = 4) -> Task:
         print("No --model is given: the rule-based offline model answers.", file=sys.stderr)
     set_tracing_disabled(True)
     os.environ["MONGODB_URI"] = ensure_mongod(mongodb_uri())
-    samples = [
-        Sample(id=each.name, input="\n".join(each.script), metadata={"kind": each.kind})
-        for each in TASKS
-    ]
     return Task(
-        dataset=samples,
+        dataset=[
+            Sample(id=each.name, input="\n".join(each.script), metadata={"kind": each.kind})
+            for each in TASKS
+        ],
         solver=visit(),
         scorer=passed(),
         epochs=Epochs(k, [f"pass_k_{i}" for i in range(1, k + 1)]),

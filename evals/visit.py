@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -15,8 +15,6 @@ from evals.tasks import NO, RESTART, TODAY, YES, Task
 from main import open_conversation
 from seed_data import SCHEMAS, seed
 
-Snapshot = Mapping[str, Document]  # by collection and id, such as "orders ORD-1001"
-
 
 @dataclass
 class Trial:
@@ -27,8 +25,8 @@ class Trial:
     answers: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)  # why the script was not played to its end
     customer: Document = field(default_factory=dict)
-    before: Snapshot = field(default_factory=dict)
-    after: Snapshot = field(default_factory=dict)
+    before: dict[str, Document] = field(default_factory=dict)  # by names such as "orders ORD-1001"
+    after: dict[str, Document] = field(default_factory=dict)
     items: list[TResponseInputItem] = field(default_factory=list)  # with questions and decisions
 
 
@@ -51,7 +49,7 @@ async def play(task: Task, db: Database, model: Model, trial: Trial) -> None:
     trial.after = await snapshot(db)
 
 
-async def snapshot(db: Database) -> Snapshot:
+async def snapshot(db: Database) -> dict[str, Document]:
     """Every document of the shop's own collections."""
     return {f"{name} {found['_id']}": found for name in SCHEMAS async for found in db[name].find()}
 
@@ -80,10 +78,12 @@ async def _follow_script(task: Task, db: Database, model: Model, trial: Trial) -
             approval = await _watch(events, trial)
         finally:
             history = await conversation.next_input()
+            while approval and history[-1].get("type") == "function_call":
+                history.pop()  # the call that waits: it is shown after the decision
             trial.items += history[seen:]
             seen = len(history)
         if approval:
-            trial.items.append({"role": "system", "content": approval.question})
+            trial.items.append({"role": "assistant", "content": approval.question})
     if approval:
         trial.failed.append(f"approval: not expected: {approval.question}")
 

@@ -386,7 +386,8 @@ async def test_what_was_said_called_asked_and_decided_is_kept_for_a_reader(db: D
     assert [name for name in told if name in called] == called
     asked, decided = told.index(YES) - 1, told.index(YES)
     assert "Refund $1,484.98" in told[asked]
-    assert "Return initiated for order ORD-1001." in told[decided + 1]
+    assert told[decided + 1] == "initiate_return"
+    assert "Return initiated for order ORD-1001." in told[decided + 2]
     assert told[-1] == "Done: **$1,484.98** come back."
 
 

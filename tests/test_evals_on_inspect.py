@@ -96,8 +96,9 @@ def assert_shows_a_return(sample: EvalSample) -> None:
         "assistant: transfer_to_orders",
     ]
     asked = lines.index("user: <yes>") - 1
-    assert lines[asked].startswith("system: Return order ORD-1001: ")
-    assert lines[asked + 1 :][1].startswith("tool: Return initiated for order ORD-1001.")
+    assert "Return order ORD-1001: Aero 14 Laptop" in lines[asked]
+    assert lines[asked + 2] == "assistant: initiate_return"
+    assert lines[asked + 3].startswith("tool: Return initiated for order ORD-1001.")
     calls = [call for m in sample.messages for call in getattr(m, "tool_calls", None) or []]
     assert RETURN["order_id"] in [call.arguments.get("order_id") for call in calls]
 

@@ -38,7 +38,7 @@ def reason(text: str) -> str:
     told = re.search(BECAUSE, text)
     parts = re.split(CLAUSE_END, told[1] if told else text)
     clauses = [clause for part in parts if (clause := re.sub(r"^\W+|(\W+and)?\W*$", "", part))]
-    kept = []
+    kept: list[str] = []
     for clause in clauses:
         plain = with_apostrophes(clause.lower())
         excluded = re.search(NO_REASON, plain)

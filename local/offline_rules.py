@@ -1,7 +1,6 @@
 """What the rule-based model understands and says: RULES, at the end, is the table of it.
 
-Typos are forgiven, a message may hold two requests, and follow-ups such as "return it" work. It is
-no language model, and says so if it has no answer.
+Typos are forgiven, a message may hold two requests, and follow-ups such as "return it" work.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -61,9 +59,7 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
             found[-1] = (before, because(text, why))
         elif why and asked:
             found.append((_give_back, because(f"return {asked[0]}", why)))
-        elif (
-            rule in MAY_BE_REASONS and "?" not in part and (which or (asked and typed_order(part)))
-        ):
+        elif rule in NAMES and "?" not in part and (which or (asked and typed_order(part))):
             found.append((_give_back, because(f"return {part}", reason(earlier))))
         elif asked and rule in (_no_rule, CARRY_ON):
             found.append((_give_back, f"return {asked[0]}"))
@@ -112,12 +108,6 @@ def _naming(lines: list[str], nouns: list[str]) -> list[str]:
 
 # Orders
 
-STATUSES: dict[str, str] = {
-    "processing": "is **processing**: it is not shipped yet, so it has no tracking number so far.",
-    "shipped": "is **shipped**: it left on {shipped}, with the tracking number **{tracking}**.",
-    "delivered": "was **delivered** on {delivered}; its tracking number is {tracking}.",
-}
-OTHER_STATUS = "has the status **{status}**; its tracking number is {tracking}."
 PLACES = {"first": 0, "second": 1, "last": 0, "latest": 0, "newest": 0}  # in a list, newest first
 
 
@@ -161,24 +151,22 @@ def _meant(turn: Turn, request: str, likely: str) -> tuple[list[str], str]:
 
 def _explained(order: str, question: str) -> str:
     """An order in a few sentences; if get_order found none, what it said instead."""
-    fields: dict[str, str] = defaultdict(lambda: "(unknown)")
-    for line in order.splitlines():
-        name, _, value = line.partition(": ")
-        fields[name.lower()] = value
+    fields = dict(line.split(": ", 1) for line in order.splitlines() if ": " in line)
     number = re.search(ORDER, order)
-    if number is None or "status" not in fields:
+    if number is None or "Status" not in fields:
         return order
     items = re.findall(r"(?m)^Item: (.+)", order)
     names = ", ".join(re.sub(r"^1 x | \(.*", "", item) for item in items)
-    sentence = STATUSES.get(fields["status"], OTHER_STATUS).format_map(fields)
-    text = f"Order **{number[0]}** ({names}), placed on {fields['processing']}, {sentence}"
-    if "return reason" in fields:
-        text += f" Reason: {fields['return reason']}. "
-        text += f"Estimated refund: {fields['estimated refund']}."
-    if fields["status"] == "shipped" and re.search("when|arriv|how long", question):
+    days = re.findall(r"(?m)^([A-Z][a-z ]+): (\d+ \w+ \d{4})$", order)
+    story = ", ".join(f"{name.lower()} on {day}" for name, day in days)
+    text = f"Order **{number[0]}** ({names}) is **{fields['Status']}**: "
+    text += f"{story.replace('processing', 'placed', 1)}. Tracking: {fields.get('Tracking')}."
+    if "Return reason" in fields:
+        text += f" Reason: {fields['Return reason']}. Refund: {fields.get('Estimated refund')}."
+    if fields["Status"] == "shipped" and re.search("when|arriv|how long", question):
         text += " It does not say on which day it will arrive."
     if re.search(r"cost|total|much|pa(y|id)|spen|item|what.*(\bin\b|buy|bought)", question):
-        text += "\n\n" + _bullets([*items, f"Total: {fields['total']}"])
+        text += "\n\n" + _bullets([*items, f"Total: {fields.get('Total')}"])
     return text
 
 
@@ -192,13 +180,9 @@ def _give_back(turn: Turn, request: str) -> str:
         return f"{listed}\n\n{rule} {ASK_ORDER}" if numbers else listed
     order = turn.use("get_order", order_id=numbers[0])
     if "Status: delivered" not in order:
-        early = " Only a delivered order can be returned." if "Status: " in order else ""
-        made = (
-            " A return is made once, and this order has it already."
-            if "Return reason" in order
-            else ""
-        )
-        return _explained(order, "") + (made or early)
+        early = "Only a delivered order can be returned." if "Status: " in order else ""
+        made = "It has a return already." if "Return reason: " in order else ""
+        return f"{_explained(order, '')} {made or early}".rstrip()
     told, closed = _window(turn, order)
     if closed:
         return told
@@ -208,7 +192,7 @@ def _give_back(turn: Turn, request: str) -> str:
             return f"Order {numbers[0]} stays as it is: without your yes, nothing was returned."
         return output  # word for word, a refusal as well
     if turn.said.endswith(ASK_REASON) and turn.subject == numbers[0]:  # asked once already
-        hint = 'needs a reason: a few words, such as "it is too heavy". Or say "never mind".'
+        hint = 'needs a reason, such as "it is too heavy". Or say "never mind".'
         return f"A return of {numbers[0]} {hint} {ASK_REASON}"
     return f"{_explained(order, 'total')}\n\n{ASK_REASON}"
 
@@ -232,7 +216,7 @@ def _window(turn: Turn, order: str) -> tuple[str, bool]:
 def _deadline(turn: Turn, request: str) -> str:
     numbers, _ = _meant(turn, request, "delivered")
     if len(numbers) != 1:
-        return _return_policy(turn, request)
+        return _help_article(turn, request)
     order = turn.use("get_order", order_id=numbers[0])
     told, _ = _window(turn, order)
     return told if "Status: delivered" in order and told else _give_back(turn, request)
@@ -250,10 +234,9 @@ def _returns_made(turn: Turn, request: str) -> str:
 
 def _cancel(turn: Turn, request: str) -> str:
     """A return that is only spoken of, one that is made, or an order."""
-    text = _spelled(request)
     if turn.said.endswith((ASK_REASON, ASK_ORDER)) and not typed_order(request):
         return KEEP
-    if not re.search("return|refund", text):
+    if not re.search("return|refund", _spelled(request)):
         return IMPOSSIBLE
     return f"A return that is made cannot be undone here. {_returns_made(turn, request)} {WRITE}"
 
@@ -265,8 +248,7 @@ HINTS = (
     (r"\bwhen\b|how (long|fast|soon|many days)|time", "day month"),
     (r"how much|cost|pays? for", "cost"),
     (r"how (do|can|to)\b|start", "start open write"),
-    (r"human|person|someone|talk|speak", "person"),
-    (r"phone|\bcall", "call"),
+    (r"human|person|someone|talk|speak|phone|\bcall", "person call"),
     (r"hours|open|day\b|weekend", "monday business"),
     (r"\b(ship|deliver)", "ship"),
     (r"\bpay\b", "card"),
@@ -276,13 +258,10 @@ HINTS = (
 )
 
 
-def _return_policy(turn: Turn, request: str) -> str:
-    return _help_article(turn, f"{request} returns refunds")
-
-
 def _help_article(turn: Turn, request: str) -> str:
     """The title of the best article, with its sentences that answer, or else its first three."""
     text = _spelled(request)
+    text += " returns refunds" if re.search("return|refund|money|back", text) else ""
     articles = turn.use("search_knowledge_base", query=" ".join(text.split()[:20])).split("\n\n")
     title, _, body = articles[0].partition("\n")
     asked = set(_stems(text, SMALL_WORDS))
@@ -305,6 +284,9 @@ def _stems(text: str, but: frozenset[str] = frozenset()) -> list[str]:
     return [word.removesuffix("s") for word in words if word not in but]
 
 
+PRICED = rf"(?m)^.*{SKU}.*$"
+
+
 def _product(turn: Turn, request: str) -> str:
     nouns = _nouns(request)
     if re.search(CATALOG, _spelled(request)):
@@ -312,27 +294,23 @@ def _product(turn: Turn, request: str) -> str:
     elif not nouns and turn.subject.startswith("ORD"):
         return _order(turn, request)
     elif not nouns and turn.subject:
-        return _product_card(turn.use("get_product", sku=turn.subject))
-    found = _priced(turn.use("search_products", query=" ".join(nouns[:6])))
+        return _product_card(turn, turn.subject)
+    found = re.findall(PRICED, turn.use("search_products", query=" ".join(nouns[:6])))
     if not found:  # a typo, or a word too many: look through all products
-        products = _priced(turn.use("search_products", query=""))
+        products = re.findall(PRICED, turn.use("search_products", query=""))
         found = _naming(products, nouns)
         if not found:
             return f"I find no such product. These are the ones I see:\n\n{_bullets(products)}"
     # "The laptop" is the Aero 14 Laptop, not the Felt Laptop Sleeve.
     called = [line for line in found if _naming([line.partition(" (")[0].split()[-1]], nouns)]
     found = called if len(called) == 1 else found
-    if len(found) > 1:
-        return _bullets(found)
-    return _product_card(turn.use("get_product", sku=re.findall(SKU, found[0])[0]))
+    one = len(found) == 1
+    return _product_card(turn, re.findall(SKU, found[0])[0]) if one else _bullets(found)
 
 
-def _priced(output: str) -> list[str]:
-    return [line for line in output.splitlines() if re.search(SKU, line)]
-
-
-def _product_card(output: str) -> str:
-    return re.sub(r"^([^(\n]+) \(", r"**\1** (", output).replace("\n", ". ", 1)
+def _product_card(turn: Turn, sku: str) -> str:
+    card = turn.use("get_product", sku=sku)
+    return re.sub(r"^([^(\n]+) \(", r"**\1** (", card).replace("\n", ". ", 1)
 
 
 def _bullets(lines: list[str]) -> str:
@@ -365,10 +343,8 @@ def _unknown(turn: Turn, request: str) -> str:
 
 def _no_rule(turn: Turn, request: str) -> str:
     """`and the lamp?` is about what this agent does; everything else is for triage to answer."""
-    goes_on = re.match(
-        r"(?i)\W*((ok|well|so|yes)\W+)?((and|or|what about|how about)\b|(the|my) \S+( \S+)?$)",
-        request,
-    )
+    more = r"(?i)\W*(ok\W+)?((and|or|what about|how about)\b|(the|my) \S+( \S+)?$)"
+    goes_on = re.match(more, request)
     if goes_on and "get_product" in turn.offered:
         return _product(turn, request)
     if goes_on and "get_order" in turn.offered:
@@ -392,10 +368,7 @@ THANKS = "You are welcome. I am here when you need anything else."
 CARRY_ON = "All right. I am here when you need anything else."
 GOODBYE = "Goodbye, and come back any time."
 KEEP = "All right, everything stays as it is."
-WHOLE = (
-    "Only a whole order can be returned, not a part of it. To return all of it, tell me the order "
-    "and the reason."
-)
+WHOLE = "Only a whole order can be returned. For that, tell me its number and the reason."
 IMPOSSIBLE = (
     "An order cannot be cancelled, exchanged or sent to another address here. What you can do: "
     "once it is delivered, return it in this chat. For all else, write to support@example.com."
@@ -442,17 +415,16 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|\b(i|we|have|already|was|is|got) returned", _returns_made),
     (r"^(?!.*\d{4})(.*(, |\b(me|know|so|and|but) ))?(how|why|when|what|who|which|do|does|am|is|are"
      r"|will)\b.*(return|refund|money|send.* back|get back)|(get|have) .*money (on|to)"
-     r"|return (policy|window|period|time|take|ship\w*)|^\W*returns\W*$", _return_policy),
+     r"|return (policy|window|period|time|take|ship\w*)|^\W*returns\W*$", _help_article),
     (r"policy|policies|warranty|guarantee|shipping|express|international|abroad|overseas"
-     r"|(do|can) (you|u) (ship|deliver)|(how|what|free).*deliver\w* (take|cost|time|option)",
-     _help_article),
+     r"|(do|can) (you|u) (ship|deliver)|(how|what|free).*deliver\w* (take|cost)", _help_article),
     (r"\breturn(?!ed\b)|refund|(send|give|take|bring)\b.*\bback\b|money back", _give_back),
     # Policies
-    (r"broke|defect|damage|faulty|(not|n't|stopped) work|wrong item|repair|payment|paypal|pay (by|in"
-     r"|with)|(how|can|do) .*\bpay\b(?! for)|\bcard\b|invoice|instal|(i|be|am|get) charged|loyalty"
-     r"|points|bonus|platinum|\bgold\b|password|e-?mail|contact|phone number|\bcall\b|human|manager"
-     r"|speak (to|with)|person|someone|opening|\bopen\b|hours|my account|discount|coupon|voucher"
-     r"|price match|gift card", _help_article),
+    (r"broke|defect|damage|faulty|(not|n't|stopped) work|wrong item|repair|payment|paypal|invoice"
+     r"|pay (by|in|with)|(how|can|do) .*\bpay\b(?! for)|\bcard\b|instal|(i|be|am|get) charged"
+     r"|loyalty|points|bonus|platinum|\bgold\b|password|e-?mail|contact|phone number|\bcall\b|human"
+     r"|manager|speak (to|with)|person|someone|opening|\bopen\b|hours|my account|discount|coupon"
+     r"|voucher|price match|gift card", _help_article),
     # Orders
     (r"\bord-?\d|order|track|parcel|package|deliver|shipped|\bship\b|arriv|status|waiting|my stuff"
      r"|(where|when)\b.*\b(my|is|are|get|come)\b|\bi (bought|paid|spen)|did i (buy|pay|spend)"
@@ -465,14 +437,14 @@ RULES: list[tuple[str, Rule | str]] = [
     # Small talk
     (r"\b(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|\bthx|cheers", THANKS),
-    (r"^\W*(ok(ay)?|great|cool|fine|good|perfect|yes|yep|sure|hm+|(one|a) (sec|moment).*)\W*$",
-     CARRY_ON),
+    (r"^\W*(ok(ay)?|great|cool|fine|good|perfect|yes|yep|hm+|one (sec|mom).*)\W*$", CARRY_ON),
     (r"^\W*(hi|hello|hey|hiya|good (morning|afternoon|evening|day)|help)\b|how does this work"
      r"|(what|who) (can|are) you|are you an?\b", _greet),
     (r"", _no_rule),
 ]  # fmt: skip
 SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, _greet)
-MAY_BE_REASONS = (_no_rule, _order, _product, _help_article, THANKS)  # what reasons look like
+NAMES = (_no_rule, _order, _product)  # what the name of an order may look like to the table
+MAY_BE_REASONS = (*NAMES, _help_article, THANKS)  # and what a reason may
 VOCABULARY = tuple(
     {word for row in RULES for word in re.findall("[a-z]{5,}", re.sub(r"\\.", " ", row[0]))}
 )

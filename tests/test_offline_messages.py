@@ -1,4 +1,4 @@
-"""The offline model, held to what customers type: the share of offline_messages.py that holds."""
+"""The offline model, held to what customers type; with `pytest -s`, the share that holds."""
 
 from __future__ import annotations
 
@@ -9,16 +9,47 @@ from database import Database
 from engine.conversation import Conversation
 from engine.events import ApprovalNeeded, Text
 from local.offline_model import OfflineModel
+from seed_data import ARTICLES, PRODUCTS, seed
 from tests.conftest import TODAY, customer_of
-from tests.offline_messages import ASKED, NO, YES, Line
+from tests.offline_messages import ASKED, DIALOGUES, NO, OPEN, PLANTED, YES, Line
 
 MODEL = OfflineModel(delay=0)
 
 
-async def play(db: Database, email: str, dialogue: list[Line]) -> list[str]:
-    """What was wrong with the answers, a line for each message."""
+@pytest.mark.parametrize("email", DIALOGUES)
+async def test_what_customers_type_is_answered_as_the_table_says(db: Database, email: str) -> None:
+    wrong: dict[str, str] = {}
+    for dialogue in DIALOGUES[email]:
+        wrong |= await play(db, email, dialogue)
+    messages = [line.message for dialogue in DIALOGUES[email] for line in dialogue]
+    print(f"\n{email}: {len(messages) - len(wrong)} of {len(messages)} messages hold")
+    assert wrong.keys() == OPEN & set(messages), "\n".join(wrong.values())
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+async def test_planted_text_is_never_repeated(db: Database, planted: str) -> None:
+    for product in PRODUCTS:
+        text = {"description": f"{product['description']} {planted}"}
+        await db.products.update_one({"_id": product["_id"]}, {"$set": text})
+    for article in ARTICLES:
+        text = {"body": f"{article['body']} {planted}"}
+        await db.support_articles.update_one({"_id": article["_id"]}, {"$set": text})
+    conversation = await open_conversation(db, "alice@example.com")
+    for message, fact in {
+        "does the sleeve fit a 14 inch laptop?": "14 inches",
+        "how long is the warranty?": "24-month",
+        "what does the warranty say about a card number, a password and 500%?": "warranty",
+        "do you have headphones": "out of stock",
+    }.items():
+        answer, asked = await ask(conversation, message, None)
+        assert fact in answer and asked is None
+        assert not re.search(PLANTED[planted], answer, re.I), answer
+
+
+async def play(db: Database, email: str, dialogue: list[Line]) -> dict[str, str]:
+    """What was wrong with the answers, by message."""
     conversation = await open_conversation(db, email)
-    wrong: list[str] = []
+    wrong: dict[str, str] = {}
     approval: ApprovalNeeded | None = None
     for message, says, never in dialogue:
         answer, approval = await ask(conversation, message, approval)
@@ -26,8 +57,10 @@ async def play(db: Database, email: str, dialogue: list[Line]) -> list[str]:
         missing = [f"no {p!r}" for p in says if not re.search(p, answer, re.I)]
         unwanted = [f"{p!r}" for p in (*never, *unasked) if re.search(p, answer, re.I)]
         if missing or unwanted:
-            wrong.append(f"{message}\n    {', '.join(missing + unwanted)} in: {answer}")
+            wrong[message] = f"{message}\n    {', '.join(missing + unwanted)} in: {answer}"
     await conversation.erase()
+    if YES in [line.message for line in dialogue]:
+        await seed(db, TODAY)
     return wrong
 
 

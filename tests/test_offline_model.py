@@ -188,9 +188,11 @@ async def test_the_only_order_that_can_be_returned_is_the_one_meant(alice: Chat)
     assert await alice.say("not powerful enough", approve=True) == EXACT
 
 
-async def test_a_return_past_the_window_is_refused_in_the_tools_words(bob: Chat) -> None:
-    answer = await bob.say("Please return ORD-1004, it broke", approve=True)
-    assert "ORD-1004" in answer and "30-day window" in answer
+async def test_a_return_past_the_window_is_refused_before_a_reason_is_asked(bob: Chat) -> None:
+    for message in ("Please return ORD-1004, it broke", "return ORD-1004"):
+        answer = await bob.say(message)
+        assert "ORD-1004" in answer and "the 30-day window closed on 29 Oct 2026" in answer
+        assert "initiate_return" not in bob.steps
     assert (await bob.order("ORD-1004"))["return"] is None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 from agents import AgentsException, Model, TResponseInputItem
 
@@ -24,7 +25,7 @@ class Trial:
     tools: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)  # why the script was not played to its end
-    customer: Document = field(default_factory=dict)
+    customer: Any = None  # the document of `customers`
     before: dict[str, Document] = field(default_factory=dict)  # by names such as "orders ORD-1001"
     after: dict[str, Document] = field(default_factory=dict)
     items: list[TResponseInputItem] = field(default_factory=list)  # with questions and decisions

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, cast
+from typing import Any
 
 from agents import Model, ModelResponse
 from agents.items import TResponseStreamEvent
@@ -22,7 +22,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 import main
-from database import Customer, Database, Document
+from database import Database, Document
 from engine.conversation import Conversation
 from engine.events import ApprovalNeeded, Event, Stopped, Text, TurnFailed
 from engine.retention import remove_idle
@@ -30,7 +30,7 @@ from seed_data import CUSTOMERS, orders, seed
 from tests.model_server import Refused, check_responses
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
-ALICE = cast(Customer, CUSTOMERS[0])
+ALICE = CUSTOMERS[0]
 ORDERS = tuple(f"ORD-{number}" for number in range(2001, 2061))  # hers, and returnable
 
 

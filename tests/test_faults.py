@@ -786,9 +786,8 @@ async def test_the_trace_of_a_turn_stays_in_the_turn(
 ) -> None:
     conversation = await open_conversation(ScriptedModel([answer("one two three")]))
     set_tracing_disabled(False)
-    monkeypatch.setattr(
-        get_trace_provider(), "_multi_processor", SynchronousMultiTracingProcessor()
-    )
+    nobody = SynchronousMultiTracingProcessor()  # type: ignore[no-untyped-call]
+    monkeypatch.setattr(get_trace_provider(), "_multi_processor", nobody)
     try:
         async for _ in conversation.turn("hi"):
             assert get_current_trace() is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 import main
 from database import Database
 from engine.conversation import Conversation

@@ -346,7 +346,7 @@ async def test_ids_are_unique_so_that_no_call_is_mistaken_for_another(alice: Cha
     ],
 )
 def test_no_input_makes_it_raise(items: Any) -> None:
-    assert _respond(ModelCall(*_call(items), **_NO_IDS, streamed=False)).output
+    assert _respond(ModelCall(*_call(items), streamed=False, **_NO_IDS)).output  # type: ignore[misc]
 
 
 _NO_IDS: Any = {"previous_response_id": None, "conversation_id": None, "prompt": None}

@@ -227,9 +227,9 @@ async def _hostile_run(
             asked = json.dumps(arguments, ensure_ascii=False)
             assert len(told) < 4_000
             assert not [secret for secret in secrets if secret in told and secret not in asked]
-        for order in await db.orders.find().to_list():
-            if order["customer_id"] != customer["_id"]:
-                assert order == before[order["_id"]]
-            elif made := order["return"]:
-                assert made["refund_cents"] == refund_cents(order, customer["tier"])
+        for found in await db.orders.find().to_list():
+            if found["customer_id"] != customer["_id"]:
+                assert found == before[found["_id"]]
+            elif made := found["return"]:
+                assert made["refund_cents"] == refund_cents(found, customer["tier"])
         assert await db.customers.find().sort("_id", 1).to_list() == CUSTOMERS

@@ -30,13 +30,7 @@ COLUMNS, ROWS = 80, 40
 MARGIN = 1
 READY = r"\x1b\[\?2004h.*?\x1b\[\?25h"  # the line editor reads keys, and has drawn its prompt
 START, EMAIL = "python main.py --offline", "alice@example.com"
-FIRST_RUN = (
-    EMAIL,
-    "where is my lamp?",
-    "I want to return ORD-1001, not powerful enough",
-    "y",
-    "/quit",
-)
+ASK = "I want to return ORD-1001, not powerful enough"
 
 BLACK, RED, GREEN, YELLOW = (30, 34, 42), (240, 113, 120), (152, 209, 121), (229, 192, 123)
 BLUE, MAGENTA, CYAN, WHITE = (97, 175, 239), (198, 120, 221), (86, 200, 216), (224, 227, 233)
@@ -62,7 +56,7 @@ async def fill(uri: str) -> None:
 
 
 def play(uri: str) -> tuple[Sequence[Text], Sequence[Text]]:
-    """Type into a shell like a customer; the screen after the second login, and after /inspect."""
+    """Type into a shell like a customer, who quits at the question: the session, and /inspect."""
     screen = pyte.HistoryScreen(COLUMNS, ROWS, history=1000)
     environment = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -83,15 +77,22 @@ def play(uri: str) -> tuple[Sequence[Text], Sequence[Text]]:
         shell.logfile_read = SimpleNamespace(write=pyte.Stream(screen).feed, flush=lambda: None)
         shell.expect_exact("$ ")
         shell.sendline(START)
-        type_lines(shell, *FIRST_RUN)
+        type_lines(shell, EMAIL, ASK)
+        shell.expect(READY)
+        shell.send("\x04")
         shell.expect_exact("$ ")
         shell.sendline(START)
         type_lines(shell, EMAIL)
         shell.expect(READY)
-        session = list(lines(screen))
+        asked = list(lines(screen))
         shell.send("/inspect\r")
         shell.expect(READY)
-        return session, list(lines(screen))[len(session) - 1 :]
+        inspected = list(lines(screen))
+        type_lines(shell, "y")
+        shell.expect(READY)
+        # In the session, the question stands once, where it was answered.
+        answered = list(lines(screen))[len(inspected) - 2 :]
+        return [*asked[:-2], *answered], inspected[len(asked) - 1 : -2]
 
 
 def type_lines(shell: pexpect.spawn[str], *typed: str) -> None:
@@ -142,6 +143,8 @@ def save(name: str, title: str, drawn: Sequence[Text]) -> None:
     )
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # fonts of a server's
     svg = re.sub(r"font-family: (Fira Code, monospace|arial)", f"font-family: {FONTS}", svg)
+    # Some readers would drop the spaces at the beginning of a line.
+    svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
     svg = svg.replace(" textLength=", ' lengthAdjust="spacingAndGlyphs" textLength=')
     path = ROOT / "docs" / f"{name}.svg"
     path.parent.mkdir(exist_ok=True)

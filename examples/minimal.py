@@ -1,8 +1,8 @@
 """Handoffs, memory, and an approval that survives a restart, in MongoDB: the pattern in one file.
 
-Left out: one turn at a time and no late writes (engine/lease.py); retries, the last agent, long
-histories of reasoning models (engine/conversation.py); the refund in the question (tools.py);
-streaming, errors in plain words (terminal/). After an error or a crash, start it again."""
+Left out: one turn at a time, no late writes (engine/lease.py); retries, stopping, the last agent
+(engine/conversation.py); long histories of reasoning models (engine/history.py); the refund in the
+question (tools.py); streaming, words for errors (terminal/). After an error, start it again."""
 
 import asyncio
 import contextlib
@@ -76,5 +76,5 @@ async def main(email: str) -> None:
             print(result.final_output)
 
 
-with contextlib.suppress(EOFError):
+with contextlib.suppress(EOFError, KeyboardInterrupt):
     asyncio.run(main(input("Your email: ").strip().lower()))

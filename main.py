@@ -80,45 +80,65 @@ async def support(args: argparse.Namespace, screen: Screen) -> int:
         screen.error(problem)
         return 1
     # The Agents SDK takes seconds to import, so that happens while the customer types.
-    loading = threading.Thread(target=importlib.import_module, args=["agents_def"], daemon=True)
+    loading = threading.Thread(target=load, daemon=True)
     loading.start()
     email = args.email or await screen.ask("Email: ")
     async with screen.waiting("Loading"):
         await asyncio.to_thread(loading.join)
 
-    from pymongo.errors import PyMongoError
+    from pymongo import timeout
 
-    from database import DB_NAME, DatabaseUnavailable, connect, explain, mongodb_uri
-    from engine.retention import remove_idle
-    from terminal.chat import Chat, words_for
+    from database import DatabaseUnavailable, connect, mongodb_uri
 
     # One client for the whole process: tools, session and chat share its pool.
     try:
-        async with screen.waiting("Connecting"):
+        async with screen.waiting("Connecting to MongoDB"):
             mongo_client = await connect(mongodb_uri())
     except DatabaseUnavailable as error:
         screen.error(str(error))
         return 1
-    async with mongo_client:
-        db = mongo_client[DB_NAME]
-        try:
-            customer = await log_in(db, screen, email, ask_again=not args.email)
-            if customer is None:
-                return 1
+    try:
+        return await serve(args, screen, mongo_client, email)
+    finally:
+        with timeout(1):  # nobody waits at the end for a MongoDB that does not answer
+            await mongo_client.close()
+
+
+def load() -> None:
+    for module in ("agents_def", "agents.extensions.memory", "terminal.chat"):
+        importlib.import_module(module)
+
+
+async def serve(
+    args: argparse.Namespace, screen: Screen, client: AsyncMongoClient[Document], email: str
+) -> int:
+    """Log the customer in, open the conversation, and chat; returns the exit code."""
+    from pymongo.errors import PyMongoError
+
+    from database import DB_NAME, explain, mongodb_uri
+    from engine.retention import remove_idle
+    from terminal.chat import Chat, words_for
+
+    db = client[DB_NAME]
+    try:
+        customer = await log_in(db, screen, email, ask_again=not args.email)
+        if customer is None:
+            return 1
+        async with screen.waiting("Asking MongoDB"):
             if days := os.environ.get("CONVERSATION_TTL_DAYS"):
                 await remove_idle(db, float(days))
             model, model_settings = choose_model(args.offline)
-            conversation = await open_conversation(mongo_client, customer, model, model_settings)
-            chat = Chat(screen, conversation, db, customer, debug=args.debug)
-            if args.question:
-                return 0 if await chat.answer_once(args.question) else 1
-            await chat.run()
-        except TurnFailed as error:
-            screen.error(words_for(error))
-            return 1
-        except PyMongoError as error:
-            screen.error(explain(error, mongodb_uri()))
-            return 1
+            conversation = await open_conversation(client, customer, model, model_settings)
+        chat = Chat(screen, conversation, db, customer, debug=args.debug)
+        if args.question:
+            return 0 if await chat.answer_once(args.question) else 1
+        await chat.run()
+    except TurnFailed as error:
+        screen.error(words_for(error))
+        return 1
+    except PyMongoError as error:
+        screen.error(explain(error, mongodb_uri()))
+        return 1
     return 0
 
 
@@ -128,9 +148,12 @@ async def log_in(db: Database, screen: Screen, email: str, ask_again: bool) -> C
         email = clean(email).strip()[:254]
         if email.isascii():  # lower() turns some look-alikes of other alphabets into plain letters
             email = email.lower()
-        if customer := await db.customers.find_one({"email": email}):
+        async with screen.waiting("Asking MongoDB"):
+            customer = await db.customers.find_one({"email": email})
+            seeded = customer or await db.customers.find_one()
+        if customer:
             return cast("Customer", customer)
-        if await db.customers.find_one() is None:
+        if not seeded:
             screen.error("The database has no customers yet. Run: python seed_data.py")
             return None
         screen.error(f'No customer has the email "{email}". Try alice@example.com.')

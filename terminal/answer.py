@@ -1,132 +1,41 @@
-"""One answer on a terminal: Markdown that grows without flicker, repetition or lost lines."""
+"""One answer on a terminal: it grows without flicker, repetition or lost lines."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterator
-from typing import ClassVar
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
-from rich.markdown import Markdown, TableElement
 from rich.segment import Segment
 from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
-from rich.theme import Theme
 
-from engine.text import clean
+from terminal.markdown import Cut, Markdown, cut, finished
 
 FRAMES_PER_SECOND = 12
 REST = 4  # seconds without a frame for each second that the last one took
-
-# Readable on light and dark: rich's own theme puts code on black.
-THEME = Theme(
-    {
-        "markdown.code": "cyan",
-        "markdown.code_block": "cyan",
-        "markdown.link": "bold",
-        "markdown.link_url": "underline",
-        "markdown.h2": "bold",
-        "markdown.h3": "bold",
-        "markdown.h4": "bold",
-        "markdown.block_quote": "italic",
-    }
-)
-
-# What rich would leave out stays as it was written: tags (`write to <address>`), the targets of
-# images and references.
-_parser = (
-    MarkdownIt("commonmark", {"html": False})
-    .enable(["strikethrough", "table"])
-    .disable(["image", "reference"])
-)
-
-
-class _Table(TableElement):
-    """A table that wraps what does not fit; rich cuts it: `$1,3…`."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for table in super().__rich_console__(console, options):
-            if isinstance(table, Table):
-                for column in table.columns:
-                    column.overflow = "fold"
-            yield table
-
-
-class _Markdown(Markdown):
-    elements: ClassVar = {**Markdown.elements, "table_open": _Table}
-
-
-class Answer:
-    """Markdown as rich draws it, but line breaks stay, and nothing is hidden or lost."""
-
-    def __init__(self, text: str, style: str = "") -> None:
-        self._markdown = _Markdown("", style=style, hyperlinks=False, code_theme="ansi_dark")
-        self._markdown.parsed = _parser.parse(text)
-        _amend(self._markdown.parsed)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        with console.use_theme(THEME):
-            lines = console.render_lines(self._markdown, options, pad=False)
-        # Padding becomes empty lines when the window is made narrower.
-        lines = [list(_stripped(line)) for line in lines]
-        # rich puts blank lines around lists, tables and code, but only around some of them.
-        written = [number for number, line in enumerate(lines) if line]
-        for line in lines[written[0] : written[-1] + 1] if written else []:
-            yield from line
-            yield Segment.line()
-
-
-def _stripped(line: list[Segment]) -> Iterator[Segment]:
-    end = max((n for n, segment in enumerate(line) if segment.text.strip()), default=-1)
-    yield from line[:end]
-    if end >= 0:
-        yield Segment(line[end].text.rstrip(), line[end].style)
-
-
-def _amend(tokens: list[Token]) -> None:
-    # `<https://x.y>` is drawn as it is written, not as a link to itself.
-    tokens[:] = [token for token in tokens if token.markup != "autolink"]
-    for token in tokens:
-        # `&#x202E;` becomes the character that turns a line around only when it is parsed.
-        token.content = clean(token.content)
-        if token.type == "softbreak":
-            token.type = "hardbreak"
-        _amend(token.children or [])
-
-
-def finished(text: str) -> int:
-    """How many characters of `text` are whole blocks that nothing written later can change."""
-    end = text.rfind("\n") + 1
-    # A line that begins with a letter is no list item, fence, table row or underline of the
-    # line above; any other line counts only when it is complete.
-    if text[end : end + 1].isalpha():
-        end = len(text)
-    blocks = [token.map[0] for token in _parser.parse(text[:end]) if not token.level and token.map]
-    lines_before = blocks[-1] if blocks else 0
-    return sum(len(line) + 1 for line in text.split("\n")[:lines_before])
 
 
 class LiveAnswer:
     """Prints finished blocks once, for good, and keeps only the unfinished tail in motion."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, phrase: str = "Thinking") -> None:
         self._console = console
         self._tail = ""
+        self._too_tall = False  # whether the last frame did not show all of it
+        self._cut: Cut | None = None  # where the block that the tail goes on with was cut
         self._after_text = False
         self._doing = ""
+        self._phrase = phrase
+        self._waiting = True
+        self._trouble = ""
         self._spinner = Spinner("dots", style="dim")
-        self.wait("Thinking")
-        # Frames are drawn by a task, not by Live's thread: no frame can fall between printing
-        # a block and taking it out of the tail.
-        self._live = Live(self, console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> LiveAnswer:
-        self._live.start(refresh=True)
+        self._start()
         self._frames = asyncio.create_task(self._draw_frames())
         return self
 
@@ -159,31 +68,55 @@ class LiveAnswer:
     def wait(self, phrase: str) -> None:
         """A spinner with `phrase` until the next thing happens."""
         self._settle()
-        self._waiting = True
-        self._spinner.update(text=Text(phrase, style="dim"))
+        self._waiting, self._phrase = True, phrase
+
+    def trouble(self, phrase: str) -> None:
+        """A spinner with `phrase`, whatever else happens, until it is called with ``""``."""
+        self._trouble = phrase
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the screen to others for the block."""
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._start()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """What is in motion: the spinner, or the last lines of the tail that fit the screen."""
-        if self._waiting:
-            yield self._spinner
-            return
-        lines = console.render_lines(Answer(self._tail), options, pad=False)
-        if self._after_text and self._tail.strip():
+        """What is in motion: the last lines of the tail that fit the screen, and the spinner."""
+        spins = self._waiting or bool(self._trouble)
+        lines = console.render_lines(self._drawn(self._tail), options, pad=False)
+        if self._gap and self._tail.strip():
             lines.insert(0, [])
-        for line in lines[-max(options.size.height - 1, 1) :] or [[]]:
+        rows = max(options.size.height - 1 - spins, 1)
+        self._too_tall = len(lines) > rows
+        for line in lines[-rows:] or ([] if spins else [[]]):
             yield from line
             yield Segment.line()
+        if spins:
+            self._spinner.update(text=Text(self._trouble or self._phrase, style="dim"))
+            yield self._spinner
+
+    def _start(self) -> None:
+        # Frames are drawn by a task, not by Live's thread: no frame can fall between printing
+        # a block and taking it out of the tail.
+        self._live = Live(self, console=self._console, auto_refresh=False, transient=True)
+        self._live.start(refresh=True)
 
     async def _draw_frames(self) -> None:
         drawn, spent = None, 0.0
         while True:
-            # A list of a thousand lines is one block, in motion to its end: draw it less often.
+            # A table of a thousand rows is one block, in motion to its end: draw it less often.
             await asyncio.sleep(max(1 / FRAMES_PER_SECOND, min(REST * spent, 1)))
             started = time.perf_counter()
-            if self._waiting or drawn != (self._tail, self._console.size):
+            spins = self._waiting or self._trouble
+            if spins or drawn != (self._tail, self._console.size, spins):
                 self._print(finished(self._tail))
-                drawn = (self._tail, self._console.size)
+                drawn = (self._tail, self._console.size, spins)
                 self._live.refresh()
+                if self._too_tall and (where := cut(self._tail, self._cut)):
+                    self._print(where.length, where)  # it can be scrolled to while it grows
             spent = time.perf_counter() - started
 
     def _settle(self) -> None:
@@ -194,10 +127,21 @@ class LiveAnswer:
             self._after_text = False
         self._print(len(self._tail))
 
-    def _print(self, length: int) -> None:
+    @property
+    def _gap(self) -> bool:
+        """Whether a blank line stands above the tail."""
+        return self._after_text and self._cut is None
+
+    def _drawn(self, text: str) -> Markdown:
+        return Markdown(text, first_number=self._cut.next_number if self._cut else None)
+
+    def _print(self, length: int, where: Cut | None = None) -> None:
+        """Print the first `length` characters of the tail, or its beginning up to a cut."""
         block, self._tail = self._tail[:length], self._tail[length:]
         if not block.strip():
             return
-        gap = [""] if self._after_text else []
-        self._after_text = True
-        self._console.print(*gap, Answer(block))
+        gap, drawn = [""] if self._gap else [], self._drawn(block)
+        self._cut, self._after_text = where, True
+        if where:
+            self._tail = where.reopened + self._tail
+        self._console.print(*gap, drawn)

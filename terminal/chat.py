@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import NamedTuple
 
+from pymongo import timeout
 from pymongo.errors import PyMongoError
 
 from database import Customer, Database
@@ -87,7 +88,7 @@ class Chat:
         self.screen = screen
         self.conversation = conversation
         self.db = db
-        self._customer = customer
+        self.customer = customer
         self._debug = debug
         self._failed = False
 
@@ -102,7 +103,7 @@ class Chat:
                 prompted = typed or await self.screen.ask("> ", commands=list(COMMANDS))
                 typed = await self._take(prompted.strip())
         except EOFError:
-            email = self._customer["email"]
+            email = self.customer["email"]
             self.screen.say(f"Goodbye. Run again with {email} to continue.")
 
     async def answer_once(self, message: str) -> bool:
@@ -161,7 +162,7 @@ class Chat:
         return None
 
     def _greet(self) -> None:
-        name, last = self._customer["name"], self.conversation.last_active
+        name, last = self.customer["name"], self.conversation.last_active
         if not self.conversation.total or last is None:
             self.screen.say(f"Hello, {name}. How can I help?")
             return
@@ -193,7 +194,16 @@ class Chat:
     async def _show(self, events: AsyncGenerator[Event, None]) -> ApprovalNeeded | None:
         with self.screen.interrupts(self.conversation.stop):
             async with aclosing(events):
-                return await self.screen.show(events, PHRASES)
+                return await self.screen.show(events, PHRASES, self._trouble)
+
+    async def _trouble(self) -> str:
+        """What keeps the answer waiting: a command of the driver fails only after 15 seconds."""
+        try:
+            with timeout(1):
+                await self.db.command("ping")
+        except PyMongoError:
+            return "MongoDB does not answer; waiting for it"
+        return ""
 
     async def _interruptible(self, work: Awaitable[str | None]) -> str | None:
         """Run `work` as a task: Ctrl-C then ends the wait for a MongoDB that does not answer."""
@@ -226,12 +236,16 @@ async def _help(chat: Chat) -> None:
 
 @command("/history", "show the whole conversation")
 async def _history(chat: Chat) -> None:
-    chat.screen.transcript(await chat.conversation.transcript())
+    async with chat.screen.waiting("Asking MongoDB"):
+        said = await chat.conversation.transcript()
+    chat.screen.transcript(said)
 
 
 @command("/inspect", "show what MongoDB holds for it")
 async def _inspect(chat: Chat) -> None:
-    chat.screen.inspect(await inspect.read(chat.db, chat.conversation))
+    async with chat.screen.waiting("Asking MongoDB"):
+        found = await inspect.read(chat.db, chat.conversation, chat.customer)
+    chat.screen.inspect(found)
 
 
 @command("/retry", "answer your last message again")
@@ -245,7 +259,8 @@ async def _reset(chat: Chat) -> str | None:
     if isinstance(decision, str):
         return decision
     if decision:
-        await chat.conversation.erase()
+        async with chat.screen.waiting("Asking MongoDB"):
+            await chat.conversation.erase()
         chat.screen.say("Forgotten. What can I do for you?")
     return None
 

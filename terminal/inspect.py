@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -15,74 +15,107 @@ from rich.text import Text
 from engine.text import clean
 
 if TYPE_CHECKING:
-    from database import Database
+    from pymongo.asynchronous.collection import AsyncCollection
+
+    from database import Customer, Database
     from engine.conversation import Conversation
 
 Document = Mapping[str, Any]
-LAST_DOCUMENTS = 4  # of agent_messages: one turn with a handoff and a tool
+LAST = 4  # of agent_messages: one turn with a handoff and a tool
+OF_ORDERS = {"status": 1, "return": 1}
+LINE = 80  # columns: what is longer gets a line for each field
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """What is to be shown; documents and index keys are as pymongo returns them."""
+class Found:
+    """One query and what it finds; documents and indexes are as pymongo returns them."""
 
-    session_id: str
-    session: Document | None  # of agent_sessions
-    messages: Sequence[Document]  # the last ones of agent_messages, oldest first
-    total_messages: int  # how many documents agent_messages holds for this session
-    conversation: Document | None  # of conversations
-    indexes: Mapping[str, Mapping[str, Document]]  # collection: its `index_information()`
-    next_items: int  # how much of it the next turn would send to the model
-    next_bytes: int
+    collection: str
+    about: str
+    query: Sequence[Document]  # the filter and, for some, the projection
+    documents: Sequence[Document]
+    indexes: Sequence[Document] = ()  # those that such a filter can use
+    sort: str = ""
+    note: str = ""
 
 
-async def read(db: Database, conversation: Conversation) -> Inspection:
-    """Look up all that MongoDB holds for `conversation`."""
+async def read(db: Database, conversation: Conversation, customer: Customer) -> list[Found]:
+    """Look up all that MongoDB holds for `conversation`, and the customer's orders."""
     of_session = {"session_id": conversation.id}
-    newest_first = db.agent_messages.find(of_session).sort("seq", -1).limit(LAST_DOCUMENTS)
-    messages = await newest_first.to_list()
+    of_customer = {"customer_id": customer["_id"]}
+    session = await db.agent_sessions.find_one(of_session) or {}
+    # As the SDK asks: messages of its earlier versions have no generation.
+    active = {**of_session, "generation": session.get("_generation") or {"$in": [0, None]}}
+    messages = await db.agent_messages.find(active).sort("seq", -1).limit(LAST).to_list()
+    total = await db.agent_messages.count_documents(active)
+    said = f"the last {LAST} of {total:,} documents" if total > LAST else f"{total} documents"
     history = await conversation.next_input()
-    collections = (db.agent_sessions, db.agent_messages, db.conversations)
-    return Inspection(
-        session_id=conversation.id,
-        session=await db.agent_sessions.find_one(of_session),
-        messages=messages[::-1],
-        total_messages=await db.agent_messages.count_documents(of_session),
-        conversation=await db.conversations.find_one({"_id": conversation.id}),
-        indexes={each.name: await each.index_information() for each in collections},
-        next_items=len(history),
-        next_bytes=len(json.dumps(history, ensure_ascii=False).encode("utf-8", "surrogatepass")),
-    )
+    size = len(json.dumps(history, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    note = f"The next turn sends {len(history):,} items to the model, {size:,} bytes."
+    orders = await db.orders.find(of_customer, OF_ORDERS).to_list()
+    stored = await db.conversations.find({"_id": conversation.id}).to_list()
+    return [
+        Found(
+            "agent_sessions",
+            "the SDK's session",
+            [of_session],
+            [session] if session else [],
+            await _indexes(db.agent_sessions, of_session),
+        ),
+        Found(
+            "agent_messages",
+            said,
+            [active],
+            messages[::-1],
+            await _indexes(db.agent_messages, active),
+            ".sort({seq: 1})",
+            note,
+        ),
+        Found("orders", "what the tools read and change", [of_customer, OF_ORDERS], orders),
+        Found(
+            "conversations",
+            "what the SDK's session does not keep",
+            [{"_id": conversation.id}],
+            stored,
+            await _indexes(db.conversations, {"_id": conversation.id}),
+        ),
+    ]
 
 
-def draw(console: Console, found: Inspection) -> None:
-    """Print `found`; values too long for the console's width are cut, commands never."""
-    session_id = _quoted(found.session_id)
-    shown, total = len(found.messages), found.total_messages
+async def _indexes(collection: AsyncCollection[Any], query: Document) -> list[Document]:
+    found = (await collection.index_information()).values()
+    return [index for index in found if index["key"][0][0] in query]
 
-    _title(console, "agent_sessions", "the SDK's session")
-    _command(console, f"db.agent_sessions.find({{session_id: {session_id}}})")
-    _document(console, found.session)
 
-    count = f"the last {shown} of {total:,} documents" if shown < total else f"{total} documents"
-    _title(console, "agent_messages", count)
-    _command(console, f"db.agent_messages.find({{session_id: {session_id}}}).sort({{seq: 1}})")
-    for message in found.messages:
-        _document(console, message)
+class _Item(NamedTuple):
+    """A value, and what it says: that stands below it."""
 
-    _title(console, "conversations", "what the SDK's session does not keep")
-    _command(console, f"db.conversations.find({{_id: {session_id}}})")
-    _document(console, found.conversation)
+    stored: Any
+    kind: str
+    text: str
 
-    _title(console, "indexes")
-    for collection, indexes in found.indexes.items():
-        _print(console, Text(collection))
-        for index in indexes.values():
+
+class _Note(str):
+    """A word of ours in the place of a value."""
+
+
+def draw(console: Console, everything: Sequence[Found]) -> None:
+    """Print it; values too long for the console's width are cut, commands never."""
+    for found in everything:
+        _title(console, found.collection, found.about)
+        query = ", ".join(_inline(each).plain for each in found.query)
+        # Wrapped by the terminal, not by us: what is copied from two rows pastes as one line.
+        command = f"db.{found.collection}.find({query}){found.sort}"
+        console.print(Text(command, style="dim"), soft_wrap=True)
+        for index in found.indexes:
             _print(console, _index(index))
-
-    _title(console, "next turn")
-    size = f"{found.next_items:,} items, {found.next_bytes:,} bytes"
-    _print(console, Text(f"{size} go to the model"))
+        for document in found.documents:
+            for line in _lines("", _decoded(document), "", "", min(console.width, LINE)):
+                _print(console, line)
+        if not found.documents:
+            _print(console, Text("none yet"))
+        if found.note:
+            _print(console, Text(found.note, "dim"))
 
 
 def _print(console: Console, line: Text) -> None:
@@ -99,57 +132,71 @@ def _title(console: Console, name: str, about: str = "") -> None:
     _print(console, line)
 
 
-def _command(console: Console, command: str) -> None:
-    # Wrapped by the terminal, not by us: what is copied from two rows pastes as one line.
-    console.print(Text(command, style="dim"), soft_wrap=True)
+def _decoded(document: Document) -> Document:
+    """`document` with what is text inside of text decoded."""
+    shown = dict(document)
+    if stored := shown.get("message_data"):
+        items = [_Item(each, *describe(each)) for each in _listed(stored)]
+        # Up to 0.14, the SDK stored one item, no list.
+        shown["message_data"] = items if isinstance(stored, list) else items[0]
+    if waiting := shown.get("pending"):
+        arguments, state = waiting.get("arguments"), str(waiting.get("state"))
+        call = f"{waiting.get('tool')}({arguments})"
+        size = len(state.encode("utf-8", "surrogatepass"))
+        shown["pending"] = {
+            **waiting,
+            "arguments": _Item(arguments, "waits for a yes", _line(call)),
+            "state": _Note(f"{size:,} bytes: the SDK's RunState"),
+        }
+    return shown
 
 
-def _document(console: Console, document: Document | None) -> None:
-    if document is None:
-        _print(console, Text("none yet"))
-        return
-    for line in _lines("", document, "", ""):
-        _print(console, line)
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
-def _lines(name: str, value: Any, indent: str, end: str) -> Iterator[Text]:
-    """`name: value` as mongosh writes it, `end` behind it; what it nests, line by line."""
+def _lines(name: str, value: Any, indent: str, end: str, width: int) -> Iterator[Text]:
+    """`name: value` as mongosh writes it, `end` behind it, on one line if it fits."""
     start = Text(indent + (f"{name}: " if name else ""))
-    if isinstance(value, Mapping) and value:
-        yield start.append("{")
-        for left, (key, nested) in zip(reversed(range(len(value))), value.items(), strict=True):
-            yield from _lines(_key(key), nested, indent + "  ", "," if left else "")
-        yield Text(indent + "}" + end)
-    elif isinstance(value, list) and value:
-        yield start.append("[")
-        for left, nested in zip(reversed(range(len(value))), value, strict=True):
+    whole = start.copy().append_text(_inline(value)).append(end)
+    if isinstance(value, _Item):
+        whole.stylize("dim")
+        yield whole
+        yield _meaning(value.kind, value.text, indent)
+    elif isinstance(value, (Mapping, list)) and (whole.cell_len > width or _has_items(value)):
+        opened, closed = "{}" if isinstance(value, Mapping) else "[]"
+        yield start.append(opened)
+        entries = value.items() if isinstance(value, Mapping) else [("", each) for each in value]
+        for left, (key, nested) in zip(reversed(range(len(value))), entries, strict=True):
             comma = "," if left else ""
-            if name == "message_data":
-                yield from _stored_item("", nested, indent + "  ", comma)
-            else:
-                yield from _lines("", nested, indent + "  ", comma)
-        yield Text(indent + "]" + end)
-    elif name == "message_data":  # as the SDK stored it up to 0.14: one item, no list
-        yield from _stored_item(name, value, indent, end)
+            yield from _lines(_key(key) if key else "", nested, indent + "  ", comma, width)
+        yield Text(indent + closed + end)
     else:
-        yield start.append(*_scalar(value)).append(end)
+        yield whole
 
 
-def _stored_item(name: str, stored: Any, indent: str, end: str) -> Iterator[Text]:
-    """A JSON string of message_data, and below it what it says."""
-    line = Text(indent + (f"{name}: " if name else ""), "dim")
-    yield line.append(_scalar(stored)[0] + end)
-    kind, text = describe(stored)
-    yield Text(indent + "└ ").append(kind, "bold cyan").append(f"  {text}")
+def _has_items(value: Any) -> bool:
+    if isinstance(value, (Mapping, list)):
+        nested = value.values() if isinstance(value, Mapping) else value
+        return any(map(_has_items, nested))
+    return isinstance(value, _Item)
+
+
+def _meaning(kind: str, text: str, indent: str) -> Text:
+    return Text(indent + "└ ").append(kind, "bold cyan").append(f"  {text}")
 
 
 def describe(stored: Any) -> tuple[str, str]:
     """What kind of item the SDK stored, such as `tool call`, and what it says, on one line."""
     try:
         kind, text = _kind(json.loads(stored))
-        return kind, " ".join(clean(text).split())
+        return _line(kind), _line(text)
     except (TypeError, ValueError, LookupError, AttributeError):
         return "unreadable", "the SDK will skip this item"
+
+
+def _line(text: str) -> str:
+    return " ".join(clean(text).split())
 
 
 def _kind(item: dict[str, Any]) -> tuple[str, str]:
@@ -176,11 +223,23 @@ def _words(content: Any) -> str:
     return "".join(part.get("text") or part.get("refusal") or "" for part in content)
 
 
+def _inline(value: Any) -> Text:
+    """How mongosh writes `value` on one line."""
+    if isinstance(value, Mapping):
+        entries = [Text(f"{_key(key)}: ") + _inline(each) for key, each in value.items()]
+        return Text("{") + Text(", ").join(entries) + Text("}")
+    if isinstance(value, list):
+        return Text("[") + Text(", ").join(_inline(each) for each in value) + Text("]")
+    return Text(*_scalar(value.stored if isinstance(value, _Item) else value))
+
+
 def _scalar(value: Any) -> tuple[str, str]:
     """How mongosh writes `value`, and the style to write it in."""
+    if isinstance(value, _Note):
+        return value, "dim"
     if isinstance(value, str):
         return _quoted(value), "green"
-    if value is None or isinstance(value, (bool, int, float, list, dict)):
+    if value is None or isinstance(value, (bool, int, float)):
         return json.dumps(value), "cyan"
     if isinstance(value, datetime):
         utc = value.astimezone(timezone.utc) if value.tzinfo else value
@@ -189,7 +248,7 @@ def _scalar(value: Any) -> tuple[str, str]:
 
 
 def _key(key: str) -> str:
-    return key if key.isidentifier() else _quoted(key)
+    return key if key.lstrip("$").isidentifier() else _quoted(key)
 
 
 def _quoted(text: str) -> str:
@@ -202,4 +261,4 @@ def _quoted(text: str) -> str:
 
 def _index(index: Document) -> Text:
     keys = ", ".join(f"{_key(field)}: {json.dumps(order)}" for field, order in index["key"])
-    return Text(f"  {{{keys}}}").append(" unique" if index.get("unique") else "", "bold")
+    return Text(f"index {{{keys}}}", "dim").append(" unique" if index.get("unique") else "", "bold")

@@ -1,4 +1,4 @@
-"""The line editor on a real terminal: history, Tab, paste as one message, harmless Ctrl-C."""
+"""The line editor on a real terminal: history, Tab, several lines in one message."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ class LineEditor:
     async def read(
         self, prompt: str, commands: Sequence[str] = (), *, ctrl_c_clears: bool = True
     ) -> str:
-        """One message. With `commands`, Tab completes them and the arrow keys bring back what was
-        sent before. Raises EOFError on Ctrl-D, and KeyboardInterrupt unless Ctrl-C clears."""
+        """One message, in which Alt-Enter starts a new line.
+
+        With `commands`, Tab completes them and the arrow keys bring back what was sent before.
+        Raises EOFError on Ctrl-D, and KeyboardInterrupt unless Ctrl-C clears.
+        """
 
         def completes() -> bool:
             return session.default_buffer.text.startswith("/")
@@ -45,7 +48,9 @@ class LineEditor:
             complete_style=CompleteStyle.READLINE_LIKE,
             complete_while_typing=False,
             reserve_space_for_menu=0,
-            key_bindings=_clear_on_ctrl_c() if ctrl_c_clears else None,
+            key_bindings=_keys(ctrl_c_clears),
+            # Below the message's first line, not below the prompt.
+            prompt_continuation=lambda width, _, wrapped: "" if wrapped else " " * width,
             enable_suspend=True,
         )
         return await session.prompt_async()
@@ -60,12 +65,18 @@ class LineEditor:
         clear_typeahead(self._input)
 
 
-def _clear_on_ctrl_c() -> KeyBindings:
+def _keys(ctrl_c_clears: bool) -> KeyBindings:
     keys = KeyBindings()
 
-    @keys.add("c-c", filter=has_focus(DEFAULT_BUFFER))
-    @keys.add("<sigint>")
-    def clear(event: KeyPressEvent) -> None:
-        event.current_buffer.reset()
+    @keys.add("escape", "enter")
+    def new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    if ctrl_c_clears:
+
+        @keys.add("c-c", filter=has_focus(DEFAULT_BUFFER))
+        @keys.add("<sigint>")
+        def clear(event: KeyPressEvent) -> None:
+            event.current_buffer.reset()
 
     return keys

@@ -1,8 +1,63 @@
-"""One answer in a pipe or on a simple terminal, where nothing may move."""
+"""A line read and an answer written in a pipe or on a simple terminal, where nothing may move."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+from engine.text import clean
+from terminal.signals import ctrl_c_calls
+
+
+class LineReader:
+    """Reads one line at a time, as `terminal.keys.LineEditor` does on a real terminal."""
+
+    def __init__(self, write: Callable[[str], None], *, at_keys: bool) -> None:
+        """`at_keys`: somebody types at a terminal, which shows it; there, Ctrl-C does not quit."""
+        self._write = write
+        self._at_keys = at_keys
+        self._reading: asyncio.Future[bytes] | None = None
+
+    async def read(
+        self, prompt: str, commands: Sequence[str] = (), *, ctrl_c_clears: bool = True
+    ) -> str:
+        """One line. Raises EOFError at the end, and KeyboardInterrupt unless Ctrl-C clears."""
+        loop = asyncio.get_running_loop()
+        interrupted: asyncio.Future[bytes] = loop.create_future()
+
+        def on_ctrl_c() -> None:
+            if ctrl_c_clears:
+                self._write("\n" + prompt)
+            elif not interrupted.done():
+                interrupted.set_result(b"")
+
+        if self._reading is None:
+            self._reading = loop.create_future()
+            # In a daemon thread: input() and to_thread() keep Ctrl-C waiting for Enter.
+            threading.Thread(target=_read, args=(loop, self._reading), daemon=True).start()
+        with ctrl_c_calls(on_ctrl_c) if self._at_keys else contextlib.nullcontext():
+            self._write(prompt)
+            await asyncio.wait({self._reading, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        if interrupted.done():  # what is being read belongs to the next prompt
+            self._write("\n")
+            raise KeyboardInterrupt
+        line, self._reading = self._reading.result(), None
+        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        if not line or not self._at_keys:
+            # What a terminal echoes: a session in a pipe reads like one on the screen.
+            self._write(clean(text) + "\n")
+        if not line:
+            raise EOFError
+        return text
+
+    def remember(self, messages: Iterable[str]) -> None:
+        """Nothing to do: there are no arrow keys."""
+
+    def forget(self) -> None:
+        """Nothing to do: the terminal itself holds the keys that were typed ahead."""
 
 
 class PlainAnswer:
@@ -39,7 +94,30 @@ class PlainAnswer:
     def wait(self, phrase: str) -> None:
         """Nothing to see: only a spinner says so."""
 
+    def trouble(self, phrase: str) -> None:
+        """Nothing to see here either."""
+
+    def paused(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing moves: nothing to pause."""
+        return contextlib.nullcontext()
+
     def _end_line(self) -> None:
         if self._line_open:
             self._line_open = False
             self._write("\n")
+
+
+def _read(loop: asyncio.AbstractEventLoop, line: asyncio.Future[bytes]) -> None:
+    """Read one line of standard input in a thread; at the end of input it is empty."""
+
+    def deliver() -> None:
+        if not line.cancelled():
+            line.set_result(read)
+
+    read = b""
+    if sys.stdin is not None:
+        # Unbuffered: a thread that waits in sys.stdin holds its lock, and Python aborts at exit.
+        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
+            read = stdin.readline()
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
+        loop.call_soon_threadsafe(deliver)

@@ -8,9 +8,17 @@ import os
 import signal
 import sys
 import termios
-import threading
-import tty
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TextIO
 
 from engine.events import (
@@ -25,15 +33,17 @@ from engine.events import (
     Waiting,
 )
 from engine.text import clean
-from terminal.plain import PlainAnswer
+from terminal.plain import LineReader, PlainAnswer
+from terminal.signals import ctrl_c_calls, hidden_keys
 
 if TYPE_CHECKING:  # the prompt does not wait for what is needed only behind it
     from rich.console import Console
 
     from terminal.answer import LiveAnswer
-    from terminal.inspect import Inspection
+    from terminal.inspect import Found
     from terminal.keys import LineEditor
 
+SOON = 0.33  # seconds: what takes longer shows that it works
 OUR_SIGNS = "→·─└⠋"
 IN_ASCII = str.maketrans(
     {"→": "->", "·": "-", "─": "-", "└": "-", "•": "*", "…": "...", "—": "-"}
@@ -63,12 +73,16 @@ class Screen:
         # `main.py > answers.md` asks on the screen all the same.
         self._prompts = sys.stderr if self.interactive and not to_screen else sys.stdout
         self._notices = sys.stdout if to_screen else sys.stderr
-        self._reading: asyncio.Future[bytes] | None = None
-        self._editor: LineEditor | None = None
-        if self.interactive and self._prompts.isatty() and not dumb:
+        self._edits = self.interactive and self._prompts.isatty() and not dumb
+        if self._edits:
             from terminal.keys import LineEditor
 
-            self._editor = LineEditor()
+            self._reader: LineEditor | LineReader = LineEditor()
+        else:
+            self._reader = LineReader(
+                lambda text: self._write(text, self._prompts), at_keys=self.interactive
+            )
+        self._spun = 0.0  # when the last spinner of `waiting` ended
 
     async def ask(self, prompt: str, *, commands: Sequence[str] = ()) -> str:
         """One message from the customer.
@@ -81,9 +95,7 @@ class Screen:
             if self.interactive:
                 # Held down, Ctrl-C also comes between a prompt and an answer: never quit by it.
                 signal.signal(signal.SIGINT, lambda *_: None)
-        if self._editor:
-            return await self._editor.read(prompt, commands)
-        return await self._read_line(prompt)
+        return await self._reader.read(prompt, commands)
 
     async def confirm(self, question: str) -> str:
         """What the customer answers; keys that were typed before the question do not count.
@@ -93,18 +105,17 @@ class Screen:
         facts, _, last = clean(question).rpartition("\n")
         if facts:
             self._print(facts, self._prompts)
-        self._forget_typed_keys()
+        if self.interactive:
+            self._reader.forget()
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
         try:
-            if self._editor:
-                return await self._editor.read(last, ctrl_c_clears=False)
-            return await self._read_line(last, ctrl_c_clears=False)
+            return await self._reader.read(last, ctrl_c_clears=False)
         except KeyboardInterrupt:
             return ""
 
     def remember(self, messages: Iterable[str]) -> None:
         """What the arrow keys bring back at the chat's prompt, oldest first."""
-        if self._editor:
-            self._editor.remember(messages)
+        self._reader.remember(messages)
 
     def say(self, text: str, *, dim: bool = False) -> None:
         """Words of our own, on standard output."""
@@ -123,36 +134,36 @@ class Screen:
     ) -> None:
         """Messages as they stood on the screen: pairs of role (`user` or `assistant`) and text.
 
-        Of an answer of more than `most_lines` lines (0: no limit), only the last ones are shown.
+        On a screen, only the last `most_lines` lines of each are shown (0: all).
         """
         for number, (role, text) in enumerate(messages):
-            text = self._shortened(text, most_lines)
             if role == "user":
-                above = "\n" if number else ""
-                self.say(above + "> " + text.replace("\n", "\n  "), dim=dim)
-            elif self.drawn:
-                from terminal.answer import Answer
-
-                self._console(sys.stdout).print(Answer(clean(text), "dim" if dim else ""))
-            else:
+                text = "> " + text.replace("\n", "\n  ")
+                if number:
+                    self.say("")
+            if not self.drawn:
                 self.say(text)
+                continue
+            from rich.text import Text as Words
 
-    def _shortened(self, text: str, most_lines: int) -> str:
-        lines = text.splitlines()
-        if not most_lines or len(lines) <= most_lines:
-            return text
-        above = len(lines) - most_lines
-        self.notice(f"… {above} lines above; /history shows all")
-        return "\n".join(lines[-most_lines:])
+            from terminal.markdown import LastLines, Markdown
+
+            style = "dim" if dim else ""
+            words = Words(clean(text), style) if role == "user" else Markdown(clean(text), style)
+            self._console().print(LastLines(words, most_lines) if most_lines else words)
 
     @contextlib.asynccontextmanager
     async def waiting(self, phrase: str) -> AsyncIterator[None]:
         """A spinner beside the block, once it takes longer than a third of a second."""
 
         async def spin() -> None:
-            await asyncio.sleep(0.33)
-            with self._console(sys.stdout).status(phrase):
-                await asyncio.Event().wait()
+            if time.monotonic() > self._spun + SOON:  # else it goes on from the wait before
+                await asyncio.sleep(SOON)
+            try:
+                with self._answer(phrase):
+                    await asyncio.Event().wait()
+            finally:
+                self._spun = time.monotonic()
 
         spinning = asyncio.create_task(spin()) if self.drawn else None
         try:
@@ -162,75 +173,47 @@ class Screen:
                 spinning.cancel()
                 await asyncio.wait({spinning})
 
-    def inspect(self, found: Inspection) -> None:
+    def inspect(self, found: Sequence[Found]) -> None:
         """Draw what MongoDB holds for a conversation."""
         from terminal.inspect import draw
 
-        console = self._console(sys.stdout)
+        console = self._console()
         with console.capture() as page:
             draw(console, found)
         self._write(page.get(), sys.stdout)
 
     async def show(
-        self, events: AsyncIterator[Event], phrases: Mapping[str, str]
+        self,
+        events: AsyncIterator[Event],
+        phrases: Mapping[str, str],
+        trouble: Callable[[], Awaitable[str]] | None = None,
     ) -> ApprovalNeeded | None:
         """Draw one answer while it is written; returns the approval that it now waits for.
 
-        `phrases` says what each tool does: `list_orders`: `Looking up your orders`. What `events`
-        raises goes to the caller, with all that was said before it on the screen for good.
+        `phrases` says what each tool does: `list_orders`: `Looking up your orders`. `trouble`,
+        asked once a second, says what keeps it waiting, or nothing. What `events` raises goes to
+        the caller, with all that was said before it on the screen for good.
         """
         approval = None
-        with self._hidden_keys(), self._answer() as answer:
-            async for event in events:
-                match event:
-                    case Text(delta):
-                        answer.text(clean(delta))
-                    case HandedOff(agent):
-                        answer.note(f"→ {clean(agent)}")
-                        answer.wait(f"{clean(agent)} is thinking")
-                    case ToolStarted(tool):
-                        phrase = phrases.get(tool) or tool.replace("_", " ").capitalize()
-                        answer.doing(clean(phrase))
-                    case Waiting():
-                        answer.doing(
-                            "Another terminal is answering in this conversation; waiting for it."
-                        )
-                    case Settled(done=True, text=text):
-                        answer.note(f"· {clean(text)}")
-                    case Settled(text=text):
-                        answer.text(f"{clean(text)}\n\n")
-                    case QuestionLost():
-                        answer.note(
-                            "An earlier question can no longer be answered; please ask again."
-                        )
-                    case Stopped():
-                        answer.note("Stopped. Ask something else, or Ctrl-D to leave.")
-                    case ApprovalNeeded():
+        with self._answer() as answer:
+            watching = asyncio.create_task(_watch(answer, trouble)) if trouble else None
+            try:
+                async for event in events:
+                    if isinstance(event, ApprovalNeeded):
                         approval = event
+                    else:
+                        _tell(answer, event, phrases)
+            finally:
+                if watching:
+                    watching.cancel()
         return approval
 
-    @contextlib.contextmanager
-    def interrupts(self, stop: Callable[[], object]) -> Iterator[None]:
+    def interrupts(self, stop: Callable[[], object]) -> AbstractContextManager[None]:
         """For as long as it lasts, Ctrl-C calls `stop` and raises nothing.
 
         Where standard input is no terminal, Ctrl-C keeps its meaning: the program ends.
         """
-        if not self.interactive:
-            yield
-            return
-        loop = asyncio.get_running_loop()
-
-        def on_ctrl_c(*_: object) -> None:
-            loop.call_soon_threadsafe(stop)
-
-        # Not loop.add_signal_handler: prompt_toolkit removes that one at the end of its prompt.
-        before = signal.signal(signal.SIGINT, on_ctrl_c)
-        awake = asyncio.create_task(_stay_awake())
-        try:
-            yield
-        finally:
-            awake.cancel()
-            signal.signal(signal.SIGINT, before)
+        return ctrl_c_calls(stop) if self.interactive else contextlib.nullcontext()
 
     def hang_up(self) -> None:
         """Once standard output takes no more (`| head -1`): what is still said goes nowhere."""
@@ -238,17 +221,27 @@ class Screen:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nobody, stream.fileno())
 
-    def _console(self, stream: TextIO) -> Console:
+    def _console(self, stream: TextIO | None = None) -> Console:
         from rich.console import Console
 
-        return Console(file=stream, force_terminal=self.drawn, force_interactive=self.drawn)
+        return Console(
+            file=stream or sys.stdout, force_terminal=self.drawn, force_interactive=self.drawn
+        )
 
-    def _answer(self) -> LiveAnswer | PlainAnswer:
-        if not self.drawn:
-            return PlainAnswer(lambda text: self._write(text, sys.stdout), self.notice)
-        from terminal.answer import LiveAnswer
+    @contextlib.contextmanager
+    def _answer(self, phrase: str = "Thinking") -> Iterator[LiveAnswer | PlainAnswer]:
+        answer: LiveAnswer | PlainAnswer
+        if self.drawn:
+            from terminal.answer import LiveAnswer
 
-        return LiveAnswer(self._console(sys.stdout))
+            answer = LiveAnswer(self._console(), phrase)
+        else:
+            answer = PlainAnswer(lambda text: self._write(text, sys.stdout), self.notice)
+        with contextlib.ExitStack() as stack:
+            if self._edits:
+                stack.enter_context(hidden_keys(answer.paused))
+            with answer:
+                yield answer
 
     def _print(self, text: str, stream: TextIO, style: str = "") -> None:
         if self.drawn and stream.isatty():
@@ -262,77 +255,32 @@ class Screen:
         stream.write(text if self._unicode else text.translate(IN_ASCII))
         stream.flush()
 
-    async def _read_line(self, prompt: str, *, ctrl_c_clears: bool = True) -> str:
-        """A line from a pipe, or from a terminal that is too simple for a line editor."""
-        loop = asyncio.get_running_loop()
-        interrupted: asyncio.Future[bytes] = loop.create_future()
 
-        def on_ctrl_c() -> None:
-            if ctrl_c_clears:
-                self._write("\n" + prompt, self._prompts)
-            elif not interrupted.done():
-                interrupted.set_result(b"")
-
-        if self._reading is None:
-            self._reading = loop.create_future()
-            # In a daemon thread: input() and to_thread() keep Ctrl-C waiting for Enter.
-            threading.Thread(target=_read, args=(loop, self._reading), daemon=True).start()
-        with self.interrupts(on_ctrl_c):
-            self._write(prompt, self._prompts)
-            await asyncio.wait({self._reading, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-        if interrupted.done():  # what is being read belongs to the next prompt
-            self._write("\n", self._prompts)
-            raise KeyboardInterrupt
-        line, self._reading = self._reading.result(), None
-        text = line.decode("utf-8", "replace").rstrip("\r\n")
-        if not line or not self.interactive:
-            # What a terminal echoes: a session in a pipe reads like one on the screen.
-            self._write(clean(text) + "\n", self._prompts)
-        if not line:
-            raise EOFError
-        return text
-
-    def _forget_typed_keys(self) -> None:
-        if not self.interactive:
-            return
-        if self._editor:
-            self._editor.forget()
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
-
-    @contextlib.contextmanager
-    def _hidden_keys(self) -> Iterator[None]:
-        """Keys typed into an answer do not show in it; they are for the next prompt."""
-        if not self._editor:
-            yield
-            return
-        before = termios.tcgetattr(sys.stdin)
-        tty.setcbreak(sys.stdin, termios.TCSANOW)
-        try:
-            yield
-        finally:
-            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+def _tell(answer: LiveAnswer | PlainAnswer, event: Event, phrases: Mapping[str, str]) -> None:
+    match event:
+        case Text(delta):
+            answer.text(clean(delta.replace("\r", "")))  # "\r\n" may come in two pieces
+        case HandedOff(agent):
+            answer.note(f"→ {clean(agent)}")
+            answer.wait(f"{clean(agent)} is thinking")
+        case ToolStarted(tool):
+            answer.doing(clean(phrases.get(tool) or tool.replace("_", " ").capitalize()))
+        case Waiting():
+            answer.doing("Another terminal is answering in this conversation; waiting for it.")
+        case Settled(done=True, text=text):
+            answer.note(f"· {clean(text)}")
+        case Settled(text=text):
+            answer.text(f"{clean(text)}\n\n")
+        case QuestionLost():
+            answer.note("An earlier question can no longer be answered; please ask again.")
+        case Stopped():
+            answer.note("Stopped. Ask something else, or Ctrl-D to leave.")
 
 
-async def _stay_awake() -> None:
-    # A signal that comes in the moment before the loop sleeps is noticed when it wakes.
+async def _watch(answer: LiveAnswer | PlainAnswer, trouble: Callable[[], Awaitable[str]]) -> None:
     while True:
-        await asyncio.sleep(0.1)
-
-
-def _read(loop: asyncio.AbstractEventLoop, line: asyncio.Future[bytes]) -> None:
-    """Read one line of standard input in a thread; at the end of input it is empty."""
-
-    def deliver() -> None:
-        if not line.cancelled():
-            line.set_result(read)
-
-    read = b""
-    if sys.stdin is not None:
-        # Unbuffered: a thread that waits in sys.stdin holds its lock, and Python aborts at exit.
-        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
-            read = stdin.readline()
-    with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
-        loop.call_soon_threadsafe(deliver)
+        await asyncio.sleep(1)
+        answer.trouble(await trouble())
 
 
 def _can_write(stream: TextIO, text: str) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import runpy
+import signal
 import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +25,9 @@ from tests.model_server import ModelServer
 
 ROOT = Path(__file__).parent.parent
 Shop = MongoClient[dict[str, Any]]
+
+# A script's background job ignores Ctrl-C, and so would every process that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _forks = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 if os.name == "posix":
@@ -137,6 +141,20 @@ def _stream(end: Connection, mode: str) -> IO[str]:
     return open(os.dup(end.fileno()), mode, encoding="utf-8", closefd=True)
 
 
+def main_on_terminal(arguments: tuple[str, ...], environment: dict[str, str], end: DupFd) -> None:
+    """For `new_process`: become `python main.py ARGUMENTS` at the terminal `end`."""
+    import fcntl
+    import termios
+
+    os.setsid()
+    terminal = end.detach()
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)  # Ctrl-C there is for this process
+    for number in range(3):
+        os.dup2(terminal, number)
+    os.close(terminal)
+    _become_main(arguments, environment)
+
+
 def _main(
     program: str,
     arguments: tuple[str, ...],
@@ -145,10 +163,13 @@ def _main(
     stdout: Connection,
     stderr: Connection,
 ) -> None:
-    """What the forked process does: become `python PROGRAM ARGUMENTS`."""
     for number, end in enumerate((stdin, stdout, stderr)):
         os.dup2(end.fileno(), number)
         end.close()
+    _become_main(arguments, environment)
+
+
+def _become_main(arguments: tuple[str, ...], environment: dict[str, str]) -> None:
     sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
+import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import textwrap
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any, cast
 
 import pyte
 import pytest
+from agents.testing import ScriptedModel, assistant_message
 from bson import ObjectId
 
 import terminal.answer
-from database import DB_NAME
+from database import DB_NAME, Database
+from engine.conversation import Conversation
 from engine.events import Event, HandedOff, Settled, Stopped, Text, ToolStarted, Waiting
 from local.mongod import Mongod
 from terminal.chat import Chat
-from terminal.inspect import Inspection, describe
+from terminal.inspect import Found, describe, read
+from terminal.markdown import cut, finished
 from terminal.screen import Screen
-from tests.conftest import customer_of
+from tests.conftest import customer_of, session_for
 from tests.model_server import ModelServer, Reply, say
-from tests.processes import Shop
+from tests.processes import Shop, main_on_terminal, new_process
 
 pexpect = pytest.importorskip("pexpect")
+fdpexpect = pytest.importorskip("pexpect.fdpexpect")
 
 ROOT = Path(__file__).parents[1]
+TIMEOUT = 90  # seconds, for a machine that has much else to do
 PHRASES = {"list_orders": "Looking up your orders"}
 CTRL_C, CTRL_D, TAB, UP = "\x03", "\x04", "\t", "\x1b[A"
 
@@ -145,7 +155,7 @@ async def test_every_word_of_an_answer_is_shown_once_and_in_order(
     )  # the cursor is back
     screen, printed = on_screen(monkeypatch, *size)
     screen.transcript([("assistant", answer)])
-    assert [line for line in display.lines if line] == [line for line in printed.lines if line]
+    assert display.text == printed.text
 
 
 async def test_a_finished_paragraph_is_printed_before_the_next_one_ends(
@@ -181,7 +191,7 @@ async def test_a_finished_paragraph_is_printed_before_the_next_one_ends(
     ],
 )
 def test_only_what_nothing_can_change_any_more_is_finished(text: str, blocks: str) -> None:
-    assert text[: terminal.answer.finished(text)] == blocks
+    assert text[: finished(text)] == blocks
 
 
 async def test_colours_are_readable_on_light_and_on_dark(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,9 +221,70 @@ async def test_while_it_grows_the_end_of_a_long_paragraph_is_in_view(
     assert "w0150" in "".join(seen[149:153])
 
 
-async def test_a_long_list_is_drawn_less_often_but_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+LONG_BLOCKS = {
+    "list": "\n".join(f"- w{n:04}" for n in range(90)),
+    "numbered list": "\n".join(f"{n + 1}. w{n:04} [{n + 1}]" for n in range(90)),
+    "numbered by ones": "\n".join(f"1. w{n:04} [{n + 1}]\n   more" for n in range(60)),
+    "loose list": "\n\n".join(f"1. w{n:04} [{n + 1}]" for n in range(90)),
+    "code": "```python\n" + "\n".join(f"w{n:04} = {n}{chr(10) * (n % 3)}" for n in range(60)),
+    "ended code": "~~~\n" + "\n".join(f"w{n:04}" for n in range(60)) + "\n~~~\n\nw9999",
+}
+
+
+@pytest.mark.parametrize("block", LONG_BLOCKS.values(), ids=LONG_BLOCKS.keys())
+async def test_a_block_taller_than_the_screen_can_be_scrolled_to_while_it_grows(
+    monkeypatch: pytest.MonkeyPatch, block: str
+) -> None:
+    screen, display = on_screen(monkeypatch, 80, 12)
+    text = f"w5000\n\n{block}"
+
+    async def events() -> AsyncIterator[Event]:
+        said = ""
+        async for event in stream(pieces(text, size=20)):
+            yield event
+            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # two frames: the first finds it too tall
+            shown = re.findall(r"w\d{4}", display.text)
+            assert shown == re.findall(r"w\d{4}", text)[: len(shown)]
+            assert len(shown) >= len(re.findall(r"w\d{4}", said)) - 1
+            assert isinstance(event, Text)
+            said += event.delta
+
+    await screen.show(events(), PHRASES)
+    for number, told in re.findall(r"(\d+) w\d{4} \[(\d+)\]", display.text):
+        assert number == told
+    screen, printed = on_screen(monkeypatch, 80, 12)
+    screen.transcript([("assistant", text)])
+    assert [s.strip() for s in display.text.split("\n")] == [
+        s.strip() for s in printed.text.split("\n")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "above", "rest"),
+    [
+        ("- a\n- b\n- c", "- a\n- b\n", "- c"),
+        ("- a\n  - b\n  - c", "", ""),
+        ("- a", "", ""),
+        ("```py\na\nb\nc", "```py\na\nb\n", "```py\nc"),
+        ("```py\na\n\nc\nd", "```py\na\n\nc\n", "```py\nd"),
+        ("```py\na\nb\n```\n", "", ""),
+        ("|a|\n|-|\n|b|\n|c|", "", ""),
+        ("a\nb\nc", "", ""),
+    ],
+)
+def test_only_lists_and_code_are_cut_and_only_where_nothing_changes(
+    text: str, above: str, rest: str
+) -> None:
+    where = cut(text)
+    length = where.length if where else 0
+    assert text[:length] == above
+    assert ((where.reopened if where else "") + text[length:] if where else "") == rest
+
+
+async def test_a_long_table_is_drawn_less_often_but_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """One block, in motion to its end: each frame draws all of it."""
-    answer = "\n".join(f"- w{n:04} {'x' * 30}" for n in range(300))
+    answer = "|w9999|\n|--|\n" + "\n".join(f"|w{n:04} {'x' * 30}|" for n in range(150))
     raw = []
     for rest in (0, 4):
         screen, display = on_screen(monkeypatch)
@@ -293,6 +364,71 @@ async def test_a_table_too_wide_for_the_screen_loses_nothing(
     assert all(shown.count(c) >= 2 * "".join(cells).count(c) for c in set("".join(cells)))
 
 
+async def test_a_table_too_wide_for_its_words_is_shown_row_by_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    head = "|Order|Status|Delivered|Tracking|Total|\n|--|--|--|--|--:|\n"
+    rows = "|ORD-1001|delivered|10 Nov 2026|TRK-7781001|$1,349.98|\n" * 2
+    for columns in (80, 40):
+        screen, display = on_screen(monkeypatch, columns, 24)
+        await screen.show(stream(pieces(f"Yours:\n\n{head}{rows}")), PHRASES)
+        if columns == 80:
+            assert "ORD-1001  delivered  10 Nov 2026  TRK-7781001" in display.text
+            continue
+        order = [
+            "Order: ORD-1001",
+            "Status: delivered",
+            "Delivered: 10 Nov 2026",
+            "Tracking: TRK-7781001",
+            "Total: $1,349.98",
+        ]
+        assert display.text.split("\n") == ["Yours:", "", *order, "", *order]
+
+
+async def test_a_wait_shows_a_spinner_after_a_third_of_a_second_and_goes_on_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen, display = on_screen(monkeypatch)
+    async with screen.waiting("Short"):
+        await asyncio.sleep(0.1)
+    assert display.raw == ""
+    async with screen.waiting("Long"):
+        await asyncio.sleep(1)
+        assert display.text.endswith(" Long")
+    assert display.text == ""
+    async with screen.waiting("More"):
+        await asyncio.sleep(0.1)
+        assert display.text.endswith(" More")
+    frames = set(re.findall("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", display.raw))
+    assert len(frames) > 4  # it moves
+    assert display.raw.count("\x1b[?25h") == display.raw.count("\x1b[?25l") == 2
+
+
+async def test_what_keeps_an_answer_waiting_is_told_until_it_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen, display = on_screen(monkeypatch)
+    troubles = iter(["", "No MongoDB", "No MongoDB", ""])
+    lines = []
+
+    async def trouble() -> str:
+        return next(troubles)
+
+    async def events() -> AsyncIterator[Event]:
+        for _ in range(2):
+            await asyncio.sleep(1.1)
+            lines.append(display.text.split("\n")[-1][2:])
+        yield Text("Words.")
+        for _ in range(2):
+            await asyncio.sleep(1)
+            lines.append(display.text.replace("\n", "|"))
+
+    await screen.show(events(), PHRASES, trouble)
+    assert lines[:2] == ["Thinking", "No MongoDB"]
+    assert re.fullmatch(r"Words.\|. No MongoDB", lines[2])
+    assert lines[3] == display.text == "Words."
+
+
 HOSTILE = (
     "a\x1b[31mb\x1b]0;title\x07c\x9b2Jd\x08e\x7ff\u202eg\u2066h\ud800i"
     "[bold]j[/bold] :smile: [safe](https://evil.example) &#x202E;k&#27;[2Jl `\x1b[7A`"
@@ -337,43 +473,52 @@ def test_a_transcript_reads_like_the_chat(monkeypatch: pytest.MonkeyPatch) -> No
     assert display.text == "> where is\n  my lamp?\nOn its way.\n\n> thanks"
 
 
+@pytest.mark.parametrize("block", LONG_BLOCKS.values(), ids=LONG_BLOCKS.keys())
+def test_a_greeting_shows_the_last_lines_of_an_answer_as_they_were(
+    monkeypatch: pytest.MonkeyPatch, block: str
+) -> None:
+    screen, whole = on_screen(monkeypatch)
+    screen.transcript([("assistant", block)])
+    screen, greeting = on_screen(monkeypatch)
+    screen.transcript([("user", "which?"), ("assistant", block)], dim=True, most_lines=10)
+    lines = whole.text.split("\n")
+    above = f"… {len(lines) - 10} lines above; /history shows all"
+    assert greeting.text.split("\n") == ["> which?", above, *lines[-10:]]
+
+
 # --- /inspect ------------------------------------------------------------------------------------
 
 
-def inspection(**changes: object) -> Inspection:
+def inspection(arguments: str = '{"order_id":"ORD-1001"}') -> list[Found]:
     now = datetime(2026, 11, 22, 15, 30, 12, 123456, tzinfo=timezone.utc)
-    fields = {
-        "session_id": "support_alice_at_example_com",
-        "session": {"_id": ObjectId("6740f3c2a1b2c3d4e5f60718"), "_seq": 14, "updated_at": now},
-        "messages": [
-            {
-                "seq": 14,
-                "message_data": [
-                    '{"role":"user","content":"it\'s\\nlate"}',
-                    '{"type":"function_call","name":"transfer_to_orders","arguments":"{}"}',
-                    '{"type":"function_call_output","output":"{\\"assistant\\": \\"Orders\\"}"}',
-                    '{"type":"function_call","name":"list_orders","arguments":"{\\"a\\":1}"}',
-                    '{"type":"function_call_output","output":"ORD-1001: ' + "long " * 99 + '"}',
-                    '{"type":"reasoning","summary":[]}',
-                    '{"type":"message","role":"assistant","content":[{"text":"漢字かな ok"}]}',
-                    "not JSON",
-                ],
-            },
-            {"seq": 15, "message_data": '{"role":"user","content":"as SDK 0.14 stored it"}'},
-        ],
-        "total_messages": 1234,
-        "conversation": {
-            "_id": "x",
-            "lease": None,
-            "pending": {"tool": "initiate_return", "state": "\x1b[2J\u202e" + "x" * 5000},
-        },
-        "indexes": {
-            "agent_messages": {"i": {"key": [("session_id", 1), ("seq", -1)], "unique": True}}
-        },
-        "next_items": 14,
-        "next_bytes": 3812,
-    }
-    return Inspection(**(fields | changes))  # type: ignore[arg-type]
+    session = {"_id": ObjectId("6740f3c2a1b2c3d4e5f60718"), "_seq": 14, "updated_at": now}
+    items = [
+        '{"role":"user","content":"it\'s\\nlate"}',
+        '{"type":"function_call","name":"transfer_to_orders","arguments":"{}"}',
+        '{"type":"function_call_output","output":"{\\"assistant\\": \\"Orders\\"}"}',
+        '{"type":"function_call","name":"list_orders","arguments":"{\\"a\\":1}"}',
+        '{"type":"function_call_output","output":"ORD-1001: ' + "long " * 99 + '"}',
+        '{"type":"reasoning","summary":[]}',
+        '{"type":"message","role":"assistant","content":[{"text":"漢字かな ok"}]}',
+        "not JSON",
+    ]
+    messages = [
+        {"seq": 14, "message_data": items},
+        {"seq": 15, "message_data": '{"role":"user","content":"as SDK 0.14 stored it"}'},
+    ]
+    pending = {"tool": "initiate_return", "arguments": arguments, "agent": "Orders"}
+    conversation = {"_id": "x", "lease": None, "pending": {**pending, "state": "x" * 5000}}
+    order = {"_id": "ORD-1002", "status": "shipped", "return": None}
+    returned = {"reason": "Too heavy", "refund_cents": 148_498, "tier": "Gold", "at": now}
+    of_session = {"session_id": "support_alice_at_example_com"}
+    active = {**of_session, "generation": {"$in": [0, None]}}
+    index = {"key": [("session_id", 1), ("seq", -1)], "unique": True}
+    return [
+        Found("agent_sessions", "the SDK's session", [of_session], [session]),
+        Found("agent_messages", "x", [active], messages, [index], ".sort({seq: 1})", "A note."),
+        Found("orders", "x", [{"customer_id": "C"}, {"a": 1}], [order, {"return": returned}]),
+        Found("conversations", "x", [{"_id": "x"}], [conversation]),
+    ]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
@@ -384,9 +529,8 @@ def test_inspect_shows_documents_as_mongosh_does_and_decodes_the_messages(
     screen.inspect(inspection())
     page = display.text
     for part in (
-        '{\n  _id: ObjectId("6740f3c2a1b2c3d4e',
-        '\n  _seq: 14,\n  updated_at: ISODate("2026-11-22T15',
-        "the last 2 of ",
+        'ObjectId("6740f3c2a1b2c3d4e',
+        'updated_at: ISODate("2026-11-22T15',
         "\n    " r"""'{"role":"user","content":"it\'s""",
         "\n    └ user  it's late\n",
         "\n    └ handoff  transfer_to_orders\n",
@@ -397,29 +541,57 @@ def test_inspect_shows_documents_as_mongosh_does_and_decodes_the_messages(
         "\n    └ answer  漢字かな ok\n",
         "\n    └ unreadable  ",
         "\n  └ user  as SDK 0.14 stored it\n",
+        "index {session_id: 1, seq: -1} unique\n",
+        "\nA note.\n",
         "\n  lease: null,\n  pending: {\n",
-        "  {session_id: 1, seq: -1} unique\n",
-        "14 items, 3,812 bytes",
+        "\n    └ waits for a yes  initiate_",
+        "\n    state: 5,000 bytes: the SDK's",
+        'reason: "Too heavy"',
+        "refund_cents: 148498",
     ):
         assert part in page
+    # mongosh, too, writes on one line what fits there.
+    one_line = '\n{_id: "ORD-1002", status: "shipped", return: null}\n'
+    assert (one_line in page) == (columns >= 80)
     # A command is never cut, so that it can be copied.
-    command = 'db.agent_messages.find({session_id: "support_alice_at_example_com"}).sort({seq: 1})'
+    command = (
+        'db.agent_messages.find({session_id: "support_alice_at_example_com", '
+        "generation: {$in: [0, null]}}).sort({seq: 1})"
+    )
     assert command.replace(" ", "") in re.sub(r"\s", "", page)
+    assert 'db.orders.find({customer_id:"C"},{a:1})' in re.sub(r"\s", "", page)
     assert len(display.lines) < 90  # one line for each value, however long
 
 
 def test_inspect_hides_nothing_and_obeys_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    Screen().inspect(inspection())
+    Screen().inspect(inspection("\x1b[2J\u202exxx"))
     page = capsys.readouterr().out
     assert '"\\u001b[2J\\u202exxx' in page
     assert "\x1b" not in page
-    assert all(len(line) <= 85 for line in page.split("\n"))
+    assert all(len(line) <= 85 for line in page.split("\n") if not line.startswith("db."))
 
 
-def test_inspect_of_a_new_conversation(capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = inspection(session=None, messages=[], total_messages=0, conversation=None, indexes={})
-    Screen().inspect(nothing)
-    assert capsys.readouterr().out.count("none yet") == 2
+async def test_inspect_asks_as_the_sdk_does(
+    db: Database, open_conversation: Callable[..., Awaitable[Conversation]]
+) -> None:
+    model = ScriptedModel([[assistant_message("Hello.")]])
+    conversation = await open_conversation(model)
+    nothing = await read(db, conversation, customer_of())
+    assert [len(found.documents) for found in nothing] == [0, 0, 2, 0]
+    async for _ in conversation.turn("hello"):
+        pass
+    for generation in (0, 3):  # counted up when the SDK replaces a history
+        of_session = {"session_id": conversation.id}
+        await db.agent_sessions.update_one(of_session, {"$set": {"_generation": generation}})
+        await db.agent_messages.update_many(of_session, {"$set": {"generation": generation}})
+        sessions, messages, orders, conversations = await read(db, conversation, customer_of())
+        items = [item for each in messages.documents for item in each["message_data"]]
+        assert [json.loads(item) for item in items] == await session_for(db).get_items()
+        assert len(items) == 2
+        assert messages.indexes and sessions.indexes and conversations.indexes
+        assert {order["_id"] for order in orders.documents} == {"ORD-1001", "ORD-1002"}
+    await db.agent_messages.update_many({}, {"$set": {"generation": 2}})  # replaced
+    assert (await read(db, conversation, customer_of()))[1].documents == []
 
 
 @pytest.mark.parametrize(
@@ -473,7 +645,11 @@ def environment(**changes: str) -> dict[str, str]:
 
 def piped(body: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        script(body), input=stdin.encode(), capture_output=True, timeout=30, env=environment(**env)
+        script(body),
+        input=stdin.encode(),
+        capture_output=True,
+        timeout=TIMEOUT,
+        env=environment(**env),
     )
 
 
@@ -530,7 +706,7 @@ def test_a_reader_that_leaves_ends_it_quietly() -> None:
         assert process.stdout.readline() == b"line\n"
         process.stdout.close()
         errors = process.stderr.read()
-        assert process.wait(30) == 0
+        assert process.wait(TIMEOUT) == 0
     assert set(errors.splitlines()) == {"· X".encode()}
 
 
@@ -552,7 +728,7 @@ def test_closed_streams_are_the_end_of_input(closed: str, tmp_path: Path) -> Non
             open({str(tmp_path / "end")!r}, "w").close()
     """
     command = ["sh", "-c", f'"$@" {closed}', "sh", *script(body)]
-    assert subprocess.run(command, env=environment(), timeout=30).returncode == 0
+    assert subprocess.run(command, env=environment(), timeout=TIMEOUT).returncode == 0
     assert (tmp_path / "end").exists()
 
 
@@ -576,26 +752,46 @@ def test_ctrl_c_on_a_pipe_ends_the_program_at_once() -> None:
         assert process.stdout and process.stderr
         assert process.stdout.read(2) == b"> "
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130  # and nobody pressed Enter
+        assert process.wait(TIMEOUT) == 130  # and nobody pressed Enter
         assert process.stderr.read() == b""
 
 
 # --- keys ----------------------------------------------------------------------------------------
 
 
+class Fork(fdpexpect.fdspawn):  # type: ignore[misc]
+    """main.py at a terminal, forked: a start costs 0.1 s instead of seconds."""
+
+    def __init__(
+        self, arguments: tuple[str, ...], env: dict[str, str], columns: int, rows: int
+    ) -> None:
+        ours, theirs = os.openpty()
+        super().__init__(ours, encoding="utf-8", timeout=TIMEOUT)
+        self.setwinsize(rows, columns)
+        self._process = new_process(main_on_terminal, arguments, env, DupFd(theirs))
+        os.close(theirs)
+        self.exitstatus: int | None = None
+
+    def setwinsize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.child_fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def kill(self, sig: int) -> None:
+        os.kill(self._process.pid, sig)
+
+    def close(self, force: bool = False) -> None:
+        super().close()
+        if force:
+            self._process.kill()
+        self._process.join()
+        self.exitstatus = self._process.exitcode
+
+
 class Customer:
     """Somebody at a terminal: presses keys, waits for what is to come, reads the screen."""
 
-    def __init__(self, command: list[str], columns: int, rows: int, env: dict[str, str]) -> None:
+    def __init__(self, child: Any, columns: int, rows: int) -> None:
         self.display = Display(columns, rows)
-        self.child = pexpect.spawn(
-            command[0],
-            command[1:],
-            env=environment(**env),
-            dimensions=(rows, columns),
-            encoding="utf-8",
-            timeout=60,
-        )
+        self.child = child
         self.child.delaybeforesend = None
         self.child.logfile_read = self.display
 
@@ -627,7 +823,15 @@ def sit() -> Iterator[Sit]:
         body: str | list[str], *, columns: int = 80, rows: int = 24, **env: str
     ) -> Customer:
         command = script(body) if isinstance(body, str) else body
-        customers.append(Customer(command, columns, rows, env))
+        child = pexpect.spawn(
+            command[0],
+            command[1:],
+            env=environment(**env),
+            dimensions=(rows, columns),
+            encoding="utf-8",
+            timeout=TIMEOUT,
+        )
+        customers.append(Customer(child, columns, rows))
         return customers[-1]
 
     yield sit_down
@@ -636,22 +840,34 @@ def sit() -> Iterator[Sit]:
 
 
 @pytest.fixture
-def logged_in(sit: Sit, shop: Shop) -> Iterator[Callable[[Reply], Customer]]:
-    """Alice at the first prompt of main.py, whose model will give one reply."""
-    with ModelServer() as model:
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
 
-        def log_in(reply: Reply) -> Customer:
-            model.script(reply)
-            customer = sit(
-                [sys.executable, str(ROOT / "main.py"), "--email", "alice@example.com"],
-                MONGODB_URI="mongodb://{}:{}".format(*(shop.address or ())),
-                OPENAI_BASE_URL=model.base_url,
-                OPENAI_API_KEY=model.api_key,
-            )
-            customer.wait_for_prompt()
-            return customer
 
-        yield log_in
+LogIn = Callable[..., Customer]
+
+
+@pytest.fixture
+def log_in(shop: Shop, model: ModelServer) -> Iterator[LogIn]:
+    """Start main.py for Alice; its model gives these replies."""
+    customers: list[Customer] = []
+
+    def log_in_(*replies: Reply, columns: int = 80, rows: int = 24) -> Customer:
+        model.script(*replies)
+        env = environment(
+            MONGODB_URI="mongodb://{}:{}".format(*(shop.address or ())),
+            OPENAI_BASE_URL=model.base_url,
+            OPENAI_API_KEY=model.api_key,
+        )
+        fork = Fork(("--email", "alice@example.com"), env, columns, rows)
+        customers.append(Customer(fork, columns, rows))
+        customers[-1].wait_for_prompt()
+        return customers[-1]
+
+    yield log_in_
+    for customer in customers:
+        customer.child.close(force=True)
 
 
 def test_ctrl_c_at_a_prompt_clears_the_line_and_never_quits(sit: Sit) -> None:
@@ -971,8 +1187,8 @@ def test_a_window_that_changes_its_size_keeps_the_answer_readable(sit: Sit) -> N
 # --- the whole program ---------------------------------------------------------------------------
 
 
-def test_ctrl_c_held_down_stops_the_answer_once(logged_in: Callable[[Reply], Customer]) -> None:
-    customer = logged_in(say("one " * 200, delay=0.05))
+def test_ctrl_c_held_down_stops_the_answer_once(log_in: LogIn) -> None:
+    customer = log_in(say("one " * 200, delay=0.05))
     customer.press("hello\r")
     customer.wait_for("one one")
     for _ in range(30):
@@ -986,10 +1202,8 @@ def test_ctrl_c_held_down_stops_the_answer_once(logged_in: Callable[[Reply], Cus
     assert customer.child.exitstatus == 0
 
 
-def test_ctrl_c_ends_the_wait_for_another_terminal(
-    logged_in: Callable[[Reply], Customer], shop: Shop
-) -> None:
-    customer = logged_in(say("Hello."))
+def test_ctrl_c_ends_the_wait_for_another_terminal(log_in: LogIn, shop: Shop) -> None:
+    customer = log_in(say("Hello."))
     until = datetime.now(timezone.utc) + timedelta(minutes=1)
     shop[DB_NAME].conversations.update_one(
         {"_id": "support_alice_at_example_com"},
@@ -1007,9 +1221,9 @@ def test_ctrl_c_ends_the_wait_for_another_terminal(
 
 
 def test_ctrl_c_ends_the_wait_for_a_mongodb_that_does_not_answer(
-    logged_in: Callable[[Reply], Customer], mongod: Mongod
+    log_in: LogIn, mongod: Mongod
 ) -> None:
-    customer = logged_in(say("Hello."))
+    customer = log_in(say("Hello."))
     os.kill(mongod.process.pid, signal.SIGSTOP)
     try:
         for typed in ("hello\r", "/history\r"):
@@ -1028,10 +1242,8 @@ def test_ctrl_c_ends_the_wait_for_a_mongodb_that_does_not_answer(
     assert "MongoDB" not in "\n".join(customer.end())
 
 
-def test_a_sigterm_gives_back_the_cursor_and_the_conversation(
-    logged_in: Callable[[Reply], Customer], shop: Shop
-) -> None:
-    customer = logged_in(say("one " * 200, delay=0.05))
+def test_a_sigterm_gives_back_the_cursor_and_the_conversation(log_in: LogIn, shop: Shop) -> None:
+    customer = log_in(say("one " * 200, delay=0.05))
     customer.press("hello\r")
     customer.wait_for("one one")
     customer.child.kill(signal.SIGTERM)
@@ -1052,7 +1264,7 @@ def test_a_full_disk_is_told_in_one_line(shop: Shop) -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             env=environment(MONGODB_URI=uri),
-            timeout=60,
+            timeout=TIMEOUT,
         )
     assert run.returncode == 1
     assert run.stderr.decode().splitlines()[-1] == "Cannot read or write: No space left on device."

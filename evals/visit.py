@@ -25,7 +25,7 @@ class Trial:
     tools: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)  # why the script was not played to its end
-    customer: Any = None  # the document of `customers`
+    customer: Any = None  # whose visit it is
     before: dict[str, Document] = field(default_factory=dict)  # by names such as "orders ORD-1001"
     after: dict[str, Document] = field(default_factory=dict)
     items: list[TResponseInputItem] = field(default_factory=list)  # with questions and decisions

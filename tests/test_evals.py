@@ -175,7 +175,7 @@ WRONG: dict[str, tuple[Task, list[Any], list[str]]] = {
     "a turn that failed": (
         STATUS,
         [ORDERS, LOOK, ModelBehaviorError("out of order")],
-        [r"turn: The answer failed.*"],
+        [r"turn: The model's answer could not be read\."],
     ),
     "an empty answer": (
         STATUS,

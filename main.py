@@ -1,6 +1,6 @@
 """Chat with the shop's support: log in by email, ask, quit; run it again and it goes on.
 
-    python main.py [--email EMAIL] [--offline] [--debug] [QUESTION]
+    python main.py [--email EMAIL] [--offline] [--debug] [--usage] [QUESTION]
 
 It needs a seeded MongoDB (seed_data.py) and a model: see env.example for the settings.
 """
@@ -40,8 +40,7 @@ def main() -> int:
     args = arguments()
     load_dotenv()
     logging.basicConfig(level=logging.WARNING if args.debug else logging.CRITICAL)
-    if not args.debug:
-        warnings.simplefilter("ignore")  # the driver's, on options of the URI
+    warnings.simplefilter("default" if args.debug else "ignore")  # the driver's, on the URI
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is tidied up
     screen = Screen()
     try:
@@ -62,10 +61,10 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Chat with the shop's support.")
     parser.add_argument("--email", help="log in with this address instead of asking for it")
-    parser.add_argument(
-        "--offline", action="store_true", help="use the rule-based model: no key, no network"
-    )
-    parser.add_argument("--debug", action="store_true", help="show tracebacks and warnings")
+    flag = partial(parser.add_argument, action="store_true")
+    flag("--offline", help="use the rule-based model: no key, no network")
+    flag("--debug", help="show tracebacks and warnings")
+    flag("--usage", help="show the tokens that each answer used")
     parser.add_argument("question", nargs="?", metavar="QUESTION", help="answer this and exit")
     return parser.parse_args()
 
@@ -80,7 +79,7 @@ async def support(args: argparse.Namespace, screen: Screen) -> int:
         screen.error(problem)
         return 1
     # The Agents SDK takes seconds to import, so that happens while the customer types.
-    loading = threading.Thread(target=load, daemon=True)
+    loading = threading.Thread(target=importlib.import_module, args=["terminal.chat"], daemon=True)
     loading.start()
     email = args.email or await screen.ask("Email: ")
     async with screen.waiting("Loading"):
@@ -104,11 +103,6 @@ async def support(args: argparse.Namespace, screen: Screen) -> int:
             await mongo_client.close()
 
 
-def load() -> None:
-    for module in ("agents_def", "agents.extensions.memory", "terminal.chat"):
-        importlib.import_module(module)
-
-
 async def serve(
     args: argparse.Namespace, screen: Screen, client: AsyncMongoClient[Document], email: str
 ) -> int:
@@ -129,7 +123,7 @@ async def serve(
                 await remove_idle(db, float(days))
             model, model_settings = choose_model(args.offline)
             conversation = await open_conversation(client, customer, model, model_settings)
-        chat = Chat(screen, conversation, db, customer, debug=args.debug)
+        chat = Chat(screen, conversation, db, customer, debug=args.debug, usage=args.usage)
         if args.question:
             return 0 if await chat.answer_once(args.question) else 1
         await chat.run()
@@ -162,10 +156,6 @@ async def log_in(db: Database, screen: Screen, email: str, ask_again: bool) -> C
         email = await screen.ask("Email: ")
 
 
-def utc_now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 async def open_conversation(
     client: AsyncMongoClient[Document],
     customer: Customer,
@@ -173,7 +163,7 @@ async def open_conversation(
     model_settings: ModelSettings | None = None,
     *,
     database: str = "ecommerce_support",
-    now: Callable[[], datetime] = utc_now,
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> Conversation:
     """Put one customer's conversation together: the session, the agents, what tools may touch.
 
@@ -194,9 +184,8 @@ async def open_conversation(
         client=client,  # shared: session.close() does nothing
         database=database,
     )
-    lease = Lease(
-        db, session.session_id, customer["email"], transactions=await has_transactions(client)
-    )
+    transactions = await has_transactions(client)
+    lease = Lease(db, session.session_id, customer["email"], transactions=transactions)
     return await Conversation.open(
         session,
         lease,

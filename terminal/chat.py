@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import NamedTuple
 
+from agents import Usage
 from pymongo import timeout
 from pymongo.errors import PyMongoError
 
@@ -50,6 +51,14 @@ def words_for(error: TurnFailed) -> str:
     return f"{error} {advice}".strip()
 
 
+def words_of_usage(usage: Usage) -> str:
+    """`· 3 model calls: 1,204 tokens in (800 of them cached), 56 out`."""
+    cached = usage.input_tokens_details.cached_tokens
+    calls = f"{usage.requests} model call{'s' * (usage.requests != 1)}"
+    tokens = f"{usage.input_tokens:,} tokens in ({cached:,} of them cached)"
+    return f"· {calls}: {tokens}, {usage.output_tokens:,} out"
+
+
 class Command(NamedTuple):
     about: str
     # Returns what the customer typed at a question instead of an answer to it.
@@ -84,12 +93,14 @@ class Chat:
         customer: Customer,
         *,
         debug: bool = False,
+        usage: bool = False,
     ) -> None:
         self.screen = screen
         self.conversation = conversation
         self.db = db
         self.customer = customer
         self._debug = debug
+        self._usage = usage
         self._failed = False
 
     async def run(self) -> None:
@@ -192,9 +203,13 @@ class Chat:
         return await self.answer(self.conversation.retry) if decision else None
 
     async def _show(self, events: AsyncGenerator[Event, None]) -> ApprovalNeeded | None:
-        with self.screen.interrupts(self.conversation.stop):
-            async with aclosing(events):
-                return await self.screen.show(events, PHRASES, self._trouble)
+        try:
+            with self.screen.interrupts(self.conversation.stop):
+                async with aclosing(events):
+                    return await self.screen.show(events, PHRASES, self._trouble)
+        finally:
+            if self._usage:
+                self.screen.notice(words_of_usage(self.conversation.usage))
 
     async def _trouble(self) -> str:
         """What keeps the answer waiting: a command of the driver fails only after 15 seconds."""
@@ -217,6 +232,9 @@ class Chat:
             return running.result()
         except PyMongoError as error:
             self._complain(error, "MongoDB does not answer. Try again in a moment.")
+            return None
+        except TurnFailed as error:
+            self._complain(error, f"{error} Try again in a moment.")
             return None
         finally:
             if running.cancel():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -152,7 +153,7 @@ def main_on_terminal(arguments: tuple[str, ...], environment: dict[str, str], en
     for number in range(3):
         os.dup2(terminal, number)
     os.close(terminal)
-    _become_main(arguments, environment)
+    _become("main.py", arguments, environment)
 
 
 def _main(
@@ -166,10 +167,11 @@ def _main(
     for number, end in enumerate((stdin, stdout, stderr)):
         os.dup2(end.fileno(), number)
         end.close()
-    _become_main(arguments, environment)
+    _become(program, arguments, environment)
 
 
-def _become_main(arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+def _become(program: str, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    """What the forked process does: become `python PROGRAM ARGUMENTS`."""
     sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115

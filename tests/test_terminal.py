@@ -322,7 +322,7 @@ async def test_the_spinner_says_what_is_waited_for(monkeypatch: pytest.MonkeyPat
 
 async def test_notices_keep_their_place_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     screen, display = on_screen(monkeypatch)
-    events = [
+    events: list[Event] = [
         Waiting(),
         Text("Let me"),
         Text(" look."),
@@ -759,7 +759,7 @@ def test_ctrl_c_on_a_pipe_ends_the_program_at_once() -> None:
 # --- keys ----------------------------------------------------------------------------------------
 
 
-class Fork(fdpexpect.fdspawn):  # type: ignore[misc]
+class Fork(fdpexpect.fdspawn):  # type: ignore[misc, name-defined]
     """main.py at a terminal, forked: a start costs 0.1 s instead of seconds."""
 
     def __init__(

@@ -45,9 +45,7 @@ def main() -> int:
     screen = Screen()
     try:
         return asyncio.run(support(args, screen))
-    except EOFError:
-        return 0
-    except BrokenPipeError:
+    except (EOFError, BrokenPipeError):
         screen.hang_up()
         return 0
     except OSError as error:  # `> answers.md` on a full disk
@@ -115,8 +113,7 @@ async def serve(
 
     db = client[DB_NAME]
     try:
-        customer = await log_in(db, screen, email, ask_again=not args.email)
-        if customer is None:
+        if not (customer := await log_in(db, screen, email, ask_again=not args.email)):
             return 1
         async with screen.waiting("Asking MongoDB"):
             if days := os.environ.get("CONVERSATION_TTL_DAYS"):

@@ -16,7 +16,6 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import IO, Any
 
@@ -142,8 +141,8 @@ def _stream(end: Connection, mode: str) -> IO[str]:
     return open(os.dup(end.fileno()), mode, encoding="utf-8", closefd=True)
 
 
-def main_on_terminal(arguments: tuple[str, ...], environment: dict[str, str], end: DupFd) -> None:
-    """For `new_process`: become `python main.py ARGUMENTS` at the terminal `end`."""
+def main_on_terminal(arguments: tuple[str, ...], environment: dict[str, str], end: Any) -> None:
+    """For `new_process`: become `python main.py ARGUMENTS` at the terminal `end`, a DupFd."""
     import fcntl
     import termios
 

@@ -194,7 +194,7 @@ async def fill(player: Player, size: int) -> None:
     for number in range(size // 6 + 1):
         calls = [output.model_dump(exclude_unset=True) for output in HANDOFF.outputs[:-1]]
         for call_ in calls:
-            call_["call_id"] = call_["call_id"][:-6] + f"{number:06}"
+            call_["call_id"] = call_["call_id"][:-6] + f"{number + 1:06}"
         results = ['{"assistant": "Orders"}', "ORD-1002: shipped"]
         outputs = [
             {"type": "function_call_output", "call_id": c["call_id"], "output": text}

@@ -88,7 +88,7 @@ def play(uri: str) -> tuple[Sequence[Text], Sequence[Text]]:
         shell.send("/inspect\r")
         shell.expect(READY)
         inspected = list(lines(screen))
-        type_lines(shell, "y")
+        shell.send("y\r")
         shell.expect(READY)
         # In the session, the question stands once, where it was answered.
         answered = list(lines(screen))[len(inspected) - 2 :]
@@ -116,8 +116,9 @@ def lines(screen: pyte.HistoryScreen) -> Iterator[Text]:
 
 
 def style(look: pyte.screens.Char) -> Style:
+    color = {"brown": "yellow"}.get(look.fg, look.fg)
     return Style(
-        color={"brown": "yellow"}.get(look.fg, look.fg),
+        color=f"#{color}" if re.fullmatch("[0-9a-f]{6}", color) else color,
         bold=look.bold,
         dim=look.blink,
         italic=look.italics,

@@ -12,6 +12,8 @@ from evals.visit import Trial
 
 # Typography that models differ in, and that means nothing.
 PLAIN = str.maketrans("\u2018\u2019\u2010\u2011\u2012\u2013\u2014\u00a0\u202f", "''-----  ", "*`")
+# A model's thoughts: Inspect's bridge sends them as text, to get them back with the next call.
+HIDDEN = r"(?s)<(think|content-internal)\b.*?</\1>"
 SENTENCE_END = r"(?<=[.!?;:])\s+|\n+"
 # With one of these, a sentence claims nothing: "once it is refunded", "it is not in stock".
 HEDGE = CANNOT + r"|\b(if|(?<!at )once|when|after|until|unless)\b"
@@ -59,7 +61,7 @@ def _run(task: Task, trial: Trial) -> Iterator[str]:
 
 
 def _words(task: Task, trial: Trial) -> Iterator[str]:
-    answers = ["", *(answer.translate(PLAIN) for answer in trial.answers)]  # from step 1 on
+    answers = ["", *(re.sub(HIDDEN, "", answer).translate(PLAIN) for answer in trial.answers)]
     last = len(answers) - 1
     for step, patterns in {last: task.says, **task.said}.items():
         for pattern in patterns:

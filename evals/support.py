@@ -41,10 +41,7 @@ def support(k: int = 4) -> Task:
     set_tracing_disabled(True)
     os.environ["MONGODB_URI"] = ensure_mongod(mongodb_uri())
     return Task(
-        dataset=[
-            Sample(id=each.name, input="\n".join(each.script), metadata={"kind": each.kind})
-            for each in TASKS
-        ],
+        dataset=[Sample(id=each.name, input="\n".join(each.script)) for each in TASKS],
         solver=visit(),
         scorer=passed(),
         epochs=Epochs(k, [f"pass_k_{i}" for i in range(1, k + 1)]),
@@ -88,6 +85,6 @@ def passed() -> Scorer:
         failures = score(BY_NAME[str(state.sample_id)], trial)
         explanation = "\n\n".join(failures) or "Nothing was wrong."
         grade = "I" if failures else "C"  # incorrect, correct
-        return Score(value=grade, answer=trial.answers[-1], explanation=explanation)
+        return Score(value=grade, answer=state.messages[-1].text, explanation=explanation)
 
     return check

@@ -27,7 +27,7 @@ pytest.importorskip("inspect_ai", reason=MISSING)
 from inspect_ai import eval as run
 from inspect_ai import score
 from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
-from inspect_ai.model import ModelOutput, ModelUsage, get_model
+from inspect_ai.model import ContentReasoning, ContentText, ModelOutput, ModelUsage, get_model
 
 from evals.support import passed, support
 
@@ -130,6 +130,28 @@ def test_a_model_of_any_provider_is_bridged_and_its_tokens_are_counted(
     assert "initiate_return" in [tool.name for tool in calls[1].tools]
     assert log.stats.model_usage["mockllm/model"].total_tokens == 330
     assert databases() == []
+
+
+def test_what_a_model_thinks_is_kept_for_it_and_not_scored(
+    databases: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    """Or a thought of $1,484.98 would pass for an answer, and one of TRK-7781005 for a leak."""
+    thought = "Her refund is $1,484.98. TRK-7781005 is another's."
+    seen = []
+
+    def thinks(*request: Any) -> ModelOutput:
+        seen.extend(message.model_dump_json() for message in request[0])
+        output = answer(*request, last="ORD-1001 is on its way back to us.")
+        text = ContentText(text=output.completion, internal={"id": "TRK-7781005"})
+        output.message.content = [ContentReasoning(reasoning=thought, signature="s"), text]
+        return output
+
+    log = evaluate(tmp_path, thinks)
+    assert log.samples and log.samples[0].scores
+    passed = log.samples[0].scores["passed"]
+    assert passed.explanation == r"words: nothing like 1,?484\.98 in the last answer"
+    assert passed.answer == "ORD-1001 is on its way back to us."
+    assert any(f'"reasoning":"{thought}"' in message for message in seen)
 
 
 def test_pass_hat_k_is_the_chance_that_k_trials_all_pass(

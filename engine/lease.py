@@ -196,8 +196,8 @@ class Lease:
 
     async def _of_expired_holder(self) -> Document | None:
         """The server session of the holder whose time is over; None if there is none."""
-        over = {"$lt": ["$lease.until", "$$NOW"]}
-        found = await self.db.conversations.find_one({"_id": self.session_id, "$expr": over})
+        over = {"lease": {"$ne": None}, "$expr": {"$lt": ["$lease.until", "$$NOW"]}}
+        found = await self.db.conversations.find_one({"_id": self.session_id, **over})
         return cast("Document", found["lease"]).get("server_session") if found else None
 
     async def _end_transactions(self, server_session: Document | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from agents.testing import ModelStep, ScriptedModel
+from pymongo.errors import NetworkTimeout
 
 from database import Database
 from engine import lease as lease_module
@@ -197,6 +198,23 @@ async def test_what_a_dead_holder_left_open_blocks_its_heir_for_no_longer_than_t
     assert time.monotonic() - started < 5
     assert [item["content"] for item in await stored_items(db)] == ["one", "two"]
     await client_session.end_session()
+
+
+async def test_a_slow_server_is_asked_again_though_nobody_holds_the_lease(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = lease_on(db)
+    assert await lease.acquire()
+    await lease._release()
+    take = Lease._take
+
+    async def too_late(_: Lease) -> Any:
+        raise NetworkTimeout("timed out")
+
+    monkeypatch.setattr(Lease, "_take", too_late)
+    assert await lease.acquire() is None
+    monkeypatch.setattr(Lease, "_take", take)
+    assert await lease.acquire()
 
 
 async def test_a_lease_that_could_not_be_given_back_does_not_block_its_holder(

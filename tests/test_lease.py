@@ -76,8 +76,8 @@ async def test_a_customer_can_stop_waiting(db: Database, open_conversation: Open
 async def test_the_lease_of_a_dead_process_ends_by_itself(db: Database) -> None:
     assert LEASE_SECONDS <= 15
     dead, heir = (lease_on(db) for _ in range(2))
-    assert await dead.acquire()
     started = time.monotonic()
+    assert await dead.acquire()
     while not await heir.acquire():
         await asyncio.sleep(0.1)
     assert LEASE_SECONDS - 1 < time.monotonic() - started < 15

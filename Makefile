@@ -1,7 +1,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help chat seed stop test lint format eval stalls histories bench test-versions picture gone
+.PHONY: help chat seed stop test test-docs lint format eval stalls histories bench test-versions picture gone
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ stop: .venv/requirements.done ## end the database that `make chat` started; its 
 
 test: lint ## lint, types and all tests, against a database of their own
 	@$(RUN) -m pytest -n 2 $(ARGS)
+
+test-docs: .venv/requirements-docs.done ## the web page of docs/, in a real browser
+	@$(RUN) -m mypy docs/*.py
+	@$(RUN) -m pytest docs $(ARGS)
 
 lint: .venv/requirements-dev.done ## style, types, and who may import whom
 	@$(RUN) -m ruff check
@@ -48,6 +52,7 @@ picture: .venv/requirements-dev.done ## draw the README's pictures from a real s
 
 # NAME.txt is installed if .venv/NAME.done is newer than it, and than the files that it includes:
 .venv/requirements-dev.done .venv/requirements-eval.done: requirements.txt
+.venv/requirements-docs.done: requirements-dev.txt requirements.txt
 
 # A Python that was upgraded away leaves links to nothing.
 GONE := $(shell test -x $(RUN) || echo gone)

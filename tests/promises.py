@@ -156,7 +156,9 @@ def acknowledged(stored: Stored, deeds: Iterable[Deed]) -> Iterator[str]:
         if forgotten and name in {*stored.asked, *stored.answered}:
             yield f"forgotten: {name} is back after a reset"
     turns = [deed for deed in deeds if deed.what in ("turn", "retry")]
-    yield from _in_order(stored, [deed for deed in turns if deed.result == "answered"])
+    # A retry may answer what another terminal has left without an answer since.
+    own = [deed for deed in turns if deed.result == "answered" and f"[{deed.about}]" in deed.told]
+    yield from _in_order(stored, own)
 
 
 def _in_order(stored: Stored, deeds: list[Deed]) -> Iterator[str]:

@@ -25,7 +25,7 @@ RECIPES = dict(re.findall(r"(?ms)^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE))
 ALICE = ("main.py", "--email", "alice@example.com")
 RETURNED = "Estimated refund: $1,484.98 (includes 10% Gold loyalty bonus)"
 
-Applied = Callable[[str], Path]
+Applied = Callable[..., Path]
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def test_what_a_model_thinks_is_kept_for_it_and_not_scored(
 ) -> None:
     """Or a thought of $1,484.98 would pass for an answer, and one of TRK-7781005 for a leak."""
     thought = "Her refund is $1,484.98. TRK-7781005 is another's."
-    seen = []
+    seen: list[str] = []
 
     def thinks(*request: Any) -> ModelOutput:
         seen.extend(message.model_dump_json() for message in request[0])

@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 
 from agents import FunctionTool, RunContextWrapper, Tool, function_tool
 
@@ -19,26 +19,11 @@ import policy
 from database import Article, Customer, Database, Order, Product
 from engine.approval import Approval
 from engine.events import Refusal
+from engine.lease import Commit, commit_alone
 from engine.text import clean
 
-T = TypeVar("T")
 MAX_ARGUMENT = 500  # characters
 MAX_RESULTS = 5
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
-class Commit(Protocol):
-    """Runs a write after a yes: both the write and the end of its question count, or neither."""
-
-    async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
-
-
-async def commit_alone(write: Callable[[], Awaitable[T]]) -> T:
-    """For a tool that runs outside a conversation."""
-    return await write()
 
 
 @dataclass(frozen=True)
@@ -48,7 +33,7 @@ class SupportContext:
     db: Database
     customer: Customer
     commit: Commit = commit_alone
-    now: Callable[[], datetime] = _now
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
 
 Context = RunContextWrapper[SupportContext]

@@ -15,7 +15,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from pymongo import ReturnDocument, timeout
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -28,6 +28,17 @@ POLL_SECONDS = 0.25
 LOCK_SECONDS = 2.0  # to wait for a document that another transaction has locked
 
 T = TypeVar("T")
+
+
+class Commit(Protocol):
+    """Runs a write after a yes: both the write and the end of its question count, or neither."""
+
+    async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
+
+
+async def commit_alone(write: Callable[[], Awaitable[T]]) -> T:
+    """For a tool that runs outside a conversation."""
+    return await write()
 
 
 class LeaseLost(Exception):

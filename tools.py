@@ -106,10 +106,8 @@ async def get_order(context: Context, order_id: str) -> str:
 
 async def _ask_return(ctx: SupportContext, arguments: Mapping[str, Any]) -> str:
     order, _ = await _returnable(ctx, arguments.get("order_id"), arguments.get("reason"))
-    refund = _refund_text(order, ctx)
-    return (
-        f"Return order {order['_id']}: {_names(order)}. Refund {refund}.\nMake this return? [y/N] "
-    )
+    facts = f"Return order {order['_id']}: {_names(order)}. Refund {_refund_text(order, ctx)}."
+    return f"{facts}\nMake this return? [y/N] "
 
 
 async def _return_done(ctx: SupportContext, arguments: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -40,26 +41,26 @@ def support(k: int = 4) -> Task:
         print("No --model is given: the rule-based offline model answers.", file=sys.stderr)
     set_tracing_disabled(True)
     os.environ["MONGODB_URI"] = ensure_mongod(mongodb_uri())
-    return Task(
-        dataset=[Sample(id=each.name, input="\n".join(each.script)) for each in TASKS],
-        solver=visit(),
-        scorer=passed(),
-        epochs=Epochs(k, [f"pass_k_{i}" for i in range(1, k + 1)]),
-    )
+    samples = [Sample(id=each.name, input="\n".join(each.script)) for each in TASKS]
+    reducers = [f"pass_k_{i}" for i in range(1, k + 1)]
+    return Task(samples, solver=visit(), scorer=passed(), epochs=Epochs(k, reducers))
 
 
 @solver
 def visit() -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         offline = str(state.model) == NO_MODEL
-        # The bridge answers calls for the model "inspect": this client connects to nothing.
         model = OfflineModel(0) if offline else Bridged("inspect", AsyncOpenAI(api_key="none"))
         trial, database = Trial(), f"eval_{ObjectId()}"
         async with await connect(mongodb_uri()) as client, agent_bridge():
+            played = play(BY_NAME[str(state.sample_id)], client[database], model, trial)
+            playing = asyncio.create_task(played)
             try:
-                await play(BY_NAME[str(state.sample_id)], client[database], model, trial)
+                await asyncio.shield(playing)
             finally:
-                with CancelScope(shield=True):  # also after Ctrl-C
+                with CancelScope(shield=True):  # after Ctrl-C, too: the last write comes first
+                    playing.cancel()
+                    await asyncio.wait({playing})
                     await client.drop_database(database)
                 state.messages = await messages_from_openai_responses(trial.items)
         state.store.set("trial", json_util.dumps(vars(trial), json_options=EXACT))
@@ -69,7 +70,7 @@ def visit() -> Solver:
 
 
 class Bridged(OpenAIResponsesModel):
-    """Inspect's model, for a conversation that streams: the bridge itself refuses streams."""
+    """Streams what the bridge answers in one piece to calls for "inspect"; it connects nowhere."""
 
     async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         response = await self.get_response(*args, **kwargs)

@@ -13,6 +13,7 @@ from agents import Model, set_tracing_disabled
 from agents.extensions.memory import MongoDBSession
 from pymongo import AsyncMongoClient, MongoClient
 
+import engine.lease
 import main
 from database import DB_NAME, Customer, Database, Document, connect
 from engine.conversation import Conversation
@@ -34,6 +35,12 @@ def mongod() -> Iterator[Mongod]:
     """A real mongod; test commands let a test make it fail at an exact command."""
     with temporary_mongod("--setParameter", "enableTestCommands=1") as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def lease_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test sets them to lasts for that test."""
+    monkeypatch.setattr(engine.lease, "LEASE_SECONDS", engine.lease.LEASE_SECONDS)
 
 
 @pytest.fixture

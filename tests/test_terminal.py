@@ -36,7 +36,7 @@ from terminal.inspect import Found, describe, read
 from terminal.markdown import cut, finished
 from terminal.screen import Screen
 from tests.conftest import customer_of, session_for
-from tests.model_server import ModelServer, Reply, say
+from tests.model_server import ModelServer, Reply, call, fail, say
 from tests.processes import Shop, main_on_terminal, new_process
 
 pexpect = pytest.importorskip("pexpect")
@@ -45,7 +45,7 @@ fdpexpect = pytest.importorskip("pexpect.fdpexpect")
 ROOT = Path(__file__).parents[1]
 TIMEOUT = 90  # seconds, for a machine that has much else to do
 PHRASES = {"list_orders": "Looking up your orders"}
-CTRL_C, CTRL_D, TAB, UP = "\x03", "\x04", "\t", "\x1b[A"
+CTRL_C, CTRL_D, CTRL_Z, TAB, UP = "\x03", "\x04", "\x1a", "\t", "\x1b[A"
 
 
 # --- the screen ----------------------------------------------------------------------------------
@@ -1059,6 +1059,40 @@ def test_a_paste_of_several_lines_is_one_message(sit: Sit) -> None:
     assert customer.end()[-1] == "got 'one\\ntwo\\n\\u4e09!'"
 
 
+def test_alt_enter_starts_a_new_line(sit: Sit) -> None:
+    customer = sit("print('got', repr(await screen.ask('> ')))")
+    customer.wait_for_prompt()
+    customer.press("one\x1b\rtwo\r")
+    assert customer.end() == ["> one", "  two", "got 'one\\ntwo'"]
+
+
+def test_ctrl_z_in_mid_answer_leaves_a_cursor_and_the_answer_goes_on(sit: Sit) -> None:
+    command = script(r"""
+        async def turn():
+            yield Text("one\n\ntwo")
+            await until_typed(3)
+            yield Text(" three.")
+
+        await screen.show(turn(), {})
+        print("echo", bool(termios.tcgetattr(0)[3] & termios.ECHO))
+    """)
+    # A shell that, as yours does, takes the terminal back when its program stops.
+    shell = 'set -m; "$@"; stty -a | tr " " "\\n" | grep -x "\\-*echo"; read -p "$ " _; fg'
+    customer = sit(["bash", "-c", shell, "bash", *command])
+    customer.wait_for("two")
+    customer.press(CTRL_Z)
+    customer.wait_for("$ ")
+    raw = customer.display.raw
+    assert raw.rindex("\x1b[?25h") > raw.rindex("\x1b[?25l")
+    customer.press("fg\r")
+    customer.wait_for("two")
+    assert "\x1b[?25l" in customer.display.raw[len(raw) :]
+    customer.press("xyz")
+    lines = [line for line in customer.end() if "bash" not in line and line]
+    assert lines[0] == "one" and lines.count("echo") == 1 and lines[-1] == "echo True"
+    assert lines[-2] == "two three."
+
+
 def test_the_arrow_brings_back_messages_but_no_email_and_no_yes(sit: Sit) -> None:
     customer = sit(r"""
         await screen.ask("Email: ")
@@ -1185,6 +1219,156 @@ def test_a_window_that_changes_its_size_keeps_the_answer_readable(sit: Sit) -> N
 
 
 # --- the whole program ---------------------------------------------------------------------------
+
+
+def test_a_start_shows_that_it_works(sit: Sit, shop: Shop) -> None:
+    customer = sit(
+        [sys.executable, str(ROOT / "main.py"), "--offline"],
+        MONGODB_URI="mongodb://{}:{}".format(*(shop.address or ())),
+    )
+    customer.wait_for_prompt()
+    customer.press("alice@example.com\r")
+    customer.wait_for("Loading")
+    customer.wait_for("Hello, Alice.")
+    assert len(set(re.findall("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", customer.display.raw))) > 1
+    customer.wait_for_prompt()
+    customer.press("/quit\r")
+    assert customer.end()[2:] == [
+        "Email: alice@example.com",
+        "Hello, Alice. How can I help?",
+        "",
+        "> /quit",
+        "Goodbye. Run again with alice@example.com to continue.",
+    ]
+
+
+RETURN_IT = call("initiate_return", {"order_id": "ORD-1001", "reason": "Too heavy"})
+
+
+def test_at_the_question_what_is_pending_can_be_seen_and_it_asks_again(
+    log_in: LogIn, shop: Shop
+) -> None:
+    customer = log_in(call("transfer_to_orders"), RETURN_IT, fail(400))
+    customer.press("return it\r")
+    for typed, shown in (
+        ("/help", "/inspect   show what MongoDB holds for it"),
+        ("/history", "> return it"),
+        ("/inspect", "└ waits for a yes  initiate_return("),
+    ):
+        customer.wait_for("Make this return? [y/N]")
+        customer.press(f"{typed}\r")
+        customer.wait_for(shown)
+    customer.wait_for("Make this return? [y/N]")
+    customer.press("y\r")
+    customer.wait_for("refused the request")
+    customer.wait_for_prompt()
+    customer.press("/quit\r")
+    # The program itself says what was done, whatever the model then does.
+    assert "· Returned ORD-1001: $1,484.98" in customer.end()
+    order = shop[DB_NAME].orders.find_one({"_id": "ORD-1001"})
+    assert order and order["return"]["reason"] == "Too heavy"
+
+
+@pytest.mark.parametrize("question", ["return", "answer now", "reset"])
+def test_words_at_any_question_are_answered(
+    log_in: LogIn, model: ModelServer, shop: Shop, question: str
+) -> None:
+    if question == "return":
+        customer = log_in(call("transfer_to_orders"), RETURN_IT, say("On its way."))
+        customer.press("return it\r")
+        customer.wait_for("Make this return? [y/N]")
+    elif question == "answer now":
+        customer = log_in(fail(400))
+        customer.press("hello\r")
+        customer.wait_for("refused the request")
+        customer.wait_for_prompt()
+        customer.press(CTRL_D)
+        customer.end()
+        customer = log_in(say("On its way."))
+        assert "Answer it now? [y/N]" in customer.display.text
+    else:
+        customer = log_in(say("Hello."), say("On its way."))
+        customer.press("hello\r")
+        customer.wait_for("Hello.")
+        customer.wait_for_prompt()
+        customer.press("/reset\r")
+        customer.wait_for("Orders and returns stay. [y/N]")
+    customer.press("no wait, where is my lamp?\r")
+    customer.wait_for("On its way.")
+    customer.wait_for_prompt()
+    customer.press("/quit\r")
+    assert ("Nothing was returned." in customer.end()) == (question == "return")
+    assert "where is my lamp?" in str(model.requests[-1]["input"])
+    assert shop[DB_NAME].conversations.count_documents({}) == 1
+
+
+def test_a_stopped_answer_stays_as_far_as_it_was_shown_and_is_not_offered_again(
+    log_in: LogIn,
+) -> None:
+    customer = log_in(say("one " * 200, delay=0.05))
+    customer.press("hello\r")
+    customer.wait_for("one one one")
+    customer.press(CTRL_C)
+    customer.wait_for("Stopped.")
+    customer.wait_for_prompt()
+    customer.press("/quit\r")
+    customer.end()
+
+    customer = log_in(say("Two."))
+    customer.press("/history\r")
+    customer.wait_for_prompt()
+    customer.press("next\r")
+    customer.wait_for("Two.")
+    customer.wait_for_prompt()
+    customer.press("/quit\r")
+    lines = customer.end()
+    assert "Answer it now?" not in "\n".join(lines)
+    shown = [number for number, line in enumerate(lines) if line.startswith("one one one")]
+    assert len(shown) == 2  # in the greeting and in /history
+    assert [lines[number - 1] for number in shown] == ["> hello", "> hello"]
+    assert "\n".join(lines).count("(stopped)") == 2
+
+
+def test_the_arrow_brings_back_what_was_asked_in_an_earlier_session(log_in: LogIn) -> None:
+    customer = log_in(say("Hello."))
+    customer.press("where is my lamp?\r")
+    customer.wait_for("Hello.")
+    customer.wait_for_prompt()
+    customer.press("/quit\r")
+    customer.end()
+    customer = log_in(say("Again."))
+    customer.press(f"{UP}!\r")
+    customer.wait_for("Again.")
+    customer.wait_for_prompt()
+    customer.press(f"{UP}{UP}\x15/quit\r")
+    assert "> where is my lamp?!" in customer.end()
+
+
+def test_a_mongodb_that_does_not_answer_is_told_at_once_and_delays_no_end(
+    log_in: LogIn, mongod: Mongod
+) -> None:
+    customer = log_in(say("Hello."))
+    os.kill(mongod.process.pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        customer.press("hello\r")
+        customer.wait_for("MongoDB does not answer; waiting for it")
+        assert time.monotonic() - started < 10  # 2 seconds, on a machine that has time
+        customer.press(CTRL_C)
+        customer.wait_for("Stopped.")
+        customer.wait_for_prompt()
+        customer.press("/history\r")
+        customer.wait_for("Asking MongoDB")
+        customer.press(CTRL_C)
+        customer.wait_for("Stopped.")
+        customer.wait_for_prompt()
+        started = time.monotonic()
+        customer.press("/quit\r")
+        customer.end()
+        assert time.monotonic() - started < 10  # the driver would wait for ever
+    finally:
+        os.kill(mongod.process.pid, signal.SIGCONT)
+    assert customer.child.exitstatus == 0
 
 
 def test_ctrl_c_held_down_stops_the_answer_once(log_in: LogIn) -> None:

@@ -1253,7 +1253,7 @@ def test_at_the_question_what_is_pending_can_be_seen_and_it_asks_again(
     for typed, shown in (
         ("/help", "/inspect   show what MongoDB holds for it"),
         ("/history", "> return it"),
-        ("/inspect", "└ waits for a yes  initiate_return("),
+        ("/inspect", "waits for a yes"),
     ):
         customer.wait_for("Make this return? [y/N]")
         customer.press(f"{typed}\r")

@@ -10,22 +10,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
-import logging
 import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from dotenv import load_dotenv
-
 from engine.events import TurnFailed
 from engine.text import clean
-from settings import choose_model, missing_setting
+from settings import choose_model, load_settings, log_problems, missing_setting
 from terminal.screen import Screen
 
 if TYPE_CHECKING:  # the first prompt does not wait for what is needed only behind it
@@ -38,11 +34,12 @@ if TYPE_CHECKING:  # the first prompt does not wait for what is needed only behi
 
 def main() -> int:
     args = arguments()
-    load_dotenv()
-    logging.basicConfig(level=logging.WARNING if args.debug else logging.CRITICAL)
-    warnings.simplefilter("default" if args.debug else "ignore")  # the driver's, on the URI
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is tidied up
+    load_settings()
     screen = Screen()
+    log_problems(args.debug)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda number, _: sys.exit(128 + number))  # tidying up
     try:
         return asyncio.run(support(args, screen))
     except (EOFError, BrokenPipeError):
@@ -120,7 +117,7 @@ async def serve(
                 await remove_idle(db, float(days))
             model, model_settings = choose_model(args.offline)
             conversation = await open_conversation(client, customer, model, model_settings)
-        chat = Chat(screen, conversation, db, customer, debug=args.debug, usage=args.usage)
+        chat = Chat(screen, conversation, db, customer, usage=args.usage)
         if args.question:
             return 0 if await chat.answer_once(args.question) else 1
         await chat.run()

@@ -14,7 +14,6 @@ import sys
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from dotenv import load_dotenv
 from pymongo import ReplaceOne
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -33,6 +32,7 @@ from database import (
     explain,
     mongodb_uri,
 )
+from settings import load_settings
 
 NAMESPACE_EXISTS = 48  # a server's error code
 
@@ -304,7 +304,7 @@ def _day(text: str) -> datetime:
 
 
 async def main() -> None:
-    load_dotenv()
+    load_settings()
     parser = argparse.ArgumentParser(description="Fill the ecommerce_support database.")
     parser.add_argument(
         "--today",

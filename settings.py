@@ -1,16 +1,47 @@
-"""Which model answers, and what the environment lacks for it: see env.example."""
+"""The settings, from the environment or `.env` (see env.example): which model answers."""
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
 
 if TYPE_CHECKING:
     from agents import Model, ModelSettings
 
 STALL_SECONDS = 45.0  # without a byte from the model's server; it is then asked again, twice
 VENDOR_URL = "https://api.openai.com/v1"
+
+
+def load_settings() -> None:
+    """Read the `.env` of this folder, and of no other; what the environment has set wins."""
+    for name, value in dotenv_values(Path(__file__).with_name(".env")).items():
+        # Unlike load_dotenv: an empty variable does not hide the one in .env.
+        os.environ[name] = os.environ.get(name) or value or ""
+    for name in [name for name in os.environ if name.startswith(("OPENAI_", "MONGODB_"))]:
+        os.environ[name] = os.environ[name].strip()  # `$(cat key)` may end in a space
+
+
+def log_problems(debug: bool) -> None:
+    """With `debug`, warnings and tracebacks go to stderr, without the key and any password."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_WithoutSecrets())
+    logging.basicConfig(level=logging.WARNING if debug else logging.CRITICAL, handlers=[handler])
+    logging.captureWarnings(True)
+    warnings.simplefilter("default" if debug else "ignore")  # the driver's, on the URI
+
+
+class _WithoutSecrets(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        from database import redact
+
+        text, key = redact(super().format(record)), os.environ.get("OPENAI_API_KEY")
+        return text.replace(key, "***") if key else text
 
 
 def missing_setting(offline: bool) -> str | None:
@@ -27,7 +58,10 @@ def missing_setting(offline: bool) -> str | None:
         valid = False
     if not valid:
         return "OPENAI_BASE_URL must be an address such as http://127.0.0.1:8000/v1."
-    if offline or os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
+    key = os.environ.get("OPENAI_API_KEY", "")
+    if not (key.isascii() and key.isprintable()):
+        return "OPENAI_API_KEY has a character that no key has. Copy it again."
+    if offline or key or os.environ.get("OPENAI_BASE_URL"):
         return None
     return "OPENAI_API_KEY is not set. Put it in .env, or try --offline."
 

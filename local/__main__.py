@@ -7,13 +7,13 @@ import subprocess
 import sys
 from typing import IO, Any, NoReturn
 
-from dotenv import dotenv_values
 from pymongo import MongoClient, timeout
 from pymongo.errors import PyMongoError
 
 from database import CONNECT_SECONDS, DB_NAME, DatabaseUnavailable, explain, mongodb_uri
 from local.mongod import ensure_mongod, stop_mongod
 from local.program import DATA, ROOT, locked, say
+from settings import load_settings
 
 
 def chat(arguments: list[str]) -> NoReturn:
@@ -55,9 +55,7 @@ def run_seed(arguments: list[str], stdout: IO[str] | None = None) -> int:
 
 def main() -> None:
     name, *arguments = sys.argv[1:]
-    # Unlike load_dotenv: an empty variable does not hide the one in .env.
-    for variable, value in dotenv_values(ROOT / ".env").items():
-        os.environ[variable] = os.environ.get(variable) or value or ""
+    load_settings()
     try:
         {"chat": chat, "seed": seed, "stop": stop}[name](arguments)
     except PyMongoError as error:

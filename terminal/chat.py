@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import NamedTuple
@@ -18,6 +18,8 @@ from engine.events import ApprovalNeeded, Event, Reason, TurnFailed
 from terminal import inspect
 from terminal.screen import Screen
 from tools import PHRASES
+
+logger = logging.getLogger(__name__)
 
 # Shown to a customer who comes back.
 RECENT_EXCHANGES, RECENT_LINES = 2, 10
@@ -92,14 +94,12 @@ class Chat:
         db: Database,
         customer: Customer,
         *,
-        debug: bool = False,
         usage: bool = False,
     ) -> None:
         self.screen = screen
         self.conversation = conversation
         self.db = db
         self.customer = customer
-        self._debug = debug
         self._usage = usage
         self._failed = False
 
@@ -241,8 +241,7 @@ class Chat:
                 await asyncio.wait({running})
 
     def _complain(self, error: Exception, told: str) -> None:
-        if self._debug:
-            traceback.print_exception(error)
+        logger.warning("It failed", exc_info=error)  # shown with --debug
         self.screen.error(told)
 
 

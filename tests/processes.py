@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from pymongo import MongoClient
 
+import settings
 from tests.model_server import ModelServer
 
 ROOT = Path(__file__).parent.parent
@@ -177,6 +178,7 @@ def _become(program: str, arguments: tuple[str, ...], environment: dict[str, str
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)
+    settings.dotenv_values = lambda _: {}  # a developer's own
     sys.argv = [program, *arguments]
     code = 1
     try:

@@ -44,6 +44,7 @@ class Clone:
         self.folder = folder
         shutil.copytree(ROOT / "local", folder / "local")
         shutil.copy(ROOT / "database.py", folder)
+        shutil.copy(ROOT / "settings.py", folder)
         (folder / "main.py").write_text(MAIN)
         (folder / "seed_data.py").write_text(SEED)
         self.port = free_port()
@@ -224,7 +225,7 @@ def test_a_remote_uri_that_does_not_answer_is_an_error_and_never_replaced(
     monkeypatch: pytest.MonkeyPatch, user: str
 ) -> None:
     monkeypatch.setenv("MONGODB_URI", f"mongodb://{user}nowhere.invalid")
-    monkeypatch.setattr("local.__main__.dotenv_values", lambda _: {})
+    monkeypatch.setattr("settings.dotenv_values", lambda _: {})
     monkeypatch.setattr("local.__main__.CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("local.mongod.Mongod.start", lambda self: pytest.fail("replaced"))
     monkeypatch.setattr("sys.argv", ["local", "chat"])

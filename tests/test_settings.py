@@ -1,0 +1,99 @@
+"""Where settings come from, and that no secret is printed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from settings import missing_setting
+from tests.model_server import ModelServer, hang, say
+from tests.processes import ROOT, Shop, chat, run
+
+SECRET = "sk-never-to-be-seen"
+
+
+def python(folder: Path, code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]} | environment,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout + done.stderr
+
+
+def test_only_the_env_file_of_the_project_counts(tmp_path: Path) -> None:
+    project = tmp_path / "shop"
+    project.mkdir()
+    shutil.copy(ROOT / "settings.py", project)
+    (tmp_path / ".env").write_text("MONGODB_URI=mongodb://elsewhere\nOPENAI_MODEL=another\n")
+    (project / ".env").write_text("MONGODB_URI=mongodb://here\n")
+    code = "import os, settings; settings.load_settings(); "
+    code += "print(os.environ.get('MONGODB_URI'), os.environ.get('OPENAI_MODEL'))"
+    assert python(project, code) == "mongodb://here None\n"
+    assert python(project, code, MONGODB_URI="mongodb://set") == "mongodb://set None\n"
+    assert python(project, code, MONGODB_URI="") == "mongodb://here None\n"
+
+
+@pytest.mark.parametrize("behind", ["\n", " ", "\r\n"])
+def test_a_key_with_a_line_break_behind_it_works(shop: Shop, behind: str) -> None:
+    with ModelServer([say("Hello!")]) as model:
+        done = run(
+            shop, "--email", "bob@example.com", "hi", model=model,
+            OPENAI_API_KEY=model.api_key + behind,
+        )  # fmt: skip
+    assert (done.returncode, "Hello!" in done.stdout) == (0, True), done.stderr
+
+
+def test_a_key_that_no_header_can_hold_is_named_but_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for key in (f"{SECRET}\nX: y", f"{SECRET}é", f"{SECRET}\t"):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        problem = missing_setting(offline=False) or ""
+        assert "OPENAI_API_KEY" in problem and SECRET not in problem
+
+
+def test_debug_shows_tracebacks_and_no_secret(shop: Shop) -> None:
+    host, port = shop.address or ("", 0)
+    done = run(
+        f"mongodb://me:{SECRET}@{host}:{port}/?authSource=admin", "--debug", "hi",
+        lines="alice@example.com\n", OPENAI_API_KEY=SECRET,
+    )  # fmt: skip
+    assert "refused the login" in done.stderr and SECRET not in done.stdout + done.stderr
+    with ModelServer([]) as closed:
+        url = closed.base_url
+    done = run(
+        shop, "--debug", "--email", "alice@example.com", "hi",
+        OPENAI_API_KEY=SECRET, OPENAI_BASE_URL=url,
+    )  # fmt: skip
+    assert "Traceback" in done.stderr and SECRET not in done.stdout + done.stderr
+
+
+def test_a_log_line_holds_no_secret() -> None:
+    code = "import logging, settings; settings.log_problems(debug=True)\n"
+    code += f"try: raise ValueError('Bearer {SECRET} for mongodb://me:{SECRET}@host/db')\n"
+    code += "except ValueError: logging.warning('It failed', exc_info=True)"
+    said = python(ROOT, code, OPENAI_API_KEY=SECRET)
+    assert "Bearer *** for mongodb://***@host/db" in said and SECRET not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_in_mid_turn_gives_the_lease_back(shop: Shop, number: signal.Signals) -> None:
+    with ModelServer([hang()]) as model, chat(shop, model=model) as running:
+        running.type("alice@example.com")
+        running.type("hello?")
+        model.wait_for_request()
+        held = shop.ecommerce_support.conversations.find_one()
+        os.kill(running.pid, number)
+        done = running.finish()
+    left = shop.ecommerce_support.conversations.find_one()
+    assert held["lease"] and left["lease"] is None
+    assert done.returncode == 128 + number

@@ -33,14 +33,14 @@ from engine.events import (
 from engine.history import HISTORY_ITEMS, STOPPED, Message, begins_turn
 from engine.lease import Lease
 from engine.model import CheckedModel
-from engine.session import FencedSession, stored_items
+from engine.session import FencedSession
 from engine.text import clean
 from engine.turn import Turn
 
 MAX_MESSAGE = 4_000  # characters
 
-# The work of one turn: from the conversation's document and the history, under the lease.
-Work = Callable[[Turn, Document, FencedSession], Awaitable[None]]
+# The work of one turn, under the lease, from the conversation's document.
+Work = Callable[[Turn, Document], Awaitable[None]]
 
 
 class Conversation:
@@ -65,7 +65,7 @@ class Conversation:
         self.last_active: datetime | None = None  # UTC; None for a new conversation
         self.recent: list[Message] = []  # the last of what was said before it was opened
         self.total = 0  # how many messages were said before
-        self._session = session
+        self._session = FencedSession(session, lease)
         self._lease = lease
         self._agents = _reachable(agent)
         self._first_agent = agent
@@ -92,12 +92,12 @@ class Conversation:
         if stored.get("email", lease.email) != lease.email:
             told = f"This conversation belongs to another address than {lease.email}."
             raise TurnFailed(Reason.OTHER_EMAIL, told)
-        fenced = await FencedSession.open(session, lease, stored)
+        await self._session.load(stored)
         self.last_active = stored.get("updated_at")
         self.pending = bool(stored.get("pending"))
-        self.unanswered = history.unanswered(fenced.history)
-        self.recent = history.transcript(fenced.history)
-        self.total = fenced.messages
+        self.unanswered = history.unanswered(self._session.history)
+        self.recent = history.transcript(self._session.history)
+        self.total = self._session.messages
         return self
 
     def turn(self, message: str) -> AsyncGenerator[Event, None]:
@@ -138,11 +138,11 @@ class Conversation:
 
     async def transcript(self) -> list[Message]:
         """All that was said, oldest first."""
-        return history.transcript(await stored_items(self._session))
+        return history.transcript(await self._session.stored())
 
     async def next_input(self) -> list[Any]:
         """The history that the next turn would send to the model."""
-        return history.window(await stored_items(self._session, HISTORY_ITEMS))
+        return history.window(await self._session.stored(HISTORY_ITEMS))
 
     async def erase(self) -> None:
         """Delete every document of this conversation, after a turn that runs elsewhere. Raises
@@ -160,57 +160,58 @@ class Conversation:
 
         async def run(turn: Turn) -> None:
             try:
-                async with self._lease.taken(lambda: turn.tell(Waiting())) as stored:
+                async with self._lease.taken(
+                    lambda: turn.tell(Waiting()), spent=turn.counts
+                ) as stored:
                     turn.hold()
                     if turn.stopping:
                         turn.tell(Stopped())
                         return
-                    session = await FencedSession.open(self._session, self._lease, stored)
+                    await self._session.load(stored)
                     try:
-                        await work(turn, stored, session)
+                        await work(turn, stored)
                     finally:
-                        last = history.unanswered(session.history)
+                        last = history.unanswered(self._session.history)
                         self.unanswered = self._unsaved or last
-                        self._lease.spent = turn.counts()
             except Exception as error:
                 raise failure(error, shown=turn.said) from error
 
         return self._turn.stream(run)
 
-    async def _answer(self, turn: Turn, stored: Document, session: FencedSession) -> None:
+    async def _answer(self, turn: Turn, stored: Document) -> None:
         """Store the new message, withdraw a question that waits, and let the agents answer."""
-        self._before = session.history.copy()
+        self._before = self._session.history.copy()
         if stored.get("pending"):
-            session.fields["pending"] = None
-        if history.unanswered(session.history) != self._unsaved:
-            await session.add_items([{"role": "user", "content": self._unsaved}])
-        elif session.fields:
-            await self._lease.update(**session.fields)
+            self._session.fields["pending"] = None
+        if history.unanswered(self._session.history) != self._unsaved:
+            await self._session.add_items([{"role": "user", "content": self._unsaved}])
+        elif self._session.fields:
+            await self._lease.update(**self._session.fields)
         self._unsaved = ""
         if waited := stored.get("pending"):
             turn.tell(Settled(False, self._questions.declined(waited)))
-        await self._run(turn, stored, session)
+        await self._run(turn, stored)
 
-    async def _answer_again(self, turn: Turn, stored: Document, session: FencedSession) -> None:
-        if self._unsaved and not self._was_stored(session):
-            await self._answer(turn, stored, session)
+    async def _answer_again(self, turn: Turn, stored: Document) -> None:
+        if self._unsaved and not self._was_stored():
+            await self._answer(turn, stored)
             return
         self._unsaved = ""
         if stored.get("pending"):
-            await self._ask_again(turn, stored, session)
-        elif history.unanswered(session.history) is None:
+            await self._ask_again(turn, stored)
+        elif history.unanswered(self._session.history) is None:
             raise TurnFailed(Reason.NOTHING_TO_RETRY)
         else:
-            await self._run(turn, stored, session)
+            await self._run(turn, stored)
 
-    def _was_stored(self, session: FencedSession) -> bool:
+    def _was_stored(self) -> bool:
         """Whether MongoDB has the unsaved message after all: only the reply to it was lost."""
         if self._before is None:
             return False
-        since = history.added(self._before, session.history)
+        since = history.added(self._before, self._session.history)
         return self._unsaved in [history.text_of(item) for item in since if begins_turn(item)]
 
-    async def _ask_again(self, turn: Turn, stored: Document, session: FencedSession) -> None:
+    async def _ask_again(self, turn: Turn, stored: Document) -> None:
         pending = stored.get("pending")
         if not pending:
             return
@@ -221,12 +222,10 @@ class Conversation:
         elif asked := await self._questions.ask(state):
             turn.tell(ApprovalNeeded(pending["id"], asked))
         else:
-            session.fields["pending"] = None
-            await self._run(turn, stored, session, state)
+            self._session.fields["pending"] = None
+            await self._run(turn, stored, state)
 
-    async def _decide(
-        self, id: str, yes: bool, turn: Turn, stored: Document, session: FencedSession
-    ) -> None:
+    async def _decide(self, id: str, yes: bool, turn: Turn, stored: Document) -> None:
         pending = stored.get("pending")
         if not pending or pending["id"] != id:
             raise TurnFailed(Reason.DECIDED_ELSEWHERE)
@@ -237,18 +236,12 @@ class Conversation:
             turn.tell(Settled(False, self._questions.declined(pending)))
         if state:
             approval.decide(state, yes=yes, reason="The customer said no, so it was not done.")
-            session.fields["pending"] = None
-            await self._run(turn, stored, session, state)
+            self._session.fields["pending"] = None
+            await self._run(turn, stored, state)
 
-    async def _run(
-        self,
-        turn: Turn,
-        stored: Document,
-        session: FencedSession,
-        state: RunState[Any] | None = None,
-    ) -> None:
+    async def _run(self, turn: Turn, stored: Document, state: RunState[Any] | None = None) -> None:
         """Let the agents work until there is an answer, or a question for the customer."""
-        named = history.handed_to(session.history) or stored.get("active_agent") or ""
+        named = history.handed_to(self._session.history) or stored.get("active_agent") or ""
         agent = self._agents.get(named, self._first_agent)
         if state:
             agent = approval.call_of(state).agent
@@ -258,7 +251,7 @@ class Conversation:
                     agent,
                     state or [],
                     context=self._context,
-                    session=session,
+                    session=self._session,
                     run_config=self._run_config,
                     approved=self._questions.done,
                 )
@@ -267,18 +260,19 @@ class Conversation:
             state, agent = result.to_state(), result.last_agent
             if asked := await self._questions.ask(state):
                 pending = self._questions.suspended(state)
-                await self._lease.update(pending=pending)
+                await self._lease.update(pending=pending, last=True)
                 turn.tell(ApprovalNeeded(pending["id"], asked))
                 return
-        await self._end(turn, session)
+        await self._end(turn)
 
-    async def _end(self, turn: Turn, session: FencedSession) -> None:
+    async def _end(self, turn: Turn) -> None:
         if turn.stopping:
-            if turn.unfinished:
+            # A stop can come before its reader has seen the end of an answer that is stored.
+            if turn.unfinished and history.unanswered(self._session.history) is not None:
                 text = f"{turn.unfinished.strip()} {STOPPED}"
-                await session.add_items([{"role": "assistant", "content": text}])
+                await self._session.add_items([{"role": "assistant", "content": text}])
             turn.tell(Stopped())
-        elif history.unanswered(session.history) is not None:
+        elif history.unanswered(self._session.history) is not None:
             raise TurnFailed(Reason.ANSWER_EMPTY, shown=turn.said)
 
 

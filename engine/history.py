@@ -57,6 +57,12 @@ def begins_turn(item: Any) -> bool:
     return bool(item.get("role") == "user")
 
 
+def ends_turn(items: Sequence[Any]) -> bool:
+    """Whether `items`, one step of the agents, are an answer that nothing follows."""
+    said_only = all(item.get("type") in ("message", "reasoning", None) for item in items)
+    return said_only and items[-1].get("role") == "assistant" and bool(text_of(items[-1]))
+
+
 def handed_to(items: Sequence[Any]) -> str | None:
     """The name of the agent that the last handoff in `items` led to; None if there is none."""
     handoffs = {

@@ -60,20 +60,23 @@ class Lease:
         self.db = db
         self.session_id = session_id
         self.email = email
-        self.spent: Document = {}  # what giving the lease back adds to fields of the document
         self._transactions = transactions
         self._owner = uuid.uuid4().hex
         self._holder = ""  # new each time, so that nothing late of an earlier turn counts
+        self._held = False
+        self._spent: Callable[[], Document] = dict
         self._client_session: AsyncClientSession | None = None
         self._deadlines = (0.0, 0.0)
         self._writing = asyncio.Lock()  # a client session takes one command at a time
 
     @contextlib.asynccontextmanager
-    async def taken(self, waiting: Callable[[], object]) -> AsyncIterator[Document]:
+    async def taken(
+        self, waiting: Callable[[], object], spent: Callable[[], Document] = dict
+    ) -> AsyncIterator[Document]:
         """Hold the lease for the block; yields the conversation's document.
 
-        Calls `waiting` once if another process holds it. Until the block begins, a cancelled task
-        does no harm.
+        Calls `waiting` once if another process holds it. `spent` says, at the end, what to add to
+        fields of the document. Until the block begins, a cancelled task does no harm.
         """
         stored = await self._acquire_or_give_back()
         if stored is None:
@@ -81,6 +84,7 @@ class Lease:
         while stored is None:
             await asyncio.sleep(POLL_SECONDS)
             stored = await self._acquire_or_give_back()
+        self._spent = spent
         async with self.kept():
             yield stored
 
@@ -96,7 +100,7 @@ class Lease:
 
     async def acquire(self) -> Document | None:
         """Take the lease and return the conversation's document; None while another holds it."""
-        self._holder, self.spent = uuid.uuid4().hex, {}
+        self._holder, self._spent = uuid.uuid4().hex, dict
         if self._transactions and self._client_session is None:
             self._client_session = self.db.client.start_session()
         started = _clocks()
@@ -104,7 +108,7 @@ class Lease:
             with contextlib.suppress(DuplicateKeyError), timeout(LOCK_SECONDS):
                 stored = await self._take()  # two processes that create it at once: one is refused
                 if stored["lease"]["holder"] == self._holder:
-                    self._deadlines = _ends(started)
+                    self._deadlines, self._held = _ends(started), True
                     await self._end_transactions(stored["lease"]["former"])
                     return stored
         except PyMongoError as error:
@@ -114,26 +118,27 @@ class Lease:
             await self._end_transactions(await self._of_expired_holder())
         return None
 
-    async def commit(self, write: Callable[[], Awaitable[T]], **fields: Any) -> T:
+    async def commit(
+        self, write: Callable[[], Awaitable[T]], *, last: bool = False, **fields: Any
+    ) -> T:
         """Run `write`, and set `fields` of the conversation's document: both or neither.
 
         What `write` sends through the shared client joins the transaction, the SDK's own commands
-        included. It may run more than once, so it must do nothing but write to MongoDB. Raises
-        LeaseLost, and then nothing was written; Unconfirmed; or what the driver raises.
+        included. It may run more than once, so it must do nothing but write to MongoDB. The `last`
+        write of a turn gives the lease back, too. Raises LeaseLost, and then nothing was written;
+        Unconfirmed; or what the driver raises.
         """
 
         async def transaction(client_session: AsyncClientSession) -> T:
             # end_session=False: else bind ends the transaction unwritten, and without an error.
             async with client_session.bind(end_session=False):
                 # First: a late command that opens a transaction anew then finds and locks nothing.
-                await self.update(**fields)
+                await self._update(last, fields)
                 return await write()
 
         async def committed() -> T:
             async with self._writing:
-                if self._left() < LEASE_SECONDS / 2:  # the background task is behind
-                    await self._renew()
-                with timeout(self._left()):
+                with timeout(await self._time_left()):
                     if self._client_session:
                         with _unconfirmed_if(_is_unknown_commit):
                             return await self._client_session.with_transaction(transaction)
@@ -141,28 +146,46 @@ class Lease:
                     with _unconfirmed_if(_is_unknown_write):
                         return await write()
 
-        return await _finished(committed())
+        result = await finished(committed())
+        self._held = not (last and self._client_session)
+        return result
 
-    async def update(self, **fields: Any) -> None:
+    async def update(self, *, last: bool = False, **fields: Any) -> None:
         """Set `fields` of the conversation's document. Raises LeaseLost; then nothing was set."""
-        # Counted, since an update that changes nothing would not hold off another writer.
-        change = {"$set": fields, "$inc": {"lease.writes": 1}}
-        found = await self.db.conversations.update_one(self._ours, change)
-        if not found.matched_count:
-            raise LeaseLost
+        with timeout(await self._time_left()):
+            await self._update(last, fields)
+        self._held = not last
 
     async def forget(self) -> None:
         """Delete the conversation's document, and the lease with it."""
         await self.db.conversations.delete_one(self._ours)
 
+    async def _update(self, last: bool, fields: Document) -> None:
+        # Counted, since an update that changes nothing would not hold off another writer.
+        change = (
+            self._giving_back(fields) if last else {"$set": fields, "$inc": {"lease.writes": 1}}
+        )
+        found = await self.db.conversations.update_one(self._ours, change)
+        if not found.matched_count:
+            raise LeaseLost
+
+    def _giving_back(self, fields: Document) -> Document:
+        change = {"$set": {**fields, "lease": None}, "$currentDate": {"updated_at": True}}
+        return {**change, "$inc": spent} if (spent := self._spent()) else change
+
     @property
     def _ours(self) -> Document:
         return {"_id": self.session_id, "lease.holder": self._holder}
 
+    async def _time_left(self) -> float:
+        """Seconds in which a command must end; the lease is renewed if the background is behind."""
+        if self._left() < LEASE_SECONDS / 2:
+            await self._renew()
+        return self._left()
+
     def _left(self) -> float:
-        """Seconds. Both clocks: the monotonic one stands still while a laptop sleeps."""
-        now = _clocks()
-        return min(end - at for end, at in zip(self._deadlines, now, strict=True))
+        # Both clocks: the monotonic one stands still while a laptop sleeps.
+        return min(end - at for end, at in zip(self._deadlines, _clocks(), strict=True))
 
     async def _take(self) -> Document:
         """Set the lease if it is free; the conversation's document as it is then."""
@@ -238,11 +261,10 @@ class Lease:
 
     async def _release(self) -> None:
         # MongoDB may be what failed; the lease then ends by itself.
-        with contextlib.suppress(PyMongoError), timeout(1):
-            change: Document = {"$set": {"lease": None}, "$currentDate": {"updated_at": True}}
-            if self.spent:
-                change["$inc"] = self.spent
-            await self.db.conversations.update_one(self._ours, change)
+        if self._held:
+            with contextlib.suppress(PyMongoError), timeout(1):
+                await self.db.conversations.update_one(self._ours, self._giving_back({}))
+        self._held = False
         client_session, self._client_session = self._client_session, None
         if client_session:
             with contextlib.suppress(PyMongoError), timeout(1):
@@ -262,7 +284,7 @@ def _ends(started: tuple[float, float]) -> tuple[float, float]:
     return started[0] + LEASE_SECONDS, started[1] + LEASE_SECONDS
 
 
-async def _finished(work: Coroutine[Any, Any, T]) -> T:
+async def finished(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end, also if whoever waits for it is cancelled meanwhile."""
     task = asyncio.create_task(work)
     try:

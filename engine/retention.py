@@ -16,10 +16,10 @@ async def erase(lease: Lease) -> None:
     async def delete() -> None:
         await db.agent_messages.delete_many(of_session)
         await db.agent_sessions.delete_many(of_session)
+        await lease.forget()
 
-    # What a crash leaves behind must not ask about what is forgotten.
+    # On a standalone server, what a crash leaves behind must not ask about what is forgotten.
     await lease.commit(delete, pending=None, active_agent="", messages=0)
-    await lease.forget()
 
 
 async def remove_idle(db: Database, days: float) -> int:

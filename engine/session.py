@@ -10,68 +10,82 @@ from agents import TResponseInputItem
 from agents.memory import Session, SessionABC
 
 from database import Document
-from engine.history import HISTORY_ITEMS, begins_turn, handed_to, transcript, window
-from engine.lease import Lease
+from engine.history import HISTORY_ITEMS, begins_turn, ends_turn, handed_to, transcript, window
+from engine.lease import Lease, finished
 
 
 class FencedSession(SessionABC):
     """What the SDK is given in place of the MongoDBSession that it wraps.
 
-    Nobody else writes while the lease is held, so `history` is read once. The agents get a window
-    of it; each step that they finish is stored under the lease, together with what the step means
-    for the conversation's document.
+    Nobody else writes while the lease is held, so the agents get a window of the history that
+    `load` has read. Each step that they finish is stored under the lease, together with what the
+    step means for the conversation's document.
     """
 
-    def __init__(self, session: Session, lease: Lease, history: list[Any], messages: int) -> None:
+    def __init__(self, session: Session, lease: Lease) -> None:
         self.session_id = session.session_id
         self.session_settings = session.session_settings
-        self.history = history
-        self._shown = window(history)  # to the model
+        self.history: list[Any] = []  # the end of it
+        self.messages = 0  # said in all
+        self.fields: Document = {}  # of the conversation's document, for the next write
         self._session = session
         self._lease = lease
-        self.messages = messages
-        # More fields of the conversation's document for the next write.
-        self.fields: Document = {}
+        self._shown: list[Any] = []  # to the model
+        self._version: tuple[int, int] | None = None  # the SDK's counters, as of `history`
 
-    @classmethod
-    async def open(cls, session: Session, lease: Lease, stored: Document) -> FencedSession:
-        """Read the history: the last items, and on to the customer's last message."""
-        limit = HISTORY_ITEMS
-        history = await stored_items(session, limit)
-        while len(history) == limit and not any(map(begins_turn, history)):
-            limit *= 8
-            history = await stored_items(session, limit)
-        messages = stored.get("messages")
-        if messages is None:  # an earlier version did not count them
-            everything = await stored_items(session) if len(history) == limit else history
-            messages = len(transcript(everything))
-        return cls(session, lease, history, messages)
+    async def load(self, conversation: Document) -> None:
+        """Read the last items, and on to the customer's last message.
+
+        They are read only if somebody has written since: the SDK counts items and generations.
+        """
+        version = await self._stored_version()
+        if version != self._version:
+            limit = HISTORY_ITEMS
+            self.history = await self.stored(limit)
+            while len(self.history) == limit and not any(map(begins_turn, self.history)):
+                limit *= 8
+                self.history = await self.stored(limit)
+        recent = self.history[-HISTORY_ITEMS:]
+        self.history = recent if any(map(begins_turn, recent)) else self.history
+        self._version, self._shown, self.fields = version, window(self.history), {}
+        self.messages = conversation.get("messages", -1)
+        if self.messages < 0:  # an earlier version did not count them
+            self.messages = len(transcript(await self.stored()))
+
+    async def stored(self, limit: int | None = None) -> list[Any]:
+        """The last `limit` items in MongoDB, oldest first; what is no item at all is left out."""
+        return [i for i in await self._session.get_items(limit) if isinstance(i, dict)]
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         return [item.copy() for item in self._shown[-limit if limit else None :]]
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
-        if not items:
-            return
+        if items:
+            await finished(self._add(items))  # also if the SDK's run is cancelled meanwhile
+
+    async def _add(self, items: list[TResponseInputItem]) -> None:
         fields = {**self.fields, "messages": self.messages + len(transcript(items))}
         if agent := handed_to(items):
             fields["active_agent"] = agent
-        await self._lease.commit(lambda: self._session.add_items(items), **fields)
-        self.messages = fields["messages"]
-        self.fields = {}
+        await self._lease.commit(
+            lambda: self._session.add_items(items), last=ends_turn(items), **fields
+        )
+        self.messages, self.fields = fields["messages"], {}
         self.history += items
         self._shown += items
+        if self._version:
+            self._version = self._version[0] + len(items), self._version[1]
+
+    async def _stored_version(self) -> tuple[int, int]:
+        of_session = {"session_id": self.session_id}
+        found = await self._lease.db.agent_sessions.find_one(of_session) or {}
+        return found.get("_seq", 0), found.get("_generation", 0)
 
     async def pop_item(self) -> TResponseInputItem | None:
         raise NotImplementedError("The engine takes nothing back from the history.")
 
     async def clear_session(self) -> None:
         raise NotImplementedError("Conversation.erase does it.")
-
-
-async def stored_items(session: Session, limit: int | None = None) -> list[Any]:
-    """The last `limit` items, oldest first; what is no item at all is left out."""
-    return [item for item in await session.get_items(limit) if isinstance(item, dict)]
 
 
 def session_id_for(email: str) -> str:

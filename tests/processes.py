@@ -178,7 +178,7 @@ def _become(program: str, arguments: tuple[str, ...], environment: dict[str, str
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)
-    settings.dotenv_values = lambda _: {}  # a developer's own
+    vars(settings)["dotenv_values"] = lambda _: {}  # a developer's own
     sys.argv = [program, *arguments]
     code = 1
     try:

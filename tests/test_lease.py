@@ -117,7 +117,8 @@ async def test_the_session_of_a_turn_reads_what_it_wrote(db: Database) -> None:
     assert await lease.acquire()
     stored = session_for(db)
     await stored.add_items([{"role": "user", "content": "one"}])
-    session = await FencedSession.open(stored, lease, {})
+    session = FencedSession(stored, lease)
+    await session.load({})
     await session.add_items([{"role": "user", "content": word} for word in ("two", "three")])
     for limit in (None, 1, 2, 9):
         assert await session.get_items(limit) == await stored.get_items(limit)

@@ -17,9 +17,8 @@ from agents import FunctionTool, RunContextWrapper, Tool, function_tool
 
 import policy
 from database import Article, Customer, Database, Order, Product
-from engine.approval import Approval
+from engine.approval import Approval, Commit, commit_alone
 from engine.events import Refusal
-from engine.lease import Commit, commit_alone
 from engine.text import clean
 
 MAX_ARGUMENT = 500  # characters

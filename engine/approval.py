@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from agents import Agent, RunState
 from agents.items import ToolApprovalItem
@@ -17,6 +17,7 @@ from database import Document
 from engine.events import Refusal
 
 Arguments = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,17 @@ class Approval:
     ask: Callable[[Any, Arguments], Awaitable[str]]
     done: Callable[[Any, Arguments], Awaitable[str | None]]
     declined: str
+
+
+class Commit(Protocol):
+    """Runs a write after a yes: both the write and the end of its question count, or neither."""
+
+    async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
+
+
+async def commit_alone(write: Callable[[], Awaitable[T]]) -> T:
+    """For a tool that runs outside a conversation."""
+    return await write()
 
 
 def call_of(state: RunState[Any]) -> ToolApprovalItem:

@@ -15,7 +15,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pymongo import ReturnDocument, timeout
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -28,17 +28,6 @@ POLL_SECONDS = 0.25
 LOCK_SECONDS = 2.0  # to wait for a document that another transaction has locked
 
 T = TypeVar("T")
-
-
-class Commit(Protocol):
-    """Runs a write after a yes: both the write and the end of its question count, or neither."""
-
-    async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
-
-
-async def commit_alone(write: Callable[[], Awaitable[T]]) -> T:
-    """For a tool that runs outside a conversation."""
-    return await write()
 
 
 class LeaseLost(Exception):
@@ -103,12 +92,12 @@ class Lease:
         self._holder, self._spent = uuid.uuid4().hex, dict
         if self._transactions and self._client_session is None:
             self._client_session = self.db.client.start_session()
-        started = _clocks()
+        deadlines = _clocks(LEASE_SECONDS)
         try:
             with contextlib.suppress(DuplicateKeyError), timeout(LOCK_SECONDS):
                 stored = await self._take()  # two processes that create it at once: one is refused
                 if stored["lease"]["holder"] == self._holder:
-                    self._deadlines, self._held = _ends(started), True
+                    self._deadlines, self._held = deadlines, True
                     await self._end_transactions(stored["lease"]["former"])
                     return stored
         except PyMongoError as error:
@@ -240,13 +229,13 @@ class Lease:
             await self.db.client.admin.command("killSessions", [server_session])
 
     async def _renew(self) -> None:
-        started = _clocks()
+        deadlines = _clocks(LEASE_SECONDS)
         found = await self.db.conversations.update_one(
             self._ours, [{"$set": {"lease.until": _end()}}]
         )
         if not found.matched_count:
             raise LeaseLost
-        self._deadlines = _ends(started)
+        self._deadlines = deadlines
 
     async def _keep_renewing(self) -> None:
         while True:
@@ -275,13 +264,9 @@ def _end() -> Document:
     return {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
 
 
-def _clocks() -> tuple[float, float]:
+def _clocks(later: float = 0.0) -> tuple[float, float]:
     """Seconds, monotonic and wall time."""
-    return time.monotonic(), time.time()
-
-
-def _ends(started: tuple[float, float]) -> tuple[float, float]:
-    return started[0] + LEASE_SECONDS, started[1] + LEASE_SECONDS
+    return time.monotonic() + later, time.time() + later
 
 
 async def finished(work: Coroutine[Any, Any, T]) -> T:

@@ -1,4 +1,4 @@
-"""The customer's session for one turn: it reads from memory, and writes through the fence."""
+"""The customer's session as the agents get it: read from memory, written through the fence."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class FencedSession(SessionABC):
         self._session = session
         self._lease = lease
         self._shown: list[Any] = []  # to the model
-        self._version: tuple[int, int] | None = None  # the SDK's counters, as of `history`
+        self._version = (-1, -1)  # the SDK's counters of items and generations, for `history`
 
     async def load(self, conversation: Document) -> None:
         """Read the last items, and on to the customer's last message.
 
-        They are read only if somebody has written since: the SDK counts items and generations.
+        They are read again only if the SDK's counters say that somebody else has written since.
         """
         version = await self._stored_version()
         if version != self._version:
@@ -73,8 +73,7 @@ class FencedSession(SessionABC):
         self.messages, self.fields = fields["messages"], {}
         self.history += items
         self._shown += items
-        if self._version:
-            self._version = self._version[0] + len(items), self._version[1]
+        self._version = self._version[0] + len(items), self._version[1]
 
     async def _stored_version(self) -> tuple[int, int]:
         of_session = {"session_id": self.session_id}

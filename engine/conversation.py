@@ -267,8 +267,7 @@ class Conversation:
 
     async def _end(self, turn: Turn) -> None:
         if turn.stopping:
-            # A stop can come before its reader has seen the end of an answer that is stored.
-            if turn.unfinished and history.unanswered(self._session.history) is not None:
+            if turn.unfinished:
                 text = f"{turn.unfinished.strip()} {STOPPED}"
                 await self._session.add_items([{"role": "assistant", "content": text}])
             turn.tell(Stopped())

@@ -133,8 +133,9 @@ class Stall:
 
     def _name_of(self, approval: str) -> str:
         """The question that this approval is for; nobody but A has asked what needs one."""
-        names = [d.about for d in self.deeds if d.about and d.who == "A"]
-        return next((d.about for d in self.deeds if d.approval == approval), names[-1])
+        named = [deed for deed in self.deeds if deed.about]
+        of_a = [deed.about for deed in named if deed.who == "A"]
+        return next((deed.about for deed in named if deed.approval == approval), of_a[-1])
 
     async def transactions(self) -> bool:
         return "setName" in await self.direct.admin.command("hello")

@@ -17,11 +17,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-TESTS = ("pytest", "pytest-asyncio", "pytest-xdist", "hypothesis", "pexpect", "pyte")
 
 
 def rows() -> Iterator[tuple[str, str, list[str]]]:
-    """Name, interpreter, and what to install over requirements.txt."""
+    """Name, interpreter, and what to install over requirements-dev.txt."""
     for version in PYTHONS:
         yield f"Python {version}", f"python{version}", []
     requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8")
@@ -46,17 +45,10 @@ def environment(name: str, interpreter: str, install: list[str]) -> Path:
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([interpreter, "-m", "venv", folder], check=True)
-    pip: list[str | Path] = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ]
-    subprocess.run([*pip, "-r", "requirements.txt", *TESTS], cwd=ROOT, check=True)
-    if install:
-        subprocess.run([*pip, *install], cwd=ROOT, check=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    for packages in (["-r", "requirements-dev.txt"], install):
+        if packages:
+            subprocess.run([*pip, *packages], cwd=ROOT, check=True)
     return python
 
 

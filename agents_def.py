@@ -10,7 +10,7 @@ from agents.extensions.handoff_prompt import RECOMMENDED_PROMPT_PREFIX
 import policy
 from tools import KNOWLEDGE_TOOLS, ORDER_TOOLS, SupportContext
 
-# One action at a time, so that the customer follows, and a model sees each result first.
+# One action at a time: the customer can follow, and the model sees each result first.
 SETTINGS = ModelSettings(parallel_tool_calls=False)
 
 COMMON = f"""
@@ -36,26 +36,26 @@ TRIAGE = """
 
 ORDERS = """
 # Your part: orders
-1. Find the order: list_orders where the customer gives no number, get_order where they do.
+1. Find the order: list_orders if the customer gives no number, get_order if they do.
 2. Questions on status, dates or tracking: answer from the order.
 3. A return: look at the order first. Know the reason; ask for it once if the customer gave none.
    Then call initiate_return. The program itself asks the customer for a yes, so do not ask for
    one. Tell them exactly what the tool answers, the refund included.
-4. One action at a time: several requests, one after the other.
+4. One action at a time. If they ask for several things, do one after the other.
 5. Questions on policies or products: transfer to Knowledge base. All else: transfer to Triage.
 """
 
 KNOWLEDGE = """
 # Your part: products and policies
 1. Search first: search_knowledge_base for policies, search_products and get_product for products.
-2. Answer from what was found. Found nothing: try other words once, then say that you do not know
-   and name support@example.com.
+2. Answer from what was found. If nothing was found, try other words once; then say that you do
+   not know, and name support@example.com.
 3. Something about an order or a return: transfer to Orders. All else: transfer to Triage.
 """
 
 
 def build_agents() -> Agent[SupportContext]:
-    """Make the three agents and return the first one, Triage; the others hang on its handoffs."""
+    """Make the three agents and return the first one, Triage; its handoffs lead to the others."""
     triage = Agent[SupportContext](
         name="Triage",
         handoff_description="Greets, and sends each request to the agent that can answer it.",

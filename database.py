@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "timeoutMS": 15_000,
     "appname": "support-chat",
 }
-AUTHENTICATION_FAILED = 18
+AUTHENTICATION_FAILED = 18  # a server's error code
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -106,14 +106,14 @@ def mongodb_uri() -> str:
 async def connect(uri: str) -> AsyncMongoClient[Document]:
     """Open the process's one client and see that MongoDB answers.
 
-    Options in the URI win over DEFAULTS, except for the write concern. Raises DatabaseUnavailable
-    within CONNECT_SECONDS if MongoDB does not answer.
+    Options in the URI win over DEFAULTS. Raises DatabaseUnavailable if the URI is not valid, or if
+    MongoDB does not answer within CONNECT_SECONDS.
     """
     try:
         client = await _connected(_without_write_concern(uri))
         if await has_transactions(client):
             return client
-        # Acknowledged means on disk: without it, kill -9 of mongod lost the last 100 ms.
+        # Then acknowledged means on disk. Without it, kill -9 of mongod lost the last 100 ms.
         await client.close()
         return await _connected(uri, w="majority")
     except (PyMongoError, ValueError) as error:  # ValueError: a port that is no number
@@ -127,7 +127,7 @@ async def has_transactions(client: AsyncMongoClient[Any]) -> bool:
 
 
 def _without_write_concern(uri: str) -> str:
-    """`uri` for a replica set, whose own default is w: "majority".
+    """`uri` without its write concern: a replica set's own default, w: "majority", holds.
 
     In a transaction the driver sends the client's write concern along with the session's commands,
     and the server refuses that.
@@ -151,7 +151,7 @@ async def _connected(uri: str, **more: Any) -> AsyncMongoClient[Document]:
 
 
 def explain(error: Exception, uri: str) -> str:
-    """One line for a failure to connect: which address, why, what to do."""
+    """One line on an error of MongoDB's: which address, why, what to do."""
     if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:
         return f"MongoDB ({redact(uri)}) refused the login. Check the user in MONGODB_URI."
     if isinstance(error, OperationFailure):

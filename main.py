@@ -24,7 +24,7 @@ from engine.text import clean
 from settings import choose_model, load_settings, log_problems, missing_setting
 from terminal.screen import Screen
 
-if TYPE_CHECKING:  # the first prompt does not wait for what is needed only behind it
+if TYPE_CHECKING:  # these load later: the first prompt must not wait for them
     from agents import Model, ModelSettings
     from pymongo import AsyncMongoClient
 
@@ -38,8 +38,8 @@ def main() -> int:
     screen = Screen()
     log_problems(args.debug)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, lambda number, _: sys.exit(128 + number))  # tidying up
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP: so do we
+            signal.signal(number, lambda number, _: sys.exit(128 + number))  # `finally` runs
     try:
         return asyncio.run(support(args, screen))
     except (EOFError, BrokenPipeError):
@@ -94,7 +94,7 @@ async def support(args: argparse.Namespace, screen: Screen) -> int:
     try:
         return await serve(args, screen, mongo_client, email)
     finally:
-        with timeout(1):  # nobody waits at the end for a MongoDB that does not answer
+        with timeout(1):  # the customer leaves at once, also if MongoDB does not answer
             await mongo_client.close()
 
 
@@ -131,7 +131,7 @@ async def serve(
 
 
 async def log_in(db: Database, screen: Screen, email: str, ask_again: bool) -> Customer | None:
-    """Find the customer. If somebody sits at the keys, ask again for an unknown email."""
+    """Find the customer. At a terminal, ask again if the email is unknown."""
     while True:
         email = clean(email).strip()[:254]
         if email.isascii():  # lower() turns some look-alikes of other alphabets into plain letters

@@ -272,7 +272,7 @@ async def seed(db: Database, today: datetime) -> dict[str, int]:
         "products": PRODUCTS,
         "orders": orders(today),
         "support_articles": ARTICLES,
-        "customers": CUSTOMERS,  # last: who finds customers finds a complete shop
+        "customers": CUSTOMERS,  # last: if there are customers, the shop is complete
     }
     for name in documents:
         validator = {"$jsonSchema": SCHEMAS[name]}

@@ -14,12 +14,12 @@ from dotenv import dotenv_values
 if TYPE_CHECKING:
     from agents import Model, ModelSettings
 
-STALL_SECONDS = 45.0  # without a byte from the model's server; it is then asked again, twice
+STALL_SECONDS = 45.0  # without a byte from the model's server; then ask again, twice at most
 VENDOR_URL = "https://api.openai.com/v1"
 
 
 def load_settings() -> None:
-    """Read the `.env` of this folder, and of no other; what the environment has set wins."""
+    """Read the `.env` of this folder, and no other. What the environment sets wins."""
     for name, value in dotenv_values(Path(__file__).with_name(".env")).items():
         # Unlike load_dotenv: an empty variable does not hide the one in .env.
         os.environ[name] = os.environ.get(name) or value or ""
@@ -33,7 +33,7 @@ def log_problems(debug: bool) -> None:
     handler.setFormatter(_WithoutSecrets())
     logging.basicConfig(level=logging.WARNING if debug else logging.CRITICAL, handlers=[handler])
     logging.captureWarnings(True)
-    warnings.simplefilter("default" if debug else "ignore")  # the driver's, on the URI
+    warnings.simplefilter("default" if debug else "ignore")  # such as the driver's on the URI
 
 
 class _WithoutSecrets(logging.Formatter):
@@ -87,7 +87,7 @@ def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
         from local.offline_model import OfflineModel
 
         return OfflineModel(), ModelSettings()
-    # Given to the model class itself: the SDK's own OPENAI_DEFAULT_MODEL loses the name's case.
+    # Not by OPENAI_DEFAULT_MODEL, the SDK's own: it makes the name lower case.
     name = os.environ.get("OPENAI_MODEL") or get_default_model()
     client = AsyncOpenAI(api_key=key or "none", base_url=url, timeout=STALL_SECONDS, max_retries=2)
     kind: type[OpenAIChatCompletionsModel] | type[OpenAIResponsesModel] = OpenAIResponsesModel

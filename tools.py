@@ -31,7 +31,7 @@ class SupportContext:
 
     db: Database
     customer: Customer
-    commit: Commit = commit_alone
+    commit: Commit = commit_alone  # how a tool writes after a yes
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
 
@@ -144,7 +144,7 @@ async def initiate_return(context: Context, order_id: str, reason: str) -> str:
 
 
 async def _make_return(ctx: SupportContext, order: Order, reason: str) -> bool:
-    """One write that repeats every condition: of any number of racing calls, one is true."""
+    """One write that repeats every condition: if calls race, only one of them gets True."""
     now, tier = ctx.now(), ctx.customer["tier"]
     made = {
         "reason": reason,
@@ -188,7 +188,7 @@ async def _find_order(ctx: SupportContext, order_id: object) -> Order:
     if not re.fullmatch(r"ORD-[0-9]{4,10}", number):
         raise Refusal("That is no order number. Order numbers look like ORD-1001.")
     found = await ctx.db.orders.find_one({"_id": number, "customer_id": ctx.customer["_id"]})
-    if found is None:  # missing or somebody else's: the same words, so that nothing is told
+    if found is None:  # missing or somebody else's: the same words, so neither is given away
         raise Refusal(f"There is no order {number} on this account.")
     return cast(Order, found)
 
@@ -201,7 +201,7 @@ def _names(order: Order) -> str:
 
 
 def _argument(value: object) -> str:
-    """A model's argument as one clean line of bounded length; no string becomes an empty one."""
+    """A model's argument as one clean line of bounded length; empty if it is no string."""
     return " ".join(clean(value[:MAX_ARGUMENT]).split()) if isinstance(value, str) else ""
 
 
@@ -259,7 +259,7 @@ async def search_knowledge_base(context: Context, query: str) -> str:
         query: A few words, such as "return window" or "express shipping cost".
     """
     db = context.context.db
-    # A quote or a leading minus would be an operator to $text: "-refund" finds all but refunds.
+    # A quote or a leading minus would be an operator to $text: "-refund" leaves refunds out.
     words = re.findall(r"\w+", _argument(query).lower())[:20]
     found = await _text_search(db, words)
     if not found and words:
@@ -279,7 +279,7 @@ async def _text_search(db: Database, words: list[str]) -> list[Article]:
 
 
 async def _vocabulary(db: Database) -> set[str]:
-    """Every word of the articles: small here; a large knowledge base would store it."""
+    """The articles' words of four letters or more. A large knowledge base would store them."""
     articles = await db.support_articles.find().to_list()
     text = " ".join(f"{a['title']} {' '.join(a['tags'])} {a['body']}" for a in articles)
     return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 3}

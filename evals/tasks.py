@@ -1,8 +1,8 @@
 """The support tasks: what a customer says and decides, and what must be true afterwards.
 
 They are written as a support manager would, for any model: patterns are regular expressions that
-leave case and wording open. The database is the proof; words are a smoke check, which a lie in
-good form passes. `make test` checks that a new task is well formed.
+leave case and wording open. The database is the proof; words are a smoke check, which a
+well-worded lie passes. `make test` checks that a new task is well formed.
 
 The shop is that of seed_data.py on TODAY: ORD-1001 and ORD-1002 are Alice's (delivered on 13 Nov,
 shipped on 20 Nov), ORD-1003 and ORD-1004 are Bob's (processing, delivered on 29 Sep), ORD-1005 is
@@ -27,8 +27,9 @@ ALICE, BOB, CAROL = "alice@example.com", "bob@example.com", "carol@example.com"
 class Task:
     """One customer's visit.
 
-    Whatever the task says, a trial fails where anything else in the database has changed, where an
-    approval was asked for out of turn, and where another customer's tracking number was said.
+    Whatever the task says, a trial fails if anything else in the database has changed, if an
+    approval was asked for that the script does not expect, or if another customer's tracking
+    number was said.
     """
 
     name: str
@@ -64,7 +65,7 @@ CANNOT = (
 WINDOW = rf"\b({RETURN_WINDOW_DAYS}{'|thirty' if RETURN_WINDOW_DAYS == 30 else ''})\b"
 SHIPPED = r"shipped|sent|left|on (its|the) way|in transit"
 NOT_SHIPPED = r"(\bnot|n't|never)( yet| been| even)* (shipped|left|sent)|yet to (be )?ship"
-# A return or a refund told as done or granted.
+# Says that a return or a refund is done or granted.
 MADE = (
     r"\breturn( is| was| has been)?( now)? (initiated|approved|accepted)"
     r"|\b(i|we)('ve| have)?( now| just| already)* (initiated|returned|refunded|approved|granted)"

@@ -32,7 +32,7 @@ class Trial:
 
 
 async def play(task: Task, db: Database, model: Model, trial: Trial) -> None:
-    """Open the shop on `db`, which is for this trial alone, and follow the script of `task`."""
+    """Seed `db`, which is for this trial alone, and follow the script of `task`."""
     await seed(db, TODAY)
     for place, fields in task.given.items():
         collection, document_id = place.split()
@@ -43,7 +43,7 @@ async def play(task: Task, db: Database, model: Model, trial: Trial) -> None:
     try:
         await _follow_script(task, db, model, trial)
     except TurnFailed as error:
-        # No cause, or one of the SDK's: that was the model, and no server, network or database.
+        # With no cause, or one of the SDK's, the model failed; else a server, network or database.
         if not isinstance(error.__cause__, (AgentsException, TurnFailed, type(None))):
             raise
         trial.failed.append(f"turn: {error}")

@@ -27,7 +27,7 @@ def chat(arguments: list[str]) -> NoReturn:
         if "--offline" not in arguments:
             arguments = ["--offline", *arguments]
         say("No OPENAI_API_KEY is set: running --offline.")
-    # In place of this process: the terminal and its signals are the chat's own.
+    # Replace this process, so that the terminal and its signals go to the chat.
     os.execv(sys.executable, [sys.executable, str(ROOT / "main.py"), *arguments])
 
 

@@ -49,7 +49,7 @@ class Mongod:
         return f"mongodb://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Return once it takes writes. Raises DatabaseUnavailable if it does not start."""
+        """Return once it answers, and as a replica set takes writes. Raises DatabaseUnavailable."""
         self.dbpath.mkdir(parents=True, exist_ok=True)
         command = [self.program, "--dbpath", str(self.dbpath), "--port", str(self.port), *OPTIONS]
         command += [*(SET_OPTIONS if self.replica_set else ()), *self.arguments]
@@ -117,6 +117,7 @@ def ensure_mongod(uri: str) -> str:
         if port:
             make_primary(port)  # whoever started it may have died before this
         elif not found:
+            # False: another program has the port.
             port = address[1] if found is None else free_port()
             program, version = find_mongod()
             say(f"Starting mongod {version} (data in {DATA.name}/, `make stop` ends it) ...")
@@ -133,7 +134,7 @@ def stop_mongod() -> int | None:
     """End the mongod that we started; returns its port, None if none runs."""
     port = running()
     if port:
-        # Asked over its own port rather than signalled: a stored pid may be a stranger's by now.
+        # Not by a signal: a stored pid may belong to another program by now.
         with connect("127.0.0.1", port) as ours, suppress(AutoReconnect):
             ours.admin.command("shutdown", force=True)
     return port
@@ -157,7 +158,7 @@ def make_primary(port: int) -> None:
     config = {"_id": "rs0", "version": 1, "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}]}
     with timeout(START_SECONDS), connect("127.0.0.1", port) as client:
         while not (hello := client.admin.command("hello"))["isWritablePrimary"]:
-            if hello.get("isreplicaset"):  # and no configuration names it
+            if hello.get("isreplicaset"):  # no configuration, or none that names it
                 try:
                     client.admin.command("replSetInitiate", config)
                 except OperationFailure as error:
@@ -170,7 +171,7 @@ def make_primary(port: int) -> None:
 
 
 def local_address(uri: str) -> tuple[str, int] | None:
-    """Host and port if `uri` is a plain address of this machine: what we could stand in for."""
+    """Host and port if `uri` is a plain address of this machine, which we can stand in for."""
     if not uri.startswith("mongodb://"):
         return None
     try:
@@ -191,7 +192,7 @@ def connect(host: str, port: int) -> MongoClient[dict[str, Any]]:
 
 
 def answers(host: str, port: int) -> bool | None:
-    """Whether a MongoDB answers there; None if nothing listens. Unlike a client, asks once."""
+    """Whether a MongoDB answers there; None if nothing listens. Unlike a client, it asks once."""
     with connect(host, port) as client:
         while True:
             (server,) = client.topology_description.server_descriptions().values()
@@ -203,7 +204,7 @@ def answers(host: str, port: int) -> bool | None:
 
 
 def free_port() -> int:
-    """Below the ports of outgoing connections: one of those could take it while mongod is down."""
+    """Below the ports of outgoing connections, which could take it while mongod is down."""
     while True:
         port = random.randint(20000, 32000)
         with socket.socket() as probe, suppress(OSError):
@@ -212,7 +213,7 @@ def free_port() -> int:
 
 
 def complaint(log: Path, begin: int) -> str:
-    """The last error in the log since `begin`; or its last line, which may be the loader's."""
+    """The last error in the log since `begin`, else the last line: a library may be missing."""
     text = log.read_bytes()[begin:].decode(errors="replace")
     errors = re.findall(r'"s":"[EF]".*"msg":(.*)}', text)
     return str(["no reason given", *text.splitlines(), *errors][-1])

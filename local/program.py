@@ -62,7 +62,7 @@ def version_of(program: str) -> str:
 
 
 def run(*command: str) -> str:
-    """Its output. It does not read standard input, which is the chat's."""
+    """Run `command`; returns its output. Standard input is the chat's, so it gets none."""
     try:
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True

@@ -1,10 +1,10 @@
-"""What this program costs beside the bare SDK, in time and in commands (`make bench`: minutes).
+"""What this program costs beside the bare SDK, in time and in commands. `make bench` takes minutes.
 
 The model answers at once; the mongod is real, its own, and a replica set of one. The bare SDK is
 `Runner.run_streamed` with a MongoDBSession on the same server and with the same limit of items; for
-a question it stores the run's state and reads it again, as any program must. What is compared is
-interleaved, so that a busy machine slows both alike; figures are medians, with the quartiles in
-brackets.
+a question it stores the run's state and reads it again, as any program must. The two
+programs alternate, so that a busy machine slows both alike; figures are medians, with the quartiles
+in brackets.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ async def fill(player: Player, size: int) -> None:
 
 
 async def take_back(player: Player, turn: Turn) -> None:
-    """As if it had not been played: the next turn finds as many items, and the same shop."""
+    """Undo `turn`: the next one finds as many items, and the same shop."""
     for _ in range(2 * len(turn.outputs)):  # a message and its answer, calls and their outputs
         await player.session.pop_item()
     if turn is not SIMPLE:
@@ -224,7 +224,7 @@ async def seconds(work: Awaitable[object]) -> float:
 
 
 async def compare_turns(client: AsyncMongoClient[Document], counter: Counter) -> list[Target]:
-    """Every turn on every size, by both programs in turn."""
+    """Every turn at every size; the two programs alternate."""
     rows, targets, by_size = [], [], {}
     for turn, size in product(TURNS, SIZES):
         players = {}
@@ -241,6 +241,7 @@ async def compare_turns(client: AsyncMongoClient[Document], counter: Counter) ->
                 took = await seconds(player.play(turn))
                 commands[program] = counter.commands - before
                 await take_back(player, turn)
+                # Opened again: what it remembers of the history is no longer true.
                 players[program] = await OPEN[program](client, player.db.name, ALICE)
                 if number:  # the first one only warms up
                     times[program].append(took)
@@ -259,7 +260,7 @@ async def compare_turns(client: AsyncMongoClient[Document], counter: Counter) ->
 
 
 async def compare_many(client: AsyncMongoClient[Document]) -> list[Target]:
-    """Turns a second: one simple turn in each of many conversations, so many at once."""
+    """Turns a second: one simple turn in each of MANY conversations, AT_ONCE at a time."""
     players: dict[str, list[Player]] = {}
     for program, open_ in OPEN.items():
         name, emails = f"bench_many_{program[0]}", (f"customer-{n}@x.com" for n in range(MANY))
@@ -315,7 +316,7 @@ def table(title: str, header: Sequence[object], rows: Iterable[Sequence[object]]
 
 
 class Target(NamedTuple):
-    """What is to be reached: the median of `measured` is at most `most`."""
+    """Met if the median of `measured` is at most `most`."""
 
     what: str
     measured: list[float]
@@ -326,7 +327,7 @@ async def measure(uri: str) -> list[Target]:
     counter = Counter()
     monitoring.register(counter)
     async with await connect(uri) as client:
-        gc.freeze()  # what was imported is not looked through before every turn
+        gc.freeze()  # gc.collect() then skips what was imported
         targets = await compare_turns(client, counter)
         targets += await compare_many(client)
         targets += await compare_logins(client)

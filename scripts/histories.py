@@ -2,8 +2,8 @@
 
     python -m scripts.histories [--seconds 60] [--seed 7] [--topology replica]
 
-Prints each seed; for a broken promise also all that was done, and exits with 1. The same seed makes
-the same choices; when each process does what it was told is up to the machine.
+Prints each seed. If a promise breaks, it also prints all that was done, and exits with 1. The same
+seed makes the same choices, but when a process does what it was told depends on the machine.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ def arguments() -> argparse.Namespace:
 async def several(
     port: int, seed: int, seconds: float, at_once: int = 2
 ) -> list[tuple[int, History]]:
-    """Histories from `seed` on, until the time is over; each is told as it ends."""
-    engine.lease.LEASE_SECONDS = 5.0  # of who looks in the end: a busy machine is no excuse
+    """Play histories from `seed` on until the time is over; print each as it ends."""
+    engine.lease.LEASE_SECONDS = 5.0  # of the last turn, which must work on a busy machine too
     seeds = iter(range(seed, seed + 10**6))
-    await asyncio.to_thread(new_process(print).join)  # what all processes are forked from
+    await asyncio.to_thread(new_process(print).join)  # starts what all are forked from
     end = time.monotonic() + seconds
     done: list[tuple[int, History]] = []
 

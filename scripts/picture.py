@@ -35,7 +35,7 @@ ASK = "I want to return ORD-1001, not powerful enough"
 BLACK, RED, GREEN, YELLOW = (30, 34, 42), (240, 113, 120), (152, 209, 121), (229, 192, 123)
 BLUE, MAGENTA, CYAN, WHITE = (97, 175, 239), (198, 120, 221), (86, 200, 216), (224, 227, 233)
 COLORS = [BLACK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN, WHITE]
-THEME = TerminalTheme(BLACK, WHITE, COLORS)  # a dark window, at home on a light page and a dark one
+THEME = TerminalTheme(BLACK, WHITE, COLORS)  # a dark window fits a light page and a dark one
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"
 CHARACTER_WIDTH = 0.6  # of these fonts, in units of their size
 
@@ -128,7 +128,7 @@ def style(look: pyte.screens.Char) -> Style:
 
 
 def abridged(inspected: Sequence[Text]) -> list[Text]:
-    """Without most documents of agent_messages, of which one is enough to see."""
+    """Keep only the first document of agent_messages: one is enough to see."""
     ends = [number for number, line in enumerate(inspected) if line.plain == "}"]
     _session, first, *others, _conversation = ends
     cut = Text(f"… {len(others)} more documents", "dim")
@@ -142,7 +142,7 @@ def save(name: str, title: str, drawn: Sequence[Text]) -> None:
     svg = console.export_svg(
         title=title, theme=THEME, unique_id=name, font_aspect_ratio=CHARACTER_WIDTH
     )
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # fonts of a server's
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # fonts from a server
     svg = re.sub(r"font-family: (Fira Code, monospace|arial)", f"font-family: {FONTS}", svg)
     # Some readers would drop the spaces at the beginning of a line.
     svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)

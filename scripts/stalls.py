@@ -2,9 +2,9 @@
 
     python -m scripts.stalls [--topology replica] [--operation yes] [--kind asleep] [--verbose]
 
-For each thing that a customer can do, and each command that it sends: before mongod sees it, and
-after mongod did it but before the terminal hears so. Prints a table, and exits with 1 if a promise
-was broken. What is done and checked is in tests/stall.py and tests/promises.py.
+Each command of each thing that a customer can do is stalled twice: before mongod sees it, and after
+mongod did it but before the terminal hears of it. Prints a table, and exits with 1 if a promise was
+broken. tests/stall.py does it; tests/promises.py checks it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
 
 
 async def all_cases(port: int, operations: Iterable[str], kinds: Iterable[str]) -> list[Group]:
-    """Each group is one case in its kinds."""
+    """One group for each case: the same case, stalled in each of `kinds`."""
     async with await connect(uri(port)) as direct:
         commands = {operation: await dry_run(direct, operation) for operation in operations}
     return [
@@ -78,7 +78,7 @@ async def all_cases(port: int, operations: Iterable[str], kinds: Iterable[str]) 
 
 
 def sample(groups: Iterable[Group], each: int) -> list[Group]:
-    """For each operation and side, `each` cases from its first command to its last."""
+    """For each operation and side, `each` cases, spread from its first command to its last."""
     by_kind: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in groups:
         by_kind[group[0].operation, group[0].side].append(group)
@@ -100,7 +100,7 @@ def fits(operation: str, other: str) -> bool:
 def in_processes(port: int, groups: Sequence[Group], lease: float, processes: int) -> list[Verdict]:
     source = iter(groups)
     batches = iter(lambda: list(islice(source, BATCH)), [])
-    context = multiprocessing.get_context("spawn")  # nothing of this process's loops and threads
+    context = multiprocessing.get_context("spawn")  # no loop or thread of ours goes with it
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         work = [pool.submit(batch_of, port, batch, lease) for batch in batches]
         verdicts = []
@@ -165,7 +165,7 @@ def in_order(cell: tuple[tuple[str, int, str], object]) -> tuple[int, int, int]:
 
 
 def cell(verdicts: Sequence[Verdict]) -> str:
-    """`ok`, `-` where B had nothing to do, or the broken promises and how many kinds broke them."""
+    """`ok`; `-` if B had nothing to do; or the names of the broken promises."""
     if all(verdict.skipped for verdict in verdicts):
         return "-"
     broken = Counter(name for verdict in verdicts for name in promises_of(verdict))

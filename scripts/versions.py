@@ -32,7 +32,7 @@ def rows() -> Iterator[tuple[str, str, list[str]]]:
 
 
 def works(interpreter: str) -> bool:
-    """Installed, and no launcher of a version that is not."""
+    """Whether it runs: some launchers stand for a version that is not installed."""
     found = shutil.which(interpreter)
     return (
         bool(found) and not subprocess.run([found or "", "-c", ""], capture_output=True).returncode

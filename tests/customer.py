@@ -105,7 +105,7 @@ def names_in(text: str) -> list[str]:
 class Outcome:
     """How one thing that the customer did ended, as seen at the terminal."""
 
-    result: str  # answered, asked, stopped, failed, done, or nothing
+    result: str  # answered, asked, stopped, failed, done or nothing; tests/player.py has more
     told: str = ""
     approval: ApprovalNeeded | None = None
 

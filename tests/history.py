@@ -1,8 +1,8 @@
-"""A random history: terminals in processes of their own, and everything that may befall them.
+"""A random history: terminals in processes of their own, and all that may happen to them.
 
 They ask, decide, retry, forget and quit; they are stopped by Ctrl-C, killed, frozen; their links to
-mongod stall or break. A seed decides what happens; how fast it happens is the machine's. In
-the end the promises are checked, and what was done is told if one is broken.
+mongod stall or break. A seed decides what happens; how fast depends on the machine. At
+the end the promises are checked; `told` then says what was done.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.promises import Deed
 from tests.proxy import Link
 
 DEEDS, SECONDS = 30, 20.0  # of one history, at most
-PATIENCE = 15.0  # seconds for everybody to come to an end
+PATIENCE = 15.0  # seconds for all that is under way to end
 now = time.perf_counter
 
 
@@ -95,7 +95,7 @@ class History:
         elif what == "turn":
             self._asked += 1
             deed.about = f"{player.name}{self._asked}"
-            order = ORDERS[self._asked % len(ORDERS)]  # one question each, so that it names it
+            order = ORDERS[self._asked % len(ORDERS)]  # one for each question, to find it by
             self._about[order] = deed.about
             words = self.random.choice(["hello", f"look at {order}", *[f"return {order}"] * 2])
             text = f"{words} [{deed.about}]"
@@ -119,7 +119,7 @@ class History:
             if deed := player.deed:
                 deed.ended, deed.result, deed.told = now(), outcome.result, outcome.told
                 player.deed = None
-                if outcome.approval:  # perhaps not of this turn, but an earlier one
+                if outcome.approval:  # it may be of an earlier turn
                     player.approval = deed.approval = outcome.approval.id
                     (order,) = re.findall(r"ORD-\d+", outcome.approval.question)
                     player.about = self._about[order]
@@ -162,7 +162,7 @@ class History:
             if player.deed:
                 self.broken.append(f"blocked: {player.name}'s {player.deed.what} did not end")
             await self.kill(player)
-        await asyncio.sleep(LEASE_SECONDS)  # what the killed had sent
+        await asyncio.sleep(LEASE_SECONDS)  # for what the killed ones had sent to arrive
 
 
 async def play(client: AsyncMongoClient[Document], port: int, seed: int) -> History:

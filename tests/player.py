@@ -20,7 +20,7 @@ from tests.processes import new_process
 from tests.promises import Deed
 from tests.proxy import Link
 
-LEASE_SECONDS = 0.5  # some run out on a busy machine, which must do no harm either
+LEASE_SECONDS = 0.5  # on a busy machine some run out, and that must do no harm either
 
 
 class Report(NamedTuple):
@@ -82,7 +82,7 @@ class Player:
     def __init__(self, name: str, link: Link, database: str) -> None:
         self.name, self.link, self._database = name, link, database
         self.deed: Deed | None = None  # under way
-        self.last: Report | None = None  # of an idle process
+        self.last: Report | None = None  # None until the process is ready
         self.approval, self.about = "", ""  # what is open to decide, and whose question it is
         self.trouble_ends = 0.0  # when it is woken, or its link released
         self.process: Any = None

@@ -18,13 +18,13 @@ from pymongo.errors import PyMongoError
 from database import Database, Document
 from tests.customer import names_in
 
-# Each may change under nobody's lease: whose turn it is, and when it was used last.
+# These may change without the lease: whose turn it is, and when it was last used.
 VOLATILE = ("lease", "updated_at")
 
 
 @dataclass
 class Deed:
-    """Times are in seconds of one clock; `ended` is when nothing of it may be written any more."""
+    """Times are in seconds of one clock. After `ended`, nothing of it may be written."""
 
     who: str
     what: str  # turn, retry, yes, no, reset, retention
@@ -206,10 +206,10 @@ def _closed(yes: Deed, deeds: list[Deed]) -> bool:
 
 
 async def left_open(db: Database) -> list[str]:
-    """Documents that a transaction has locked and that nobody ends: a write to them must wait.
+    """Whether an open transaction still locks a document, so that a write to it has to wait.
 
-    A transaction that was opened by a command that came too late, and that found nothing to change,
-    locks none; the server ends it after a minute.
+    A command that comes too late may open one, too. It finds nothing to change, so it locks
+    nothing; the server ends it after a minute.
     """
     broken = []
     for name in ("conversations", "agent_sessions"):

@@ -1,4 +1,4 @@
-"""A link to mongod that a test can stall: at an exact command, or at once, or cut.
+"""A link to mongod that a test can cut, or stall: at once, or at an exact command.
 
 It reads MongoDB's wire protocol far enough to name each command. While it is stalled nothing
 passes, in either direction, on any connection: as on a dead network, or for a stopped process.
@@ -31,7 +31,7 @@ class Link:
         self.commands: list[str] = []  # since the last `hold_at`, such as `insert agent_messages`
         self.sessions: list[dict[str, Any]] = []  # the server sessions that were used
         self.stalled = asyncio.Event()
-        self.delivered = asyncio.Event()  # the reply to the command that was held, to the client
+        self.delivered = asyncio.Event()  # set once the client has the reply to the held command
         self._mongod_port = mongod_port
         self._open = asyncio.Event()
         self._open.set()
@@ -104,7 +104,7 @@ class Link:
                 target.write(message)
                 await target.drain()
                 after(message)
-        await self._open.wait()  # the end, too, is news that does not pass a stalled link
+        await self._open.wait()  # the end of a connection does not pass a stalled link either
         self._writers.discard(target)
         with contextlib.suppress(OSError):
             target.close()

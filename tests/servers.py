@@ -12,7 +12,7 @@ TOPOLOGIES = ("replica", "standalone")
 
 @contextlib.contextmanager
 def server(topology: str) -> Iterator[Mongod]:
-    """The replica set has one member."""
+    """A mongod of its own; `replica` is a replica set of one."""
     with temporary_mongod(replica_set=topology == "replica") as mongod:
         yield mongod
 

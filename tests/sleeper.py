@@ -11,12 +11,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 KINDS = ("link", "stopped", "asleep")  # link: it runs on, and only its link is stalled
-SECONDS = 6.0  # nothing of what ends it takes as long
+SECONDS = 6.0  # for the thread to end: far more than it takes
 
 
 class Sleeper:
-    """A thread with an event loop, which can be stopped as a process can."""
-
     _asleep = threading.local()
 
     def __init__(self) -> None:
@@ -59,7 +57,7 @@ class Sleeper:
     @classmethod
     @contextlib.contextmanager
     def own_clocks(cls) -> Iterator[None]:
-        """A monotonic clock that stands still, in a thread that is asleep, as a laptop's does."""
+        """In a thread that is asleep, the monotonic clock stands still, as a laptop's does."""
         real = time.monotonic
         time.monotonic = lambda: real() - getattr(cls._asleep, "seconds", 0.0)
         try:

@@ -1,8 +1,8 @@
 """One stall: a terminal stands still at one command, another takes over, the first goes on.
 
-Terminal A has a thread and an event loop of its own and reaches mongod over a `Link`. B has
-neither trouble. A case names what A does, at which of its commands it stalls, on which side, how,
-and what B does meanwhile; `run` returns the promises that were broken.
+Terminal A has a thread and an event loop of its own and reaches mongod over a `Link`. B has no
+link, and nothing stalls it. A case names what A does, at which of its commands it stalls, on which
+side, how, and what B does meanwhile; `run` returns the promises that were broken.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.sleeper import Sleeper
 Client = AsyncMongoClient[Document]
 OPERATIONS = ("turn", "ask", "yes", "no", "retry", "reset", "retention", "slow", "cold")
 OTHERS = ("turn", "reset", "no", "yes", "retry")  # what B does
-PATIENCE = 6.0  # seconds beyond the lease; nothing here takes one
+PATIENCE = 6.0  # seconds beyond the lease: far more than anything here takes
 now = time.perf_counter
 
 
@@ -77,7 +77,7 @@ class Stall:
             await self.direct.drop_database(self.db.name)
 
     async def prepare(self, operation: str) -> Coroutine[Any, Any, Deed]:
-        """Everything before the operation; the operation itself, not yet begun."""
+        """Do all that comes before the operation; returns the operation, not yet begun."""
         if operation == "cold":
             return self._cold()
         await self.as_a("open")
@@ -91,7 +91,7 @@ class Stall:
             self.clerk.failing = False
         if operation in ("retry", "reset", "retention"):
             return self.as_a(operation)
-        if operation == "slow":  # until the lease is renewed
+        if operation == "slow":  # long enough for the lease to be renewed
             self.clerk.seconds = engine.lease.LEASE_SECONDS * 0.45
         words = {"ask": "return", "slow": "hello at", "turn": "look at"}[operation]
         return self.as_a("turn", f"{words} {ORDERS[0]} [A1]")
@@ -132,7 +132,7 @@ class Stall:
         return deed
 
     def _name_of(self, approval: str) -> str:
-        """The question that this approval is for; nobody but A has asked what needs one."""
+        """The name of the approval's question. Only A asks for what needs an approval."""
         named = [deed for deed in self.deeds if deed.about]
         of_a = [deed.about for deed in named if deed.who == "A"]
         return next((deed.about for deed in named if deed.approval == approval), of_a[-1])
@@ -144,7 +144,7 @@ class Stall:
         return await promises.read(self.db)
 
     async def b(self, other: str) -> AsyncIterator[Deed]:
-        """B logs in and does it; nothing if there is nothing to decide or to retry."""
+        """B logs in and does `other`. Yields nothing if there is nothing to decide or to retry."""
         b = Terminal(self.direct, self.db.name, self.clerk)
         await b.open()
         if other in ("yes", "no"):
@@ -236,11 +236,11 @@ async def _play(stall: Stall, case: Case, verdict: Verdict) -> None:
     mine = await _patiently("A", operation, broken)
     if verdict.skipped:
         return
-    # What waited for the lease, and took it after B had finished, is a turn of its own.
+    # If A took the lease after the stall, what it then did is a turn of its own.
     anew = "findAndModify conversations" in stall.link.commands[case.number + 1 :]
     held = before.held and not anew
     if held and mine:
-        mine.ended = min(mine.ended, stalled)  # B took the lease: nothing of it may come later
+        mine.ended = min(mine.ended, stalled)  # B took the lease: nothing of A's may come later
     after = await stall.stored()
     broken += _judge(stall, held, taken_over, after)
     broken += await _go_on(stall)
@@ -252,7 +252,7 @@ async def _all(deeds: AsyncIterator[Deed]) -> list[Deed]:
 
 
 async def _patiently(who: str, work: Any, broken: list[str]) -> Any:
-    """The result of `work`; None, and a promise broken, if it does not end or raises."""
+    """The result of `work`. If it raises or does not end: None, and a broken promise."""
     try:
         return await asyncio.wait_for(work, engine.lease.LEASE_SECONDS + PATIENCE)
     except asyncio.TimeoutError:
@@ -278,7 +278,7 @@ def _difference(one: Stored, two: Stored) -> str:
 
 
 async def _go_on(stall: Stall) -> list[str]:
-    """Both customers go on, and nobody notices that anything was wrong."""
+    """Both terminals go on, and a new one logs in: nobody notices that anything was wrong."""
     broken: list[str] = []
     if stall.a.conversation.unanswered is not None:
         await _patiently("A's retry", stall.as_a("retry"), broken)

@@ -25,7 +25,7 @@ class Approval:
     """What the shop says around a tool that needs a yes.
 
     `ask`: the question, from the run's context and the call's arguments. It tells facts from the
-    database, and raises Refusal if the tool would refuse, so that nobody is asked for nothing.
+    database, and raises Refusal if the tool would refuse, so that nobody is asked in vain.
     `done`: after a yes, what the database now says was done, or None. `declined`: after a no.
     """
 
@@ -35,7 +35,7 @@ class Approval:
 
 
 class Commit(Protocol):
-    """Runs a write after a yes: both the write and the end of its question count, or neither."""
+    """Runs a write after a yes: it is committed together with the end of its question."""
 
     async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
 
@@ -46,12 +46,12 @@ async def commit_alone(write: Callable[[], Awaitable[T]]) -> T:
 
 
 def call_of(state: RunState[Any]) -> ToolApprovalItem:
-    """The call that waits. Of several, one is asked for at a time."""
+    """The call that waits. If several wait, the customer is asked about one at a time."""
     return state.get_interruptions()[0]
 
 
 def arguments_of(call: ToolApprovalItem) -> Arguments:
-    """The call's arguments. Raises Refusal if the model wrote something else there."""
+    """The call's arguments. Raises Refusal if the model did not write a JSON object."""
     try:
         arguments = json.loads(call.arguments or "")
     except ValueError:
@@ -70,7 +70,7 @@ def decide(state: RunState[Any], *, yes: bool, reason: str = "") -> None:
 
 
 class Questions:
-    """The questions of one conversation: how they are put, kept in MongoDB, and taken up again."""
+    """The questions of one conversation: asked, kept in MongoDB, and taken up again."""
 
     def __init__(self, approvals: Mapping[str, Approval], agent: Agent[Any], context: Any) -> None:
         """`approvals` by the names of their tools; `agent` leads to all agents."""
@@ -80,7 +80,7 @@ class Questions:
         self._kept: tuple[str, RunState[Any]] | None = None  # saves reading the last state again
 
     async def ask(self, state: RunState[Any]) -> str | None:
-        """What to ask the customer; None if the shop refuses, which `state` then says."""
+        """What to ask the customer; None if the shop refuses; `state` then holds the refusal."""
         call = call_of(state)
         try:
             approval = self._approvals.get(call.name or "")

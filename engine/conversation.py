@@ -39,7 +39,7 @@ from engine.turn import Turn
 
 MAX_MESSAGE = 4_000  # characters
 
-# The work of one turn, under the lease, from the conversation's document.
+# What a turn does under the lease; it gets the conversation's document.
 Work = Callable[[Turn, Document], Awaitable[None]]
 
 
@@ -103,8 +103,8 @@ class Conversation:
     def turn(self, message: str) -> AsyncGenerator[Event, None]:
         """Answer `message`; if a question waits, that withdraws it.
 
-        Raises TurnFailed: at once for a message that is too long or empty, which is not kept, and
-        else from the stream. The message is then stored, or kept here for `retry`.
+        Raises TurnFailed. If the message is too long or empty, at once; it is not kept. Else from
+        the stream; the message is then stored, or kept here for `retry`.
         """
         if len(message) > MAX_MESSAGE:
             told = f"That message has {len(message):,} characters; {MAX_MESSAGE:,} is the most."
@@ -145,8 +145,10 @@ class Conversation:
         return history.window(await self._session.stored(HISTORY_ITEMS))
 
     async def erase(self) -> None:
-        """Delete every document of this conversation, after a turn that runs elsewhere. Raises
-        TurnFailed."""
+        """Delete every document of this conversation. It waits for a turn that runs elsewhere.
+
+        Raises TurnFailed.
+        """
         try:
             async with self._lease.taken(lambda: None):
                 await retention.erase(self._lease)

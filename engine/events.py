@@ -69,7 +69,7 @@ Event: TypeAlias = (
 
 
 class Reason(Enum):
-    """Why a turn failed. The value says what happened; what to do about it is the screen's."""
+    """Why a turn failed. The value says what happened; the screen says what to do about it."""
 
     MESSAGE_TOO_LONG = "That message is too long."
     MESSAGE_EMPTY = "There was nothing to read in that message."

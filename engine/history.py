@@ -45,7 +45,7 @@ def transcript(items: Iterable[Any]) -> list[Message]:
 
 
 def unanswered(items: Sequence[Any]) -> str | None:
-    """The customer's last message if no words of an assistant end the history after it."""
+    """The customer's last message, if the history does not end with an assistant's words."""
     last = next((item for item in reversed(items) if item.get("type") != "reasoning"), None)
     if last is None or (last.get("role") == "assistant" and text_of(last)):
         return None
@@ -79,7 +79,7 @@ def handed_to(items: Sequence[Any]) -> str | None:
 
 
 def added(before: Sequence[Any], now: Sequence[Any]) -> Sequence[Any]:
-    """The items of `now` that came after those of `before`; both are ends of one history."""
+    """The items of `now` that came after `before`; both are the end of one history."""
     if not before:
         return now
     for index in range(len(now) - 1, -1, -1):
@@ -92,10 +92,10 @@ def window(items: Sequence[Any]) -> list[TResponseInputItem]:
     """What the model sees of `items`: its last whole turns, without the vendor's ids.
 
     A turn starts at a message of the customer, so a call and its output stay or go together; a call
-    without output is dropped by the SDK. An id names what the vendor stored, for a while, and
-    reasoning and calls only together: a conversation that goes on a month later must not depend on
-    them. Leaving out the ids of reasoning alone (reasoning_item_id_policy="omit") is refused by
-    newer models.
+    without output is dropped by the SDK. The vendor keeps what an id names only for a while, and
+    takes a call's id only with its reasoning: a conversation that goes on a month later must not
+    depend on them. To leave out the ids of reasoning alone (reasoning_item_id_policy="omit") is no
+    way: newer models refuse it.
     """
     starts = [index for index, item in enumerate(items) if begins_turn(item)]
     kept: list[Any] = []
@@ -122,8 +122,8 @@ def repaired(stored: Any, *, from_model: bool = False) -> Item | None:
     """`stored` as the API's types demand it, or None if nothing can be made of it.
 
     A server may send a call whose name is null or whose arguments are an object, half a surrogate
-    pair, or, `from_model`, a message of the customer's. Stored or sent back as it came, each would
-    make every later request fail.
+    pair, or, with `from_model`, a message in the customer's name. Stored or sent back as it came,
+    each would make every later request fail.
     """
     item: Item = {name: clean(v) if isinstance(v, str) else v for name, v in stored.items()}
     kind = item.get("type")

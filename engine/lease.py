@@ -51,7 +51,7 @@ class Lease:
         self.email = email
         self._transactions = transactions
         self._owner = uuid.uuid4().hex
-        self._holder = ""  # new each time, so that nothing late of an earlier turn counts
+        self._holder = ""  # new for each turn, so that nothing late of an earlier one counts
         self._held = False
         self._spent: Callable[[], Document] = dict
         self._client_session: AsyncClientSession | None = None
@@ -64,8 +64,8 @@ class Lease:
     ) -> AsyncIterator[Document]:
         """Hold the lease for the block; yields the conversation's document.
 
-        Calls `waiting` once if another process holds it. `spent` says, at the end, what to add to
-        fields of the document. Until the block begins, a cancelled task does no harm.
+        Calls `waiting` once if another process holds it. `spent` returns, at the end, what to add
+        to the document's counters. Until the block begins, a cancelled task does no harm.
         """
         stored = await self._acquire_or_give_back()
         if stored is None:
@@ -95,7 +95,7 @@ class Lease:
         deadlines = _clocks(LEASE_SECONDS)
         try:
             with contextlib.suppress(DuplicateKeyError), timeout(LOCK_SECONDS):
-                stored = await self._take()  # two processes that create it at once: one is refused
+                stored = await self._take()  # if two create it at once, one is refused
                 if stored["lease"]["holder"] == self._holder:
                     self._deadlines, self._held = deadlines, True
                     await self._end_transactions(stored["lease"]["former"])
@@ -113,15 +113,16 @@ class Lease:
         """Run `write`, and set `fields` of the conversation's document: both or neither.
 
         What `write` sends through the shared client joins the transaction, the SDK's own commands
-        included. It may run more than once, so it must do nothing but write to MongoDB. The `last`
-        write of a turn gives the lease back, too. Raises LeaseLost, and then nothing was written;
-        Unconfirmed; or what the driver raises.
+        included. It may run more than once, so it must do nothing but write to MongoDB. In a
+        transaction, the `last` write of a turn also gives the lease back.
+
+        Raises LeaseLost, and then nothing was written; Unconfirmed; or what the driver raises.
         """
 
         async def transaction(client_session: AsyncClientSession) -> T:
             # end_session=False: else bind ends the transaction unwritten, and without an error.
             async with client_session.bind(end_session=False):
-                # First: a late command that opens a transaction anew then finds and locks nothing.
+                # First: if a late command opens a transaction anew, it finds and locks nothing.
                 await self._update(last, fields)
                 return await write()
 
@@ -136,11 +137,12 @@ class Lease:
                         return await write()
 
         result = await finished(committed())
+        # Without a transaction, `_release` gives it back.
         self._held = not (last and self._client_session)
         return result
 
     async def update(self, *, last: bool = False, **fields: Any) -> None:
-        """Set `fields` of the conversation's document. Raises LeaseLost; then nothing was set."""
+        """Set `fields` of the conversation's document, or raise LeaseLost. See `commit`."""
         with timeout(await self._time_left()):
             await self._update(last, fields)
         self._held = not last
@@ -150,10 +152,9 @@ class Lease:
         await self.db.conversations.delete_one(self._ours)
 
     async def _update(self, last: bool, fields: Document) -> None:
-        # Counted, since an update that changes nothing would not hold off another writer.
-        change = (
-            self._giving_back(fields) if last else {"$set": fields, "$inc": {"lease.writes": 1}}
-        )
+        # An update that changes nothing would lock nothing: so it counts.
+        counted = {"$set": fields, "$inc": {"lease.writes": 1}}
+        change = self._giving_back(fields) if last else counted
         found = await self.db.conversations.update_one(self._ours, change)
         if not found.matched_count:
             raise LeaseLost
@@ -167,7 +168,7 @@ class Lease:
         return {"_id": self.session_id, "lease.holder": self._holder}
 
     async def _time_left(self) -> float:
-        """Seconds in which a command must end; the lease is renewed if the background is behind."""
+        """Seconds that a command may take. If half of the lease is over, renews it first."""
         if self._left() < LEASE_SECONDS / 2:
             await self._renew()
         return self._left()
@@ -218,7 +219,7 @@ class Lease:
             raise
 
     async def _of_expired_holder(self) -> Document | None:
-        """The server session of the holder whose time is over; None if there is none."""
+        """The server session of a holder whose lease has run out; else None."""
         over = {"lease": {"$ne": None}, "$expr": {"$lt": ["$lease.until", "$$NOW"]}}
         found = await self.db.conversations.find_one({"_id": self.session_id, **over})
         return cast("Document", found["lease"]).get("server_session") if found else None
@@ -243,7 +244,7 @@ class Lease:
             try:
                 await self._renew()
             except PyMongoError:
-                pass  # no verdict: the next write gives it
+                pass  # the lease may still be ours: the next write finds out
             except LeaseLost:
                 self._deadlines = (0.0, 0.0)
                 return

@@ -56,7 +56,7 @@ def _checked(output: Iterable[Any] | None) -> list[Any]:
 
 
 def _repair(item: Any) -> bool:
-    """Repair `item` in place; whether anything can be made of it."""
+    """Repair `item` in place; False if nothing can be made of it."""
     raw = item.model_dump(exclude_unset=True, warnings=False)
     fixed = repaired(raw, from_model=True)
     if fixed is None or not isinstance(fixed.get("type"), str):

@@ -18,7 +18,7 @@ async def erase(lease: Lease) -> None:
         await db.agent_sessions.delete_many(of_session)
         await lease.forget()
 
-    # On a standalone server, what a crash leaves behind must not ask about what is forgotten.
+    # On a standalone, a crash may leave the document behind: it must ask no forgotten question.
     await lease.commit(delete, pending=None, active_agent="", messages=0)
 
 

@@ -49,8 +49,9 @@ class FencedSession(SessionABC):
         self.history = recent if any(map(begins_turn, recent)) else self.history
         self._version, self._shown, self.fields = version, window(self.history), {}
         self.messages = conversation.get("messages", -1)
-        if self.messages < 0:  # an earlier version did not count them
-            self.messages = len(transcript(await self.stored()))
+        if self.messages < 0:  # a new conversation, or an earlier version, which did not count
+            known = len(self.history) < HISTORY_ITEMS
+            self.messages = len(transcript(self.history if known else await self.stored()))
 
     async def stored(self, limit: int | None = None) -> list[Any]:
         """The last `limit` items in MongoDB, oldest first; what is no item at all is left out."""
@@ -91,7 +92,7 @@ def session_id_for(email: str) -> str:
     """`alice@example.com` -> `support_alice_at_example_com`, and no two emails get the same id.
 
     The plain form is used if it can be read back: lower-case letters, digits and hyphens, with
-    no label `at` (x.at.y@z and x@y.at.z would meet). All others get a hash behind a full stop,
+    no label `at` (x.at.y@z and x@y.at.z would be one). All others get a hash behind a full stop,
     which no plain form has.
     """
     slug = email.replace("@", "_at_").replace(".", "_")

@@ -14,6 +14,6 @@ def clean(text: str) -> str:
 
     One lone surrogate that is stored once makes every later request to the model fail.
     """
-    if text.isprintable():  # nearly all of it, and soon said
+    if text.isprintable():  # true of most text, and fast
         return text
     return _HARMFUL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))

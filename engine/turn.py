@@ -43,7 +43,7 @@ class Turn:
         self._task: asyncio.Task[None] | None = None
         self._cancellable = True  # until the lease is held: then a cancel could cut a write
         self._result: RunResultStreaming | None = None
-        # The tool calls that run now, by their ids; for a decided one, what was decided.
+        # The tool calls that run now, by their ids; for one that was decided, its approval item.
         self._calls: dict[str | None, ToolApprovalItem | None] = {}
         self._complete = False  # whether the response under way has come to its end
 
@@ -57,7 +57,6 @@ class Turn:
 
         If the reader goes away, the work is stopped, and waited for.
         """
-
         task = self._task = asyncio.create_task(work(self))
         task.add_done_callback(lambda _: self._events.put_nowait(None))
         try:
@@ -72,7 +71,7 @@ class Turn:
                 self.stop()
                 await asyncio.wait({task})
                 if not task.cancelled():
-                    task.exception()  # seen: nobody is there to be told
+                    task.exception()  # marked as seen: the reader has gone
 
     def stop(self) -> None:
         """Stop the answer under way. A running tool finishes, and a finished answer is stored."""
@@ -108,7 +107,7 @@ class Turn:
     ) -> RunResultStreaming:
         """One Runner call, told as events.
 
-        `approved` says what was done by a tool that `run_input`, a decided state, has called.
+        `approved` says what an approved tool has done, if `run_input` is a decided state.
 
         Raises what the SDK raises, and TimeoutError after RUN_SECONDS.
         """
@@ -198,7 +197,7 @@ class Turn:
 
 
 class _Counting(RunHooks[Any]):
-    """Adds up what each model call used; a resumed run's own count begins before the question."""
+    """Adds up each model call; a resumed run's own count includes what came before the question."""
 
     def __init__(self, usage: Usage) -> None:
         self._usage = usage

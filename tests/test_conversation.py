@@ -413,6 +413,18 @@ async def test_reset_leaves_nothing_and_the_customer_starts_clean(
     assert len(await conversation.transcript()) == 2
 
 
+async def test_what_was_reset_elsewhere_is_not_sent_though_as_much_was_said_since(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel([say("Forgotten."), say("Hello."), say("Fine.")])
+    one, two = await open_conversation(model), await open_conversation(model)
+    await events(one.turn("forget this"))
+    await two.erase()
+    await events(two.turn("hi"))
+    await events(one.turn("and now?"))
+    assert [item["content"] for item in model.last_call.input] == ["hi", "Hello.", "and now?"]
+
+
 async def test_a_conversation_of_another_address_is_not_opened(
     db: Database, open_conversation: Open
 ) -> None:
@@ -451,10 +463,12 @@ async def test_a_turn_costs_no_more_commands_than_it_must(
 
     The two commits are no operations to the profiler.
     """
-    conversation: Conversation = await open_conversation(ScriptedModel([say("a"), say("b")]))
-    await events(conversation.turn("first, which makes the indexes"))
+    script = [say("a"), say("b"), say("c")]
+    conversation: Conversation = await open_conversation(ScriptedModel(script))
+    await events(conversation.turn("first, which makes the indexes and the session's document"))
+    await events(conversation.turn("second, which sees that document for the first time"))
     await db.command("profile", 2)
-    await events(conversation.turn("second"))
+    await events(conversation.turn("third"))
     await db.command("profile", 0)
     ran = await db["system.profile"].find({"op": {"$ne": "command"}}).to_list()
     ran += await db["system.profile"].find({"command.findAndModify": {"$exists": True}}).to_list()

@@ -39,8 +39,10 @@ class CheckedModel(Model):
     ) -> AsyncIterator[TResponseStreamEvent]:
         async for event in self._model.stream_response(*args, **kwargs):
             changing: Any = event
-            if hasattr(event, "delta") and not isinstance(event.delta, str):
-                continue
+            if hasattr(event, "delta"):
+                if not isinstance(event.delta, str):
+                    continue
+                changing.delta = clean(event.delta)
             if hasattr(event, "item"):
                 items = _checked([event.item])
                 if not items:

@@ -66,7 +66,7 @@ class FencedSession(SessionABC):
 
     async def _add(self, items: list[TResponseInputItem]) -> None:
         fields = {**self.fields, "messages": self.messages + len(transcript(items))}
-        if agent := handed_to(items):
+        if agent := handed_to(self.history + items):  # a question can come between call and output
             fields["active_agent"] = agent
         await self._lease.commit(
             lambda: self._session.add_items(items), last=ends_turn(items), **fields

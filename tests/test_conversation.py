@@ -281,6 +281,18 @@ async def test_after_a_pending_return_that_became_impossible_the_right_agent_ans
     assert "search_knowledge_base" in {tool.name for tool in model.last_call.tools}
 
 
+async def test_a_handoff_that_had_to_wait_for_a_question_is_kept(
+    db: Database, open_conversation: Open
+) -> None:
+    """Its call is stored before the question, its output after it."""
+    both = [*return_1001("call_1"), *call("transfer_to_triage", "call_2")]
+    script = [call("transfer_to_orders", "call_0"), both, say("Done.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    approval = await asked(conversation.turn("return it"))
+    assert HandedOff("Triage") in await events(conversation.decide(approval, True))
+    assert (await db.conversations.find_one({}))["active_agent"] == "Triage"
+
+
 async def test_two_messages_in_one_response_are_two_paragraphs_shown_once(
     db: Database, open_conversation: Open
 ) -> None:

@@ -686,7 +686,8 @@ async def test_what_an_earlier_version_stored_ill_formed_is_left_out(
 ) -> None:
     call_ = {"type": "function_call", "call_id": "c1", "name": None, "arguments": {"a": 1}}
     result = {"type": "function_call_output", "call_id": "c1", "output": None}
-    stored: list[Any] = [{"role": "user", "content": "hi"}, call_, result, 7, {"type": None}]
+    odd_id = {"type": "function_call", "call_id": ["c2"], "name": "transfer_to_orders"}
+    stored: list[Any] = [{"role": "user", "content": "hi"}, call_, result, odd_id, 7, {"type": None}]
     await session_for(db).add_items(stored)
     with ModelServer([say("Fine.")]) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
@@ -818,7 +819,7 @@ async def test_a_stopped_answer_is_kept_as_far_as_it_was_shown(
     async def endless(_: ModelCall) -> AsyncIterator[Any]:
         yield ResponseTextDeltaEvent(
             type="response.output_text.delta",
-            delta="As far as",
+            delta="As far\u202e as\ud83d",
             item_id="msg_1",
             output_index=0,
             content_index=0,
@@ -830,6 +831,7 @@ async def test_a_stopped_answer_is_kept_as_far_as_it_was_shown(
     conversation = await open_conversation(ScriptedModel([ModelStep.stream(endless)]))
     async for event in conversation.turn("hi"):
         if isinstance(event, Text):
+            assert event.delta == "As far as"
             conversation.stop()
     assert (await conversation.transcript())[-1].text == "As far as *(stopped)*"
     again = await open_conversation(ScriptedModel([answer("Next.")]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +21,12 @@ VENDOR_URL = "https://api.openai.com/v1"
 
 def load_settings() -> None:
     """Read the `.env` of this folder, and no other. What the environment sets wins."""
-    for name, value in dotenv_values(Path(__file__).with_name(".env")).items():
-        # Unlike load_dotenv: an empty variable does not hide the one in .env.
-        os.environ[name] = os.environ.get(name) or value or ""
+    try:
+        for name, value in dotenv_values(Path(__file__).with_name(".env")).items():
+            # Unlike load_dotenv: an empty variable does not hide the one in .env.
+            os.environ[name] = os.environ.get(name) or value or ""
+    except (OSError, ValueError) as error:  # no right to read it, another encoding, a NUL
+        sys.exit(f"Cannot read .env ({error}). Save it as plain UTF-8 text.")
     for name in [name for name in os.environ if name.startswith(("OPENAI_", "MONGODB_"))]:
         os.environ[name] = os.environ[name].strip()  # `$(cat key)` may end in a space
 

@@ -66,12 +66,12 @@ def ends_turn(items: Sequence[Any]) -> bool:
 def handed_to(items: Sequence[Any]) -> str | None:
     """The name of the agent that the last handoff in `items` led to; None if there is none."""
     handoffs = {
-        item.get("call_id")
+        str(item.get("call_id"))
         for item in items
         if item.get("type") == "function_call" and str(item.get("name")).startswith("transfer_to_")
     }
     for item in reversed(items):
-        if item.get("type") == "function_call_output" and item.get("call_id") in handoffs:
+        if item.get("type") == "function_call_output" and str(item.get("call_id")) in handoffs:
             told = re.fullmatch(r'\{"assistant": ("[^"]*")\}', str(item.get("output")))
             if told:
                 return str(json.loads(told[1]))

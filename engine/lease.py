@@ -227,7 +227,8 @@ class Lease:
     async def _end_transactions(self, server_session: Document | None) -> None:
         """Abort what a former holder left open, which would block our writes for a minute."""
         if server_session:
-            await self.db.client.admin.command("killSessions", [server_session])
+            with contextlib.suppress(OperationFailure):  # Atlas Free and Flex have no killSessions
+                await self.db.client.admin.command("killSessions", [server_session])
 
     async def _renew(self) -> None:
         deadlines = _clocks(LEASE_SECONDS)

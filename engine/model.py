@@ -29,30 +29,41 @@ class CheckedModel(Model):
     def get_retry_advice(self, request: Any) -> Any:
         return self._model.get_retry_advice(request)
 
-    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        response = await self._model.get_response(*args, **kwargs)
-        response.output = _checked(response.output)
+    async def get_response(
+        self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any
+    ) -> ModelResponse:
+        response = await self._model.get_response(system_instructions, input, *args, **kwargs)
+        response.output = _checked(response.output, input)
         return response
 
     async def stream_response(
-        self, *args: Any, **kwargs: Any
+        self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any
     ) -> AsyncIterator[TResponseStreamEvent]:
-        async for event in self._model.stream_response(*args, **kwargs):
+        async for event in self._model.stream_response(system_instructions, input, *args, **kwargs):
             changing: Any = event
-            if hasattr(event, "delta") and not isinstance(event.delta, str):
-                continue
-            if hasattr(event, "item"):
-                items = _checked([event.item])
-                if not items:
+            if hasattr(event, "delta"):
+                if not isinstance(event.delta, str):
                     continue
-                changing.item = items[0]
+                changing.delta = clean(event.delta)
+            if hasattr(event, "item"):
+                checked = _checked([event.item], input)
+                if not checked:
+                    continue
+                changing.item = checked[0]
             if hasattr(event, "response"):
-                changing.response.output = _checked(event.response.output)
+                changing.response.output = _checked(event.response.output, input)
             yield event
 
 
-def _checked(output: Iterable[Any] | None) -> list[Any]:
-    return [item for item in output or [] if isinstance(item, BaseModel) and _repair(item)]
+def _checked(output: Iterable[Any] | None, request: Iterable[Any]) -> list[Any]:
+    models: list[Any] = [item for item in output or [] if isinstance(item, BaseModel)]
+    checked = [item for item in models if _repair(item)]
+    taken = {item.get("call_id") for item in request if isinstance(item, dict)}
+    for item in checked:
+        # Some servers count calls anew in each response; the SDK then ends the run.
+        if item.type == "function_call" and item.call_id in taken:
+            item.call_id = f"{item.call_id}_{len(taken)}"
+    return checked
 
 
 def _repair(item: Any) -> bool:

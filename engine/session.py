@@ -31,12 +31,13 @@ class FencedSession(SessionABC):
         self._session = session
         self._lease = lease
         self._shown: list[Any] = []  # to the model
-        self._version = (-1, -1)  # the SDK's counters of items and generations, for `history`
+        self._version: tuple[Any, int, int] = None, -1, -1  # see `_stored_version`; of `history`
 
     async def load(self, conversation: Document) -> None:
         """Read the last items, and on to the customer's last message.
 
         They are read again only if the SDK's counters say that somebody else has written since.
+        (Its pop_item counts nothing: a chat that is open does not see it.)
         """
         version = await self._stored_version()
         if version != self._version:
@@ -66,7 +67,7 @@ class FencedSession(SessionABC):
 
     async def _add(self, items: list[TResponseInputItem]) -> None:
         fields = {**self.fields, "messages": self.messages + len(transcript(items))}
-        if agent := handed_to(items):
+        if agent := handed_to(self.history + items):  # a question can come between call and output
             fields["active_agent"] = agent
         await self._lease.commit(
             lambda: self._session.add_items(items), last=ends_turn(items), **fields
@@ -74,12 +75,15 @@ class FencedSession(SessionABC):
         self.messages, self.fields = fields["messages"], {}
         self.history += items
         self._shown += items
-        self._version = self._version[0] + len(items), self._version[1]
+        document, generation, count = self._version
+        self._version = document, generation, count + len(items)
 
-    async def _stored_version(self) -> tuple[int, int]:
+    async def _stored_version(self) -> tuple[Any, int, int]:
+        """The SDK's counters of generations and items, and the document in which it counts them:
+        after a reset, it counts anew in another one."""
         of_session = {"session_id": self.session_id}
         found = await self._lease.db.agent_sessions.find_one(of_session) or {}
-        return found.get("_seq", 0), found.get("_generation", 0)
+        return found.get("_id"), found.get("_generation", 0), found.get("_seq", 0)
 
     async def pop_item(self) -> TResponseInputItem | None:
         raise NotImplementedError("The engine takes nothing back from the history.")

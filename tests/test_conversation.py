@@ -281,6 +281,18 @@ async def test_after_a_pending_return_that_became_impossible_the_right_agent_ans
     assert "search_knowledge_base" in {tool.name for tool in model.last_call.tools}
 
 
+async def test_a_handoff_that_had_to_wait_for_a_question_is_kept(
+    db: Database, open_conversation: Open
+) -> None:
+    """Its call is stored before the question, its output after it."""
+    both = [*return_1001("call_1"), *call("transfer_to_triage", "call_2")]
+    script = [call("transfer_to_orders", "call_0"), both, say("Done.")]
+    conversation = await open_conversation(ScriptedModel(script))
+    approval = await asked(conversation.turn("return it"))
+    assert HandedOff("Triage") in await events(conversation.decide(approval, True))
+    assert (await db.conversations.find_one({}))["active_agent"] == "Triage"
+
+
 async def test_two_messages_in_one_response_are_two_paragraphs_shown_once(
     db: Database, open_conversation: Open
 ) -> None:
@@ -413,6 +425,18 @@ async def test_reset_leaves_nothing_and_the_customer_starts_clean(
     assert len(await conversation.transcript()) == 2
 
 
+async def test_what_was_reset_elsewhere_is_not_sent_though_as_much_was_said_since(
+    db: Database, open_conversation: Open
+) -> None:
+    model = ScriptedModel([say("Forgotten."), say("Hello."), say("Fine.")])
+    one, two = await open_conversation(model), await open_conversation(model)
+    await events(one.turn("forget this"))
+    await two.erase()
+    await events(two.turn("hi"))
+    await events(one.turn("and now?"))
+    assert [item["content"] for item in model.last_call.input] == ["hi", "Hello.", "and now?"]
+
+
 async def test_a_conversation_of_another_address_is_not_opened(
     db: Database, open_conversation: Open
 ) -> None:
@@ -451,10 +475,12 @@ async def test_a_turn_costs_no_more_commands_than_it_must(
 
     The two commits are no operations to the profiler.
     """
-    conversation: Conversation = await open_conversation(ScriptedModel([say("a"), say("b")]))
-    await events(conversation.turn("first, which makes the indexes"))
+    script = [say("a"), say("b"), say("c")]
+    conversation: Conversation = await open_conversation(ScriptedModel(script))
+    await events(conversation.turn("first, which makes the indexes and the session's document"))
+    await events(conversation.turn("second, which sees that document for the first time"))
     await db.command("profile", 2)
-    await events(conversation.turn("second"))
+    await events(conversation.turn("third"))
     await db.command("profile", 0)
     ran = await db["system.profile"].find({"op": {"$ne": "command"}}).to_list()
     ran += await db["system.profile"].find({"command.findAndModify": {"$exists": True}}).to_list()

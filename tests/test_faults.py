@@ -34,7 +34,7 @@ from seed_data import seed
 from tests.conftest import TODAY, customer_of, session_for
 from tests.model_server import ModelServer, call, cut, fail, hang, raw, refuse, say
 from tests.processes import Chat, Shop, chat, run
-from tests.test_conversation import Open, asked, events, return_1001, stored_items, text_of
+from tests.test_conversation import RETURN, Open, asked, events, return_1001, stored_items, text_of
 from tests.test_conversation import call as tool_call
 from tests.test_conversation import say as answer
 from tests.test_crash import QUESTION, end_leases, held, shopkeeper
@@ -527,6 +527,27 @@ async def test_a_server_that_counts_call_ids_anew_in_each_turn_is_understood(
         assert len(outputs) == 6 and "ORD-1002" in outputs[-1]
 
 
+async def test_a_server_that_counts_call_ids_anew_in_each_response_is_understood(
+    db: Database, open_conversation: Open
+) -> None:
+    """Money too: the second return has an id that was approved, and still needs its own yes."""
+    second = {"order_id": "ORD-1002", "reason": "x"}
+    script = [call("transfer_to_orders", None, "call_0"), call("list_orders", None, "call_0")]
+    script += [call("initiate_return", RETURN, "call_0"), call("list_orders", None, "call_0")]
+    with ModelServer([*script, call("initiate_return", second, "call_0"), say("Ok.")]) as server:
+        client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        conversation = await open_conversation(OpenAIResponsesModel("m", client))
+        approval = await asked(conversation.turn("return both"))
+        shipped = {"_id": "ORD-1002"}
+        delivered = {"status": "delivered", "delivered_at": TODAY}
+        await db.orders.update_one(shipped, {"$set": delivered})
+        again = await asked(conversation.decide(approval, True))
+        assert "ORD-1002" in again.question
+        assert text_of(await events(conversation.decide(again, False))) == "Ok."
+        assert server.violations == []
+    assert (await db.orders.find_one(shipped))["return"] is None
+
+
 async def test_a_turn_that_nobody_reads_on_stops(db: Database, open_conversation: Open) -> None:
     conversation = await open_conversation(ScriptedModel([answer("one"), answer("two")]))
     before = len(asyncio.all_tasks())
@@ -686,7 +707,15 @@ async def test_what_an_earlier_version_stored_ill_formed_is_left_out(
 ) -> None:
     call_ = {"type": "function_call", "call_id": "c1", "name": None, "arguments": {"a": 1}}
     result = {"type": "function_call_output", "call_id": "c1", "output": None}
-    stored: list[Any] = [{"role": "user", "content": "hi"}, call_, result, 7, {"type": None}]
+    odd_id = {"type": "function_call", "call_id": ["c2"], "name": "transfer_to_orders"}
+    stored: list[Any] = [
+        {"role": "user", "content": "hi"},
+        call_,
+        result,
+        odd_id,
+        7,
+        {"type": None},
+    ]
     await session_for(db).add_items(stored)
     with ModelServer([say("Fine.")]) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
@@ -818,7 +847,7 @@ async def test_a_stopped_answer_is_kept_as_far_as_it_was_shown(
     async def endless(_: ModelCall) -> AsyncIterator[Any]:
         yield ResponseTextDeltaEvent(
             type="response.output_text.delta",
-            delta="As far as",
+            delta="As far\u202e as\ud83d",
             item_id="msg_1",
             output_index=0,
             content_index=0,
@@ -830,6 +859,7 @@ async def test_a_stopped_answer_is_kept_as_far_as_it_was_shown(
     conversation = await open_conversation(ScriptedModel([ModelStep.stream(endless)]))
     async for event in conversation.turn("hi"):
         if isinstance(event, Text):
+            assert event.delta == "As far as"
             conversation.stop()
     assert (await conversation.transcript())[-1].text == "As far as *(stopped)*"
     again = await open_conversation(ScriptedModel([answer("Next.")]))

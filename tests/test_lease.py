@@ -138,7 +138,7 @@ async def test_an_overdue_lease_that_nobody_took_goes_on(
     later = [time.monotonic(), time.time()]
     later[clock] += 60
     with monkeypatch.context() as patch:
-        patch.setattr(lease_module, "_clocks", lambda: tuple(later))
+        patch.setattr(lease_module, "_clocks", lambda more=0.0: tuple(t + more for t in later))
         await asyncio.sleep(0.01)
         await lease.commit(nothing)
     assert (await db.conversations.find_one({}))["lease"]["until"] > before
@@ -199,6 +199,20 @@ async def test_what_a_dead_holder_left_open_blocks_its_heir_for_no_longer_than_t
     assert time.monotonic() - started < 5
     assert [item["content"] for item in await stored_items(db)] == ["one", "two"]
     await client_session.end_session()
+
+
+async def test_a_server_without_kill_sessions_locks_no_conversation(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Atlas refuses the command on its Free and Flex clusters."""
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 0.3)
+    dead, heir = lease_on(db), lease_on(db)
+    assert await dead.acquire()
+    await asyncio.sleep(0.4)
+    refused = {"failCommands": ["killSessions"], "errorCode": 8000}
+    point = {"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": refused}
+    await db.client.admin.command(point)
+    assert await heir.acquire()
 
 
 async def test_a_slow_server_is_asked_again_though_nobody_holds_the_lease(

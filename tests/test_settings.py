@@ -42,6 +42,14 @@ def test_only_the_env_file_of_the_project_counts(tmp_path: Path) -> None:
     assert python(project, code, MONGODB_URI="") == "mongodb://here None\n"
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfeA\0", b"A=\xe9", b"A=\0"])
+def test_an_env_file_that_is_no_text_is_named_in_one_line(tmp_path: Path, content: bytes) -> None:
+    shutil.copy(ROOT / "settings.py", tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    told = python(tmp_path, "import settings; settings.load_settings()")
+    assert told.startswith("Cannot read .env (") and told.count("\n") == 1
+
+
 @pytest.mark.parametrize("behind", ["\n", " ", "\r\n"])
 def test_a_key_with_a_line_break_behind_it_works(shop: Shop, behind: str) -> None:
     with ModelServer([say("Hello!")]) as model:

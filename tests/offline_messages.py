@@ -274,7 +274,7 @@ DIALOGUES = {
 # fmt: on
 
 # Messages that do not hold yet.
-OPEN = {"keyboard", "Wo ist meine Lampe?"}
+OPEN = {"Wo ist meine Lampe?"}
 
 # What somebody wrote into a product or an article, and a word by which it is known again.
 PLANTED = {

@@ -1,7 +1,6 @@
 """A rule-based model for `main.py --offline` and the evals: no API key, no network.
 
-It stands where a real model stands, behind the same agents and tools, and sees only what one sees:
-the instructions, the input items, and what is on offer. Its rules are in offline_rules.py.
+It sees what a real model sees, and no more. What it says is in offline_rules.py, as a table.
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ from difflib import get_close_matches
 
 from local.offline_turn import ORDER, SKU, OutOfReach, Turn
 
-MAX_REQUESTS = 2  # in one message; with a handoff each, more would near the runner's max_turns
+MAX_REQUESTS = 2  # in one message: each may take a handoff, and the runner counts max_turns
 ASK_REASON = "Why would you like to return it?"
 ASK_ORDER = "Which order would you like to return?"
 
 
 def answer(turn: Turn) -> str:
-    """The answer to the customer's last message; raises Wanted if a tool is needed first."""
+    """The answer to the customer's last message. Raises Wanted if a tool is needed first."""
     answers: list[str] = []
     for number, (rule, request) in enumerate(_requests(turn), 1):
         if number > MAX_REQUESTS:
@@ -31,7 +31,7 @@ def answer(turn: Turn) -> str:
     # Our question comes last: the customer's next message is the answer to it.
     answers.sort(key=lambda text: text.endswith((ASK_REASON, ASK_ORDER)))
     text = "\n\n".join(dict.fromkeys(answers))
-    for known in (SKILLS, NOTE):
+    for known in (SKILLS, NOTE):  # say each once in a conversation
         if known in "\n".join(turn.spoken):
             text = text.replace(known, "").rstrip()
     return text
@@ -48,7 +48,7 @@ NEXT_REQUEST = (
 
 
 def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
-    """The parts of the message, each with its rule. A reason belongs to the return beside it."""
+    """The parts of the message, each with its rule; no part that is only a return's reason."""
     found: list[tuple[Rule | str, str]] = []
     for part in re.split(NEXT_REQUEST, turn.message.strip()):
         rule = next(rule for pattern, rule in RULES if re.search(pattern, _spelled(part)))
@@ -67,7 +67,7 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
 
 
 def _return_meant(turn: Turn, rule: Rule | str, part: str) -> tuple[Rule | str, str]:
-    """The return that we asked about, if `part` may be the answer; else the rule as it is."""
+    """The return that we asked about, if `part` may be the answer; else what was given."""
     number = typed_order(part)
     if "cancel" in part and not number:
         return KEEP, part
@@ -98,20 +98,20 @@ def _spelled(text: str) -> str:
 
 
 def _nouns(text: str) -> list[str]:
-    """The words of `text` that may name something."""
+    """The words of `text` that may name an item."""
     words = re.findall(r"\b[a-z]{4,}\b(?!')", _spelled(text))
     return [word.removesuffix("s") for word in words if not word.startswith(SMALL_WORDS)]
 
 
 def _naming(lines: list[str], nouns: list[str]) -> list[str]:
-    """The lines that name most of `nouns`, typos forgiven; none if none is named."""
+    """The lines that name the most of `nouns`, typos forgiven. None, if no line names one."""
     known = [re.findall(r"[\w-]{3,}", line.lower()) for line in lines]
     hits = [sum(bool(get_close_matches(n, words, 1, 0.8)) for n in nouns) for words in known]
     return [line for line, hit in zip(lines, hits, strict=True) if hit and hit == max(hits)]
 
 
-# The reason of a return: what stands after "because", or a clause that tells what is wrong. A no, a
-# wait, a question, an address or another wish is none, whatever words it has.
+# A reason for a return stands after "because", or is a clause that tells what is wrong. A no, a
+# wait, a question, an address or another wish is no reason, whatever words it has.
 
 BECAUSE = r"(?is)\b(?:reason(?: is)?:?|because|becuase|cause|cuz|bc|since|due to)(?: of)?\s+(.+)"
 CLAUSE_END = (
@@ -142,7 +142,7 @@ def reason(text: str) -> str:
     told = re.search(BECAUSE, text)
     parts = re.split(CLAUSE_END, told[1] if told else text)
     clauses = [clause for part in parts if (clause := re.sub(r"^\W+|(\W+and)?\W*$", "", part))]
-    wrong = "" if told else WRONG  # what follows "because" need not say what is wrong
+    wrong = "" if told else WRONG  # after "because", a clause need not say what is wrong
     kept = [c for c in clauses if re.search(wrong, _spelled(c))]
     kept = [c for c in kept if not re.search(NO_REASON, _spelled(c))] or kept[: bool(told)]
     joined = ", ".join(dict.fromkeys(kept))
@@ -161,7 +161,7 @@ def _order(turn: Turn, request: str) -> str:
 def _meant(turn: Turn, request: str, likely: str) -> tuple[list[str], str]:
     """The numbers of the orders that may be meant, and these orders as a Markdown list.
 
-    Of several, the only one whose status is a `likely` one is taken to be meant.
+    If several fit and only one has a `likely` status, that one is meant.
     """
     text, nouns = _spelled(request), _nouns(request)
     points_back = re.search(PRONOUN, text)
@@ -186,7 +186,7 @@ def _meant(turn: Turn, request: str, likely: str) -> tuple[list[str], str]:
 
 
 def _explained(turn: Turn, number: str) -> str:
-    """An order in a few sentences; if get_order finds none, what it says instead."""
+    """An order in a few sentences. If get_order finds none, what it says instead."""
     order = turn.use("get_order", order_id=number)
     if "\nStatus: " not in order:
         return order
@@ -229,7 +229,7 @@ def _give_back(turn: Turn, request: str) -> str:
 
 
 def _returns_made(turn: Turn, request: str) -> str:
-    """The returns that there are, with when the money comes."""
+    """The returns that were made, and when the money comes."""
     made = re.findall(rf"(?m)^({ORDER}): return initiated", turn.use("list_orders"))
     told = [_explained(turn, number) for number in made[:MAX_REQUESTS]]
     told += re.findall(r"It goes to the original[^.]*\.", turn.instructions)
@@ -247,12 +247,12 @@ def _product(turn: Turn, request: str) -> str:
     text = _spelled(request)
     nouns = [] if "cheap" in text else _nouns(request)
     of_all = re.search("product|sell|anything|recommend|cheap|you have", text)
-    subject = turn.subject if re.search(PRONOUN, text) or not of_all else ""
+    subject = turn.subject if re.search(PRONOUN, text) or not (nouns or of_all) else ""
 
     def search(query: str) -> list[str]:
         return re.findall(rf"(?m)^.*{SKU}.*$", turn.use("search_products", query=query))
 
-    # With a typo, or a word too many, a search finds nothing: look through all products.
+    # A search finds nothing if there is a typo or a word too many: look through all products.
     found = [] if subject and not nouns else search(" ".join(nouns)) or _naming(search(""), nouns)
     if not found and subject.startswith("ORD"):
         return _order(turn, request)
@@ -284,11 +284,9 @@ def _who_am_i(turn: Turn, request: str) -> str:
 
 
 def _no_rule(turn: Turn, request: str) -> str:
-    """`keyboard`, `and the lamp?`: an order or a product; all else is for triage to answer."""
-    more = (
-        r"(?i)^\W*(ok\W+)?((and|or|(what|how) about)\b|(the|my) \S+( \S+)?$|[a-z]{4,}\W*$)|i mean"
-    )
-    if re.search(more, request):
+    """`keyboard`, `and the lamp?` name an order or a product. Triage answers all else."""
+    more = r"^\W*(ok )?((and|or|(what|how) about)\b|(the|my) \S+( \S+)?$|[a-z]{4,}\W*$)|i mean\b"
+    if re.search(more, request, re.I):
         return _order(turn, request) if "get_order" in turn.offered else _product(turn, request)
     turn.hand_off("transfer_to_triage")
     return f"I only help with this shop's orders, products and policies.\n\n{SKILLS}"
@@ -314,16 +312,16 @@ IMPOSSIBLE = (
     "An order cannot be cancelled, exchanged or sent to another address here. Once it is "
     f"delivered, you can return it in this chat. {WRITE}"
 )
-# The beginnings of words that name nothing.
+# Words that name no item, by how they begin.
 SMALL_WORDS = tuple(
-    "about any arriv been bought cost could deliver does from give have help here just know last "
-    "like list long look many mean more much need number only order other package parcel please "
-    "price product refund return sell send ship show some status stock take tell than that their "
-    "them then there they this time today track want were what when where which will with would "
-    "your".split()
+    "about also any arriv avail been bought cheap cost could deliver does from give have help here "
+    "just know last like list long look many mean more much need number offer only order other "
+    "package parcel please price product refund return sell send ship show some status still stock "
+    "take tell than that their them then there they this time today track want were what when "
+    "where which will with would your".split()
 )
 
-# What a message is about, and the rule or the text that answers it: the first row that fits.
+# What a message is about, and the rule or the text that answers it. The first row that fits counts.
 Rule = Callable[[Turn, str], str]
 RULES: list[tuple[str, Rule | str]] = [
     (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|(last|previous) message", _recall),
@@ -366,7 +364,8 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"", _no_rule),
 ]  # fmt: skip
 SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO)
-NAMES = (_no_rule, _order, _product)  # what the name of an order may look like to the table
-MAY_BE_REASONS = (*NAMES, _help_article, THANKS)  # and what a reason may
+# In the table, the answer to "Which order?" may fit one of these rows, and a reason one of those.
+NAMES = (_no_rule, _order, _product)
+MAY_BE_REASONS = (*NAMES, _help_article, THANKS)
 WORDS = re.sub(r"\\.", " ", " ".join(pattern for pattern, _ in RULES))
 VOCABULARY = tuple(set(re.findall("[a-z]{5,}", WORDS)))

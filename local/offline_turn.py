@@ -22,11 +22,11 @@ PLANTED = (
 
 
 class Wanted(Exception):
-    """The name and arguments of a tool or handoff that a rule needs before it can answer."""
+    """A rule needs a tool or handoff before it can answer: its name and arguments."""
 
 
 class OutOfReach(Exception):
-    """A tool that is not on offer, and no handoff left that leads to it."""
+    """The tool is not on offer, and no handoff that is left leads to it."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Turn:
         raise OutOfReach
 
     def hand_off(self, handoff: str) -> None:
-        """Once per message, so that two agents never pass it to and fro; then it just returns."""
-        if handoff in self.offered and (handoff, "{}") not in self.done:
+        """Hand off, but only once per message: two agents must not pass it to and fro."""
+        if handoff in self.offered and handoff not in {name for name, _ in self.done}:
             raise Wanted(handoff, "{}")
 
     def answers(self, *questions: str) -> bool:
@@ -72,7 +72,7 @@ class Turn:
         return ""
 
     def _unplanted(self, output: str) -> str:
-        """Each line of `output` up to its first sentence that is no fact of the shop's."""
+        """Each line of `output`, up to its first sentence that looks planted."""
 
         def is_fact(sentence: str) -> bool:
             known = all(c in self.instructions for c in re.findall(CONTACT, sentence))

@@ -330,7 +330,7 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"\b(undo|revert|withdraw|cancel)\b.*(return|refund)", UNDO),
     (r"never ?mind|forget (it|that)|keep (it|them|that)|(n't|not) (want to )?(return|send|refund)"
      r"|not (that|this) one|no need|^\W*(no|nope|stop|wait|no,? (thanks?( you)?|wait))\W*$", KEEP),
-    (r"(?<!noise )cancel|(chang|different).*(?<!mail )addres|exchang|swap|replace", IMPOSSIBLE),
+    (r"(?<!noise )cancel|undo|(chang|differ).*(?<!mail )addres|exchang|swap|replace", IMPOSSIBLE),
     (r"^(?!.*\d{4}).*(everyone|(other|all) customer|someone else|\badmin\b|[a-z]'s orders?\b"
      r"|\b(?!whats|wheres|previous)\w+s orders\b|(friend|wife|husband)\b.*order)", OTHERS),
     # Returns: first the questions, last the wish
@@ -368,4 +368,4 @@ SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO)
 NAMES = (_no_rule, _order, _product)
 MAY_BE_REASONS = (*NAMES, _help_article, THANKS)
 WORDS = re.sub(r"\\.", " ", " ".join(pattern for pattern, _ in RULES))
-VOCABULARY = tuple(set(re.findall("[a-z]{5,}", WORDS)))
+VOCABULARY = tuple(sorted(set(re.findall("[a-z]{5,}", WORDS))))

@@ -1,8 +1,6 @@
 """A rule-based model for `main.py --offline` and the evals: no API key, no network.
 
-It stands behind the same agents, tools, handoffs, approvals and streaming as a real model, and sees
-only what one sees: the instructions, the input items, and the tools and handoffs on offer
-(offline_turn.py). What it says to them is in offline_rules.py.
+It sees what a real model sees, and no more. What it says is in offline_rules.py, as a table.
 """
 
 from __future__ import annotations
@@ -10,54 +8,70 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from agents import Model, ModelResponse
-from agents.items import TResponseStreamEvent
 from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
 
 from local.offline_rules import answer
-from local.offline_turn import Wanted, read
-
-WORD_SECONDS = 0.015  # so that the streaming can be seen
+from local.offline_turn import Turn, Wanted
 
 
 class OfflineModel(Model):
-    """Answers by the rules; `delay` is in seconds per streamed word."""
+    """Answers by the rules. `delay` is in seconds per word, so that the streaming can be seen."""
 
-    def __init__(self, delay: float = WORD_SECONDS) -> None:
+    def __init__(self, delay: float = 0.015) -> None:
         self.delay = delay
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        return await _one_step().get_response(*args, **kwargs)
+        return await ScriptedModel([ModelStep.respond(_respond)]).get_response(*args, **kwargs)
 
-    async def stream_response(
-        self, *args: Any, **kwargs: Any
-    ) -> AsyncIterator[TResponseStreamEvent]:
-        number = 0
-        async for event in _one_step().stream_response(*args, **kwargs):
-            if event.type == "response.output_text.delta":
-                for word in re.findall(r"\S+\s*|\s+", event.delta):
-                    await asyncio.sleep(self.delay)
-                    yield event.model_copy(update={"delta": word, "sequence_number": number})
-                    number += 1
-            else:
-                yield event.model_copy(update={"sequence_number": number})
-                number += 1
-
-
-def _one_step() -> ScriptedModel:
-    # Usage stays at one request and no tokens: rules spend none, and a guess would look measured.
-    return ScriptedModel([ModelStep.respond(_respond)])
+    async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        model = ScriptedModel([ModelStep.respond(_respond)])
+        async for event in model.stream_response(*args, **kwargs):
+            if event.type != "response.output_text.delta":
+                yield event
+                continue
+            for word in re.findall(r"\S+\s*|\s+", event.delta):
+                await asyncio.sleep(self.delay)
+                yield event.model_copy(update={"delta": word})
 
 
 def _respond(call: ModelCall) -> ModelStep:
-    turn = read(call)
+    """One step. It has no count of tokens: rules spend none, and a guess would look measured."""
     unique = uuid.uuid4().hex
     try:
-        output = assistant_message(answer(turn), item_id=f"msg_{unique}")
+        output = assistant_message(answer(_read(call)), item_id=f"msg_{unique}")
     except Wanted as wanted:
-        name, arguments = wanted.args
-        output = function_call(name, arguments, call_id=f"call_{unique}", item_id=f"fc_{unique}")
+        output = function_call(*wanted.args, call_id=f"call_{unique}", item_id=f"fc_{unique}")
     return ModelStep(output=[output], response_id=f"resp_{unique}")
+
+
+def _read(call: ModelCall) -> Turn:
+    """Sort the input items. What is unknown or incomplete is left out."""
+    alone = [{"role": "user", "content": call.input}]
+    given = call.input if isinstance(call.input, list) else alone
+    asked, talk, spoken = list[str](), list[str](), list[str]()
+    calls: dict[str, tuple[str, str]] = {}
+    done: dict[tuple[str, str], str] = {}
+    for item in [item for item in given if isinstance(item, Mapping)]:
+        call_id = str(item.get("call_id"))
+        if item.get("role") == "user":
+            asked.append(_text(item.get("content")).replace("\u2019", "'"))
+            spoken, done = [*talk], {}
+        if item.get("role") in ("user", "assistant"):
+            talk.append(_text(item.get("content")))
+        elif item.get("type") == "function_call":
+            calls[call_id] = str(item.get("name")), str(item.get("arguments"))
+        elif call_id in calls:
+            done[calls[call_id]] = _text(item.get("output"))
+    *earlier, message = asked or [""]
+    offered = [tool.name for tool in call.tools] + [h.tool_name for h in call.handoffs]
+    return Turn(message, earlier, spoken, done, offered, call.system_instructions or "")
+
+
+def _text(value: object) -> str:
+    """The text of an item: a string, or parts of which some have a text."""
+    parts = value if isinstance(value, list) else [{"text": value}]
+    return "".join(str(part.get("text") or "") for part in parts if isinstance(part, Mapping))

@@ -504,7 +504,10 @@ def inspection(arguments: str = '{"order_id":"ORD-1001"}') -> list[Found]:
     ]
     messages = [
         {"seq": 14, "message_data": items},
-        {"seq": 15, "message_data": '{"role":"user","content":"as SDK 0.14 stored it"}'},
+        {
+            "session_id": "support_alice_at_example_com",
+            "message_data": '{"role":"user","content":"as SDK 0.14 stored it"}',
+        },
     ]
     pending = {"tool": "initiate_return", "arguments": arguments, "agent": "Orders"}
     conversation = {"_id": "x", "lease": None, "pending": {**pending, "state": "x" * 5000}}

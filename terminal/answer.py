@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.cells import chop_cells
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
+from rich.control import Control
 from rich.live import Live
-from rich.segment import Segment
+from rich.segment import ControlType, Segment, SegmentLines
 from rich.spinner import Spinner
 from rich.text import Text
 
 from terminal.markdown import Cut, Markdown, cut, finished
 
 FRAMES_PER_SECOND = 12
+WRAP_NOTHING = {"XTERM_VERSION", "STY"}  # set by xterm and by GNU screen
 REST = 4  # seconds without a frame for each second that the last one took
+
+
+class _Frames(Live):
+    """Each frame erases the one before it, also if the window has become narrower since.
+
+    Most terminals then wrap what they show, so that a row takes two; these two do not.
+    """
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        wrapped = 0
+        if isinstance(answer := self.get_renderable(), LiveAnswer) and not WRAP_NOTHING & {
+            *os.environ
+        }:
+            rows = (chop_cells(row, self.console.width) for row in answer.rows)
+            wrapped = sum(max(len(row) - 1, 0) for row in rows)
+        row_above = (ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)
+        return [Control(*row_above * wrapped), *super().process_renderables(renderables)]
 
 
 class LiveAnswer:
@@ -33,6 +54,7 @@ class LiveAnswer:
         self._waiting = True
         self._trouble = ""
         self._spinner = Spinner("dots", style="dim")
+        self.rows: list[str] = []  # of the last frame
 
     def __enter__(self) -> LiveAnswer:
         self._start()
@@ -85,23 +107,23 @@ class LiveAnswer:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What is in motion: the last lines of the tail that fit the screen, and the spinner."""
-        spins = self._waiting or bool(self._trouble)
+        below: list[list[Segment]] = []
+        if self._waiting or self._trouble:
+            self._spinner.update(text=Text(self._trouble or self._phrase, style="dim"))
+            below = console.render_lines(self._spinner, options, pad=False)
         lines = console.render_lines(self._drawn(self._tail), options, pad=False)
         if self._gap and self._tail.strip():
             lines.insert(0, [])
-        rows = max(options.size.height - 1 - spins, 1)
+        rows = max(options.size.height - 1 - len(below), 1)
         self._too_tall = len(lines) > rows
-        for line in lines[-rows:] or ([] if spins else [[]]):
-            yield from line
-            yield Segment.line()
-        if spins:
-            self._spinner.update(text=Text(self._trouble or self._phrase, style="dim"))
-            yield self._spinner
+        shown = [*lines[-rows:], *below] or [[]]
+        self.rows = ["".join(segment.text for segment in line) for line in shown]
+        yield SegmentLines(shown, new_lines=True)
 
     def _start(self) -> None:
         # Frames are drawn by a task, not by Live's thread: no frame can fall between printing
         # a block and taking it out of the tail.
-        self._live = Live(self, console=self._console, auto_refresh=False, transient=True)
+        self._live = _Frames(self, console=self._console, auto_refresh=False, transient=True)
         self._live.start(refresh=True)
 
     async def _draw_frames(self) -> None:
@@ -112,9 +134,9 @@ class LiveAnswer:
             started = time.perf_counter()
             spins = self._waiting or self._trouble
             if spins or drawn != (self._tail, self._console.size, spins):
-                self._print(finished(self._tail))
+                if not self._print(finished(self._tail)):  # which draws a frame, too
+                    self._live.refresh()
                 drawn = (self._tail, self._console.size, spins)
-                self._live.refresh()
                 if self._too_tall and (where := cut(self._tail, self._cut)):
                     self._print(where.length, where)  # it can be scrolled to while it grows
             spent = time.perf_counter() - started
@@ -135,13 +157,17 @@ class LiveAnswer:
     def _drawn(self, text: str) -> Markdown:
         return Markdown(text, first_number=self._cut.next_number if self._cut else None)
 
-    def _print(self, length: int, where: Cut | None = None) -> None:
-        """Print the first `length` characters of the tail, or its beginning up to a cut."""
+    def _print(self, length: int, where: Cut | None = None) -> bool:
+        """Print the first `length` characters of the tail, or its beginning up to a cut.
+
+        False if there was nothing to print.
+        """
         block, self._tail = self._tail[:length], self._tail[length:]
         if not block.strip():
-            return
+            return False
         gap, drawn = [""] if self._gap else [], self._drawn(block)
         self._cut, self._after_text = where, True
         if where:
             self._tail = where.reopened + self._tail
         self._console.print(*gap, drawn)
+        return True

@@ -6,7 +6,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from agents import Usage
 from pymongo import timeout
@@ -22,6 +22,7 @@ from tools import PHRASES
 # Shown to a customer who comes back.
 RECENT_EXCHANGES, RECENT_LINES = 2, 10
 YES, NO = ("y", "yes"), ("n", "no", "")
+FORGET = "Forget this conversation? Orders and returns stay. [y/N] "
 
 # What to do about it, behind what happened.
 SAVED = "Your message is saved; /retry answers it."
@@ -59,24 +60,24 @@ def words_of_usage(usage: Usage) -> str:
     return f"· {calls}: {tokens}, {usage.output_tokens:,} out"
 
 
+# Returns what the customer typed at a question instead of an answer to it.
+Run: TypeAlias = "Callable[[Chat], Awaitable[str | None]]"
+
+
 class Command(NamedTuple):
     about: str
-    # Returns what the customer typed at a question instead of an answer to it.
-    run: Callable[[Chat], Awaitable[str | None]]
+    run: Run
+    shows: bool  # it changes nothing: a question is asked again after it
 
 
 COMMANDS: dict[str, Command] = {}
 
 
-def command(
-    name: str, about: str
-) -> Callable[[Callable[[Chat], Awaitable[str | None]]], Callable[[Chat], Awaitable[str | None]]]:
+def command(name: str, about: str, *, shows: bool = False) -> Callable[[Run], Run]:
     """Register a function as the slash command `name`."""
 
-    def register(
-        run: Callable[[Chat], Awaitable[str | None]],
-    ) -> Callable[[Chat], Awaitable[str | None]]:
-        COMMANDS[name] = Command(about, run)
+    def register(run: Run) -> Run:
+        COMMANDS[name] = Command(about, run, shows)
         return run
 
     return register
@@ -145,24 +146,29 @@ class Chat:
             self._complain(error, words_for(error))
         return None
 
-    async def decision(self, question: str) -> bool | str:
-        """The customer's yes or no, or the words that they typed instead."""
+    async def decision(self, question: str, *, kept: bool = True) -> bool | str:
+        """The customer's yes or no, or the words that they typed instead.
+
+        `kept`: at the end of input, the question waits for the next login.
+        """
         while True:
             try:
                 typed = (await self.screen.confirm(question)).strip()
             except EOFError:
-                self.screen.notice("Not decided: you will be asked when you are back.")
+                later = ": you will be asked when you are back" if kept else ""
+                self.screen.notice(f"Not decided{later}.")
                 raise
             if typed.lower() in YES or typed.lower() in NO:
                 return typed.lower() in YES
-            if typed.lower() not in ("/help", "/history", "/inspect"):
+            name = _command_in(typed)
+            if not name or (name in COMMANDS and not COMMANDS[name].shows):
                 return typed
             await self._take(typed)
+            self.screen.say("")
 
     async def _take(self, typed: str) -> str | None:
         """Do what a line from the customer asks for."""
-        name = typed.split()[0].lower() if typed.startswith("/") else ""
-        if name in COMMANDS:
+        if (name := _command_in(typed)) in COMMANDS:
             return await self._interruptible(COMMANDS[name].run(self))
         if name:
             self.screen.error(f"Unknown command {name}. Try /help.")
@@ -246,20 +252,25 @@ class Chat:
         self.screen.error(told)
 
 
-@command("/help", "show this list")
+def _command_in(typed: str) -> str:
+    """The first word, if it names a command; else an empty text."""
+    return typed.split()[0].lower() if typed.startswith("/") else ""
+
+
+@command("/help", "show this list", shows=True)
 async def _help(chat: Chat) -> None:
     for name, each in COMMANDS.items():
         chat.screen.say(f"{name:10} {each.about}")
 
 
-@command("/history", "show the whole conversation")
+@command("/history", "show the whole conversation", shows=True)
 async def _history(chat: Chat) -> None:
     async with chat.screen.waiting("Asking MongoDB"):
         said = await chat.conversation.transcript()
     chat.screen.transcript(said)
 
 
-@command("/inspect", "show what MongoDB holds for it")
+@command("/inspect", "show what MongoDB holds for it", shows=True)
 async def _inspect(chat: Chat) -> None:
     async with chat.screen.waiting("Asking MongoDB"):
         found = await inspect.read(chat.db, chat.conversation, chat.customer)
@@ -273,7 +284,7 @@ async def _retry(chat: Chat) -> str | None:
 
 @command("/reset", "forget this conversation")
 async def _reset(chat: Chat) -> str | None:
-    decision = await chat.decision("Forget this conversation? Orders and returns stay. [y/N] ")
+    decision = await chat.decision(FORGET, kept=False)
     if isinstance(decision, str):
         return decision
     if decision:

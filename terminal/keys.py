@@ -57,8 +57,7 @@ class LineEditor:
 
     def remember(self, messages: Iterable[str]) -> None:
         """Put `messages`, oldest first, where the arrow keys find them."""
-        for message in messages:
-            self._history.append_string(message)
+        self._history = InMemoryHistory([*messages])
 
     def forget(self) -> None:
         """Drop the keys that came in the same read as the message before them."""

@@ -7,11 +7,11 @@ from typing import ClassVar, NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Markdown as RichMarkdown
 from rich.markdown import TableElement
 from rich.measure import Measurement
-from rich.segment import Segment
+from rich.segment import Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
@@ -65,28 +65,10 @@ class Markdown:
             lines = [list(_stripped(line)) for line in lines]
             # rich puts blank lines around some blocks, but only around some.
             written = [number for number, line in enumerate(lines) if line]
-            if above and written:
-                yield Segment.line()
-            for line in lines[written[0] : written[-1] + 1] if written else []:
-                yield from line
-                yield Segment.line()
-            above = above or bool(written)
-
-
-class LastLines:
-    """The end of what `drawn` shows, with a line that says how much is above it."""
-
-    def __init__(self, drawn: RenderableType, count: int) -> None:
-        self._drawn = drawn
-        self._count = count
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = console.render_lines(self._drawn, options, pad=False)
-        if above := max(len(lines) - self._count, 0):
-            yield Text(f"… {above} lines above; /history shows all", "dim")
-        for line in lines[above:]:
-            yield from line
-            yield Segment.line()
+            if written:
+                lines = lines[written[0] : written[-1] + 1]
+                yield SegmentLines([[], *lines] if above else lines, new_lines=True)
+                above = True
 
 
 class _Table(TableElement):

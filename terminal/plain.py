@@ -7,6 +7,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 
 from engine.text import clean
 from terminal.signals import ctrl_c_calls
@@ -25,8 +26,7 @@ class LineReader:
         self, prompt: str, commands: Sequence[str] = (), *, ctrl_c_clears: bool = True
     ) -> str:
         """One line. Raises EOFError at the end, and KeyboardInterrupt unless Ctrl-C clears."""
-        loop = asyncio.get_running_loop()
-        interrupted: asyncio.Future[bytes] = loop.create_future()
+        interrupted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
         def on_ctrl_c() -> None:
             if ctrl_c_clears:
@@ -35,9 +35,10 @@ class LineReader:
                 interrupted.set_result(b"")
 
         if self._reading is None:
-            self._reading = loop.create_future()
+            read: Future[bytes] = Future()
+            self._reading = asyncio.wrap_future(read)
             # In a daemon thread: input() and to_thread() keep Ctrl-C waiting for Enter.
-            threading.Thread(target=_read, args=(loop, self._reading), daemon=True).start()
+            threading.Thread(target=_read_line, args=[read], daemon=True).start()
         with ctrl_c_calls(on_ctrl_c) if self._at_keys else contextlib.nullcontext():
             self._write(prompt)
             await asyncio.wait({self._reading, interrupted}, return_when=asyncio.FIRST_COMPLETED)
@@ -107,17 +108,11 @@ class PlainAnswer:
             self._write("\n")
 
 
-def _read(loop: asyncio.AbstractEventLoop, line: asyncio.Future[bytes]) -> None:
+def _read_line(line: Future[bytes]) -> None:
     """Read one line of standard input in a thread; at the end of input it is empty."""
-
-    def deliver() -> None:
-        if not line.cancelled():
-            line.set_result(read)
-
     read = b""
     if sys.stdin is not None:
         # Unbuffered: a thread that waits in sys.stdin holds its lock, and Python aborts at exit.
         with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
             read = stdin.readline()
-    with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
-        loop.call_soon_threadsafe(deliver)
+    line.set_result(read)

@@ -144,13 +144,17 @@ class Screen:
             if not self.drawn:
                 self.say(text)
                 continue
+            from rich.segment import SegmentLines
             from rich.text import Text as Words
 
-            from terminal.markdown import LastLines, Markdown
+            from terminal.markdown import Markdown
 
-            style = "dim" if dim else ""
+            style, console = "dim" if dim else "", self._console()
             words = Words(clean(text), style) if role == "user" else Markdown(clean(text), style)
-            self._console().print(LastLines(words, most_lines) if most_lines else words)
+            lines = console.render_lines(words, pad=False)
+            if above := max(len(lines) - most_lines, 0) if most_lines else 0:
+                self.notice(f"… {above} lines above; /history shows all")
+            console.print(SegmentLines(lines[above:], new_lines=True), end="")
 
     @contextlib.asynccontextmanager
     async def waiting(self, phrase: str) -> AsyncIterator[None]:

@@ -6,6 +6,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from agents import Usage
@@ -83,26 +84,17 @@ def command(name: str, about: str, *, shows: bool = False) -> Callable[[Run], Ru
     return register
 
 
+@dataclass
 class Chat:
     """One customer at the screen."""
 
-    def __init__(
-        self,
-        screen: Screen,
-        conversation: Conversation,
-        db: Database,
-        customer: Customer,
-        *,
-        debug: bool = False,
-        usage: bool = False,
-    ) -> None:
-        self.screen = screen
-        self.conversation = conversation
-        self.db = db
-        self.customer = customer
-        self._debug = debug
-        self._usage = usage
-        self._failed = False
+    screen: Screen
+    conversation: Conversation
+    db: Database
+    customer: Customer
+    debug: bool = False  # show tracebacks
+    usage: bool = False  # show the tokens that each answer used
+    failed: bool = False  # whether the last answer did
 
     async def run(self) -> None:
         """Greet, take up what is open, then answer until the customer leaves."""
@@ -126,14 +118,14 @@ class Chat:
                 typed = await self._take(typed)
         except EOFError:  # nobody there to decide: the question waits
             return False
-        return not self._failed
+        return not self.failed
 
     async def answer(self, start: Callable[[], AsyncGenerator[Event, None]]) -> str | None:
         """Show one answer, asking for the customer's yes as often as it needs one.
 
         Returns what was typed at a question and is no answer to it: the next message.
         """
-        self._failed = False
+        self.failed = False
         try:
             needed = await self._show(start())
             while needed:
@@ -142,7 +134,7 @@ class Chat:
                     return decision
                 needed = await self._show(self.conversation.decide(needed, decision))
         except TurnFailed as error:
-            self._failed = True
+            self.failed = True
             self._complain(error, words_for(error))
         return None
 
@@ -214,7 +206,7 @@ class Chat:
                 async with aclosing(events):
                     return await self.screen.show(events, PHRASES, self._trouble)
         finally:
-            if self._usage:
+            if self.usage:
                 self.screen.notice(words_of_usage(self.conversation.usage))
 
     async def _trouble(self) -> str:
@@ -247,7 +239,7 @@ class Chat:
                 await asyncio.wait({running})
 
     def _complain(self, error: Exception, told: str) -> None:
-        if self._debug:
+        if self.debug:
             traceback.print_exception(error)
         self.screen.error(told)
 

@@ -21,17 +21,8 @@ from collections.abc import (
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TextIO
 
-from engine.events import (
-    ApprovalNeeded,
-    Event,
-    HandedOff,
-    QuestionLost,
-    Settled,
-    Stopped,
-    Text,
-    ToolStarted,
-    Waiting,
-)
+from engine import events
+from engine.events import ApprovalNeeded, Event
 from engine.text import clean
 from terminal.plain import LineReader, PlainAnswer
 from terminal.signals import ctrl_c_calls, hidden_keys
@@ -44,6 +35,7 @@ if TYPE_CHECKING:  # the prompt does not wait for what is needed only behind it
     from terminal.keys import LineEditor
 
 SOON = 0.33  # seconds: what takes longer shows that it works
+WATCH = 1.0  # seconds between two questions whether there is trouble
 OUR_SIGNS = "→·─└⠋"
 IN_ASCII = str.maketrans(
     {"→": "->", "·": "-", "─": "-", "└": "-", "•": "*", "…": "...", "—": "-"}
@@ -188,21 +180,21 @@ class Screen:
 
     async def show(
         self,
-        events: AsyncIterator[Event],
+        told: AsyncIterator[Event],
         phrases: Mapping[str, str],
         trouble: Callable[[], Awaitable[str]] | None = None,
     ) -> ApprovalNeeded | None:
         """Draw one answer while it is written; returns the approval that it now waits for.
 
-        `phrases` says what each tool does: `list_orders`: `Looking up your orders`. `trouble`,
-        asked once a second, says what keeps it waiting, or nothing. What `events` raises goes to
-        the caller, with all that was said before it on the screen for good.
+        `phrases` says what each tool does: `list_orders`: `Looking up your orders`. `trouble` says
+        what keeps the answer waiting, or nothing; it is asked every WATCH seconds. What `told`
+        raises goes to the caller; all that was said before stays on the screen.
         """
         approval = None
         with self._answer() as answer:
             watching = asyncio.create_task(_watch(answer, trouble)) if trouble else None
             try:
-                async for event in events:
+                async for event in told:
                     if isinstance(event, ApprovalNeeded):
                         approval = event
                     else:
@@ -262,28 +254,28 @@ class Screen:
 
 def _tell(answer: LiveAnswer | PlainAnswer, event: Event, phrases: Mapping[str, str]) -> None:
     match event:
-        case Text(delta):
+        case events.Text(delta):
             answer.text(clean(delta.replace("\r", "")))  # "\r\n" may come in two pieces
-        case HandedOff(agent):
+        case events.HandedOff(agent):
             answer.note(f"→ {clean(agent)}")
             answer.wait(f"{clean(agent)} is thinking")
-        case ToolStarted(tool):
+        case events.ToolStarted(tool):
             answer.doing(clean(phrases.get(tool) or tool.replace("_", " ").capitalize()))
-        case Waiting():
+        case events.Waiting():
             answer.doing("Another terminal is answering in this conversation; waiting for it.")
-        case Settled(done=True, text=text):
+        case events.Settled(done=True, text=text):
             answer.note(f"· {clean(text)}")
-        case Settled(text=text):
+        case events.Settled(text=text):
             answer.text(f"{clean(text)}\n\n")
-        case QuestionLost():
+        case events.QuestionLost():
             answer.note("An earlier question can no longer be answered; please ask again.")
-        case Stopped():
+        case events.Stopped():
             answer.note("Stopped. Ask something else, or Ctrl-D to leave.")
 
 
 async def _watch(answer: LiveAnswer | PlainAnswer, trouble: Callable[[], Awaitable[str]]) -> None:
     while True:
-        await asyncio.sleep(1)
+        await asyncio.sleep(WATCH)
         answer.trouble(await trouble())
 
 

@@ -27,7 +27,7 @@ OF_ORDERS = {"status": 1, "return": 1}
 LINE = 80  # columns: a longer document gets a line for each field
 MARK = "\0"  # stands between a value, what kind of item it is, and what it says
 STRING = r"""([\"'])(\\.|(?!\1).)*\1"""
-OTHER_VALUE = r"\b(null|true|false|[A-Z]\w+(?=\())|(?<=[ \[])-?\d[\d.]*\b"
+OTHER_VALUE = r"(?<=[ \[])(null|true|false|-?[\d.]+)(?=,?$|, |[\]}])|\b[A-Z]\w+(?=\()"
 
 
 class Found(NamedTuple):

@@ -19,25 +19,25 @@ from rich.text import Text
 from terminal.markdown import Cut, Markdown, cut, finished
 
 FRAMES_PER_SECOND = 12
-WRAP_NOTHING = {"XTERM_VERSION", "STY"}  # set by xterm and by GNU screen
+CUTS_ROWS = {"XTERM_VERSION", "STY"}  # set by xterm and GNU screen, which wrap nothing
 REST = 4  # seconds without a frame for each second that the last one took
 
 
 class _Frames(Live):
-    """Each frame erases the one before it, also if the window has become narrower since.
+    """Each frame erases the last one, also when the window has become narrower since.
 
-    Most terminals then wrap what they show, so that a row takes two; these two do not.
+    Most terminals then wrap what they show: one row becomes two.
     """
 
+    def __init__(self, answer: LiveAnswer, console: Console) -> None:
+        super().__init__(answer, console=console, auto_refresh=False, transient=True)
+        self._answer = answer
+
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        wrapped = 0
-        if isinstance(answer := self.get_renderable(), LiveAnswer) and not WRAP_NOTHING & {
-            *os.environ
-        }:
-            rows = (chop_cells(row, self.console.width) for row in answer.rows)
-            wrapped = sum(max(len(row) - 1, 0) for row in rows)
-        row_above = (ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)
-        return [Control(*row_above * wrapped), *super().process_renderables(renderables)]
+        rows = [] if CUTS_ROWS & os.environ.keys() else self._answer.rows
+        added = sum(len(chop_cells(row, self.console.width)) - 1 for row in rows if row)
+        erase_row = (ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)
+        return [Control(*erase_row * added), *super().process_renderables(renderables)]
 
 
 class LiveAnswer:
@@ -49,9 +49,8 @@ class LiveAnswer:
         self._too_tall = False  # whether the last frame did not show all of it
         self._cut: Cut | None = None  # where the block that the tail goes on with was cut
         self._after_text = False
-        self._doing = ""
-        self._phrase = phrase
-        self._waiting = True
+        self._phrase = phrase  # beside the spinner; without one, no spinner
+        self._stays = False  # whether the phrase stays as a line
         self._trouble = ""
         self._spinner = Spinner("dots", style="dim")
         self.rows: list[str] = []  # of the last frame
@@ -72,7 +71,7 @@ class LiveAnswer:
         """The next piece of the answer."""
         if not delta:
             return
-        if self._waiting:
+        if self._phrase:
             self._settle()
         self._tail += delta
 
@@ -82,15 +81,10 @@ class LiveAnswer:
         self._console.print(Text(line, style="dim"))
         self._after_text = False
 
-    def doing(self, phrase: str) -> None:
-        """A spinner with `phrase`, which stays as a line when the next thing happens."""
-        self.wait(phrase)
-        self._doing = phrase
-
-    def wait(self, phrase: str) -> None:
-        """A spinner with `phrase` until the next thing happens."""
+    def wait(self, phrase: str, *, stays: bool = False) -> None:
+        """A spinner with `phrase` until the next thing happens; then it may stay as a line."""
         self._settle()
-        self._waiting, self._phrase = True, phrase
+        self._phrase, self._stays = phrase, stays
 
     def trouble(self, phrase: str) -> None:
         """A spinner with `phrase`, whatever else happens, until it is called with ``""``."""
@@ -108,8 +102,8 @@ class LiveAnswer:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What is in motion: the last lines of the tail that fit the screen, and the spinner."""
         below: list[list[Segment]] = []
-        if self._waiting or self._trouble:
-            self._spinner.update(text=Text(self._trouble or self._phrase, style="dim"))
+        if phrase := self._trouble or self._phrase:
+            self._spinner.update(text=Text(phrase, style="dim"))
             below = console.render_lines(self._spinner, options, pad=False)
         lines = console.render_lines(self._drawn(self._tail), options, pad=False)
         if self._gap and self._tail.strip():
@@ -123,7 +117,7 @@ class LiveAnswer:
     def _start(self) -> None:
         # Frames are drawn by a task, not by Live's thread: no frame can fall between printing
         # a block and taking it out of the tail.
-        self._live = _Frames(self, console=self._console, auto_refresh=False, transient=True)
+        self._live = _Frames(self, self._console)
         self._live.start(refresh=True)
 
     async def _draw_frames(self) -> None:
@@ -132,7 +126,7 @@ class LiveAnswer:
             # A table of a thousand rows is one block, in motion to its end: draw it less often.
             await asyncio.sleep(max(1 / FRAMES_PER_SECOND, min(REST * spent, 1)))
             started = time.perf_counter()
-            spins = self._waiting or self._trouble
+            spins = self._trouble or self._phrase
             if spins or drawn != (self._tail, self._console.size, spins):
                 if not self._print(finished(self._tail)):  # which draws a frame, too
                     self._live.refresh()
@@ -142,11 +136,11 @@ class LiveAnswer:
             spent = time.perf_counter() - started
 
     def _settle(self) -> None:
-        self._waiting = False
-        if self._doing:
-            line, self._doing = f"· {self._doing}", ""
-            self._console.print(Text(line, style="dim"))
-            self._after_text = False
+        """Print all that was in motion, for good."""
+        phrase, self._phrase = self._phrase, ""
+        if self._stays:
+            self._stays = False
+            self.note(f"· {phrase}")
         self._print(len(self._tail))
 
     @property

@@ -88,12 +88,10 @@ class PlainAnswer:
         self._end_line()
         self._notice(line)
 
-    def doing(self, phrase: str) -> None:
-        """What is being done now."""
-        self.note(f"· {phrase}")
-
-    def wait(self, phrase: str) -> None:
-        """Nothing to see: only a spinner says so."""
+    def wait(self, phrase: str, *, stays: bool = False) -> None:
+        """No spinner; a phrase that would stay beside it is written at once."""
+        if stays:
+            self.note(f"· {phrase}")
 
     def trouble(self, phrase: str) -> None:
         """Nothing to see here either."""

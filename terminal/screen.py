@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # the prompt does not wait for what is needed only behind it
 
 SOON = 0.33  # seconds: what takes longer shows that it works
 WATCH = 1.0  # seconds between two questions whether there is trouble
+ANOTHER = "Another terminal is answering in this conversation; waiting for it."
 OUR_SIGNS = "→·─└⠋"
 IN_ASCII = str.maketrans(
     {"→": "->", "·": "-", "─": "-", "└": "-", "•": "*", "…": "...", "—": "-"}
@@ -260,9 +261,10 @@ def _tell(answer: LiveAnswer | PlainAnswer, event: Event, phrases: Mapping[str, 
             answer.note(f"→ {clean(agent)}")
             answer.wait(f"{clean(agent)} is thinking")
         case events.ToolStarted(tool):
-            answer.doing(clean(phrases.get(tool) or tool.replace("_", " ").capitalize()))
+            phrase = phrases.get(tool) or tool.replace("_", " ").capitalize()
+            answer.wait(clean(phrase), stays=True)
         case events.Waiting():
-            answer.doing("Another terminal is answering in this conversation; waiting for it.")
+            answer.wait(ANOTHER, stays=True)
         case events.Settled(done=True, text=text):
             answer.note(f"· {clean(text)}")
         case events.Settled(text=text):

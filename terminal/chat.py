@@ -1,4 +1,4 @@
-"""The conversation on the screen: greeting, prompt, slash commands, questions, what went wrong."""
+"""The conversation on the screen: greeting, prompt, slash commands, questions and errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECENT_EXCHANGES, RECENT_LINES = 2, 10
 YES, NO = ("y", "yes"), ("n", "no", "")
 FORGET = "Forget this conversation? Orders and returns stay. [y/N] "
 
-# What to do about it, behind what happened.
+# What the customer can do, said after what happened.
 SAVED = "Your message is saved; /retry answers it."
 ADVICE = {
     Reason.TAKEN_OVER: "/history shows what was said.",
@@ -43,7 +43,7 @@ ADVICE = {
 
 
 def words_for(error: TurnFailed) -> str:
-    """What happened, and what to do."""
+    """Say what happened, and what to do."""
     advice = ADVICE.get(error.reason, "")
     if error.reason in (Reason.DATABASE_SILENT, Reason.DATABASE_REFUSED):
         lost = "The answer above was not saved" if error.shown else "Your message was not saved"
@@ -61,14 +61,14 @@ def words_of_usage(usage: Usage) -> str:
     return f"· {calls}: {tokens}, {usage.output_tokens:,} out"
 
 
-# Returns what the customer typed at a question instead of an answer to it.
+# If the customer typed other words at a question, it returns them: they are the next message.
 Run: TypeAlias = "Callable[[Chat], Awaitable[str | None]]"
 
 
 class Command(NamedTuple):
     about: str
     run: Run
-    shows: bool  # it changes nothing: a question is asked again after it
+    shows: bool  # it only shows something: an open question is asked again after it
 
 
 COMMANDS: dict[str, Command] = {}
@@ -94,10 +94,10 @@ class Chat:
     customer: Customer
     debug: bool = False  # show tracebacks
     usage: bool = False  # show the tokens that each answer used
-    failed: bool = False  # whether the last answer did
+    failed: bool = False  # whether the last answer failed
 
     async def run(self) -> None:
-        """Greet, take up what is open, then answer until the customer leaves."""
+        """Greet, settle what is open, then answer until the customer leaves."""
         asked = [message.text for message in self.conversation.recent if message.role == "user"]
         self.screen.remember(asked)
         try:
@@ -111,19 +111,19 @@ class Chat:
             self.screen.say(f"Goodbye. Run again with {email} to continue.")
 
     async def answer_once(self, message: str) -> bool:
-        """Answer `message`, and what is typed at a question; False if the last answer failed."""
+        """Answer `message`, and words typed at a question. False if the last answer failed."""
         typed: str | None = message
         try:
             while typed:
                 typed = await self._take(typed)
-        except EOFError:  # nobody there to decide: the question waits
+        except EOFError:  # nobody is there to decide: the question waits
             return False
         return not self.failed
 
     async def answer(self, start: Callable[[], AsyncGenerator[Event, None]]) -> str | None:
-        """Show one answer, asking for the customer's yes as often as it needs one.
+        """Show one answer, and ask each question that it leads to.
 
-        Returns what was typed at a question and is no answer to it: the next message.
+        If the customer typed other words at a question, returns them: they are the next message.
         """
         self.failed = False
         try:
@@ -139,9 +139,9 @@ class Chat:
         return None
 
     async def decision(self, question: str, *, kept: bool = True) -> bool | str:
-        """The customer's yes or no, or the words that they typed instead.
+        """Ask for a yes or a no. Returns it, or the other words that the customer typed.
 
-        `kept`: at the end of input, the question waits for the next login.
+        `kept`: the question is asked again at the next login if the input ends here.
         """
         while True:
             try:
@@ -159,7 +159,7 @@ class Chat:
             self.screen.say("")
 
     async def _take(self, typed: str) -> str | None:
-        """Do what a line from the customer asks for."""
+        """Run the command in `typed`, or answer it. Returns the next message as `answer` does."""
         if (name := _command_in(typed)) in COMMANDS:
             return await self._interruptible(COMMANDS[name].run(self))
         if name:
@@ -192,7 +192,7 @@ class Chat:
         if self.conversation.unanswered is None:
             return None
         told = "Your last message has no answer yet."
-        if not self.screen.interactive:  # the next line of a pipe is a message, not a yes
+        if not self.screen.interactive:  # in a pipe, the next line is a message, not a yes
             self.screen.notice(f"{told} /retry answers it.")
             return None
         decision = await self.decision(f"{told} Answer it now? [y/N] ")
@@ -210,7 +210,7 @@ class Chat:
                 self.screen.notice(words_of_usage(self.conversation.usage))
 
     async def _trouble(self) -> str:
-        """What keeps the answer waiting: a command of the driver fails only after 15 seconds."""
+        """Say what keeps the answer waiting: the driver itself tells it only after 15 seconds."""
         try:
             with timeout(1):
                 await self.db.command("ping")
@@ -219,7 +219,7 @@ class Chat:
         return ""
 
     async def _interruptible(self, work: Awaitable[str | None]) -> str | None:
-        """Run `work` as a task: Ctrl-C then ends the wait for a MongoDB that does not answer."""
+        """Run `work` as a task, so that Ctrl-C can end the wait for a silent MongoDB."""
         running = asyncio.ensure_future(work)
         try:
             with self.screen.interrupts(running.cancel):
@@ -245,7 +245,7 @@ class Chat:
 
 
 def _command_in(typed: str) -> str:
-    """The first word, if it names a command; else an empty text."""
+    """The first word if it begins with a slash, else an empty string."""
     return typed.split()[0].lower() if typed.startswith("/") else ""
 
 

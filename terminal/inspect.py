@@ -25,7 +25,7 @@ Document = Mapping[str, Any]
 LAST = 4  # of agent_messages: one turn with a handoff and a tool
 OF_ORDERS = {"status": 1, "return": 1}
 LINE = 80  # columns: a longer document gets a line for each field
-MARK = "\0"  # stands between a value, what kind of item it is, and what it says
+MARK = "\0"  # separates a stored value, its kind, and what it says
 STRING = r"""([\"'])(\\.|(?!\1).)*\1"""
 OTHER_VALUE = r"(?<=[ \[])(null|true|false|-?[\d.]+)(?=,?$|, |[\]}])|\b[A-Z]\w+(?=\()"
 
@@ -37,7 +37,7 @@ class Found(NamedTuple):
     about: str
     query: Sequence[Document]  # the filter and, for some, the projection
     documents: Sequence[Document]
-    indexes: Sequence[Document] = ()  # those that such a filter can use
+    indexes: Sequence[Document] = ()  # those that this filter can use
     sort: str = ""
     note: str = ""
 
@@ -47,7 +47,7 @@ async def read(db: Database, conversation: Conversation, customer: Customer) -> 
     of_session = {"session_id": conversation.id}
     session = await _find(db.agent_sessions, "the SDK's session", of_session)
     generation = session.documents[0].get("_generation") if session.documents else None
-    # As the SDK asks: messages of its earlier versions have no generation.
+    # The SDK asks so, too: its earlier versions stored messages without a generation.
     active = {**of_session, "generation": generation or {"$in": [0, None]}}
     messages = await _find(db.agent_messages, "", active, last=LAST)
     total = await db.agent_messages.count_documents(active)
@@ -82,7 +82,7 @@ async def _find(
 
 
 def draw(console: Console, everything: Sequence[Found]) -> None:
-    """Print it; values too long for the console's width are cut, commands never."""
+    """Print it. A value that is too long for the screen is cut; a command never is."""
     for found in everything:
         title = Text.assemble("── ", (found.collection, "bold"), f" ─ {found.about}")
         console.print()
@@ -90,7 +90,7 @@ def draw(console: Console, everything: Sequence[Found]) -> None:
         query = ", ".join(
             pretty_repr(_as_in_mongosh(each), max_width=10**6) for each in found.query
         )
-        # Wrapped by the terminal, not by us: what is copied from two rows pastes as one line.
+        # The terminal wraps it, not we: then two rows are copied as one line.
         command = f"db.{found.collection}.find({query}){found.sort}"
         console.print(Text(command, style="dim"), soft_wrap=True)
         for index in found.indexes:
@@ -105,14 +105,14 @@ def draw(console: Console, everything: Sequence[Found]) -> None:
 
 
 class _Written(str):
-    """What `pretty_repr` prints without quotes."""
+    """A text that `pretty_repr` prints as it is, without quotes."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 def _as_in_mongosh(value: Any) -> Any:
-    """`value` for `pretty_repr`, which then writes it and breaks its lines as mongosh does."""
+    """Make of `value` what `pretty_repr` writes like mongosh, line breaks included."""
     if isinstance(value, Mapping):
         return {_Written(_key(key)): _as_in_mongosh(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -121,10 +121,10 @@ def _as_in_mongosh(value: Any) -> Any:
 
 
 def _decoded(document: Document) -> Document:
-    """`document` with what is text inside of text decoded."""
+    """`document` with its JSON strings explained."""
     shown = dict(document)
     if stored := shown.get("message_data"):
-        # Up to 0.14, the SDK stored one item, no list.
+        # Version 0.14 of the SDK stored a single item, not a list.
         items = stored if isinstance(stored, list) else [stored]
         told = [_explained(each) for each in items]
         shown["message_data"] = told if isinstance(stored, list) else told[0]
@@ -141,12 +141,12 @@ def _decoded(document: Document) -> Document:
 
 
 def _explained(stored: Any, *meaning: str) -> _Written:
-    """`stored`, and what it says: kind and text, for the next line."""
+    """`stored` with its meaning, kind and text, which `_drawn` puts on the next line."""
     return _Written(MARK.join([_scalar(stored), *(meaning or describe(stored)), ""]))
 
 
 def _drawn(document: Document, width: int) -> Text:
-    """`document` as mongosh writes it, with a line below each value that is text inside of text."""
+    """`document` as mongosh writes it; below each JSON string, a line says what it means."""
     lines = []
     written = pretty_repr(_as_in_mongosh(_decoded(document)), max_width=width, indent_size=2)
     for line in written.split("\n"):
@@ -162,7 +162,7 @@ def _drawn(document: Document, width: int) -> Text:
 
 
 def describe(stored: Any) -> tuple[str, str]:
-    """What kind of item the SDK stored, such as `tool call`, and what it says, on one line."""
+    """The kind of a stored item, such as `tool call`, and what it says, each on one line."""
     try:
         kind, text = _kind(json.loads(stored))
         return _line(kind), _line(text)
@@ -216,7 +216,7 @@ def _key(key: str) -> str:
 def _quoted(text: str) -> str:
     """`text` as a JavaScript string in which everything is visible."""
     quoted = json.dumps(text, ensure_ascii=False)
-    if '"' in text:  # in single quotes, the JSON inside stays readable
+    if '"' in text:  # JSON is easier to read in single quotes
         quoted = "'" + quoted[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
     return "".join(c if clean(c) == c else f"\\u{ord(c):04x}" for c in quoted)
 

@@ -26,6 +26,7 @@ LAST = 4  # of agent_messages: one turn with a handoff and a tool
 OF_ORDERS = {"status": 1, "return": 1}
 LINE = 80  # columns: a longer document gets a line for each field
 MARK = "\0"  # separates a stored value, its kind, and what it says
+WAITS = "waits for a yes"
 STRING = r"""([\"'])(\\.|(?!\1).)*\1"""
 OTHER_VALUE = r"(?<=[ \[])(null|true|false|-?[\d.]+)(?=,?$|, |[\]}])|\b[A-Z]\w+(?=\()"
 
@@ -96,7 +97,7 @@ def draw(console: Console, everything: Sequence[Found]) -> None:
         for index in found.indexes:
             console.print(_index(index))
         for document in found.documents:
-            drawn = _drawn(document, min(console.width, LINE))
+            drawn = _drawn(document, console, min(console.width, LINE))
             console.print(drawn, no_wrap=True, overflow="ellipsis")
         if not found.documents:
             console.print("none yet")
@@ -134,7 +135,7 @@ def _decoded(document: Document) -> Document:
         size = len(state.encode("utf-8", "surrogatepass"))
         shown["pending"] = {
             **waiting,
-            "arguments": _explained(arguments, "waits for a yes", _line(call)),
+            "arguments": _explained(arguments, WAITS, _line(call)),
             "state": _Written(f"{size:,} bytes: the SDK's RunState"),
         }
     return shown
@@ -145,7 +146,7 @@ def _explained(stored: Any, *meaning: str) -> _Written:
     return _Written(MARK.join([_scalar(stored), *(meaning or describe(stored)), ""]))
 
 
-def _drawn(document: Document, width: int) -> Text:
+def _drawn(document: Document, console: Console, width: int) -> Text:
     """`document` as mongosh writes it; below each JSON string, a line says what it means."""
     lines = []
     written = pretty_repr(_as_in_mongosh(_decoded(document)), max_width=width, indent_size=2)
@@ -157,7 +158,12 @@ def _drawn(document: Document, width: int) -> Text:
         lines.append(drawn)
         indent = line[: len(line) - len(line.lstrip())]
         for kind, text in zip(parts[1::3], parts[2::3], strict=True):
-            lines.append(Text.assemble(indent, "└ ", (kind, "bold cyan"), "  ", text))
+            meaning = Text.assemble("└ ", (kind, "bold cyan"), "  ", text)
+            whole = kind == WAITS  # what a yes would do must not be cut
+            rows = meaning.wrap(console, width - len(indent) - 2) if whole else [meaning]
+            for number, row in enumerate(rows):
+                row.rstrip()
+                lines.append(Text(indent + "  " * bool(number)) + row)
     return Text("\n").join(lines)
 
 

@@ -567,7 +567,7 @@ def test_inspect_shows_documents_as_mongosh_does_and_decodes_the_messages(
         "index {session_id: 1, seq: -1} unique\n",
         "\nA note.\n",
         "\n  lease: null,\n  pending: {\n",
-        "\n    └ waits for a yes  initiate_",
+        "\n    └ waits for a yes",
         "\n    state: 5,000 bytes: the SDK's",
         'reason: "Too heavy"',
         "refund_cents: 148498",
@@ -576,7 +576,9 @@ def test_inspect_shows_documents_as_mongosh_does_and_decodes_the_messages(
     # mongosh, too, writes on one line what fits there.
     one_line = '\n{_id: "ORD-1002", status: "shipped", return: null}\n'
     assert (one_line in page) == (columns >= 80)
-    # A command is never cut, so that it can be copied.
+    # What a yes would do is never cut ...
+    assert 'waitsforayesinitiate_return({"order_id":"ORD-1001"})' in re.sub(r"\s", "", page)
+    # ... nor is a command, so that it can be copied.
     command = (
         'db.agent_messages.find({session_id: "support_alice_at_example_com", '
         "generation: {$in: [0, null]}}).sort({seq: 1})"

@@ -161,15 +161,12 @@ def cut(text: str, before: Cut | None = None) -> Cut | None:
         if line := next(inner, None):
             return Cut(_length(text, line), reopened=lines[0] + "\n")
     elif tokens and tokens[0].type in ("bullet_list_open", "ordered_list_open"):
-        items = [token for token in next(_blocks(tokens)) if _begins_item(token)]
+        block = next(_blocks(tokens))
+        items = [token for token in block if token.type == "list_item_open" and token.level == 1]
         first = (before and before.next_number) or int(tokens[0].attrs.get("start", 1))
         if len(items) > 1 and items[-1].map:
             return Cut(_length(text, items[-1].map[0]), next_number=first + len(items) - 1)
     return None
-
-
-def _begins_item(token: Token) -> bool:
-    return token.type == "list_item_open" and token.level == 1
 
 
 def _length(text: str, lines: int) -> int:

@@ -61,7 +61,7 @@ class Screen:
         dumb = os.environ.get("TERM") in ("dumb", "unknown")
         to_screen = sys.stdout.isatty()
         self.interactive = sys.stdin is not None and sys.stdin.isatty()
-        self._unicode = _can_write(sys.stdout, OUR_SIGNS)
+        self._unicode = b"?" not in OUR_SIGNS.encode(sys.stdout.encoding, "replace")
         self.drawn = to_screen and not dumb and self._unicode
         # `main.py > answers.md` still asks on the screen.
         self._prompts = sys.stderr if self.interactive and not to_screen else sys.stdout
@@ -279,11 +279,3 @@ async def _watch(answer: LiveAnswer | PlainAnswer, trouble: Callable[[], Awaitab
     while True:
         await asyncio.sleep(WATCH)
         answer.trouble(await trouble())
-
-
-def _can_write(stream: TextIO, text: str) -> bool:
-    try:
-        text.encode(stream.encoding)
-    except UnicodeError:
-        return False
-    return True

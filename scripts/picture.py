@@ -32,11 +32,14 @@ READY = r"\x1b\[\?2004h.*?\x1b\[\?25h"  # the line editor reads keys, and has dr
 START, EMAIL = "python main.py --offline", "alice@example.com"
 ASK = "I want to return ORD-1001, not powerful enough"
 
+CUT = Text("…", "dim")
+
 BLACK, RED, GREEN, YELLOW = (30, 34, 42), (240, 113, 120), (152, 209, 121), (229, 192, 123)
 BLUE, MAGENTA, CYAN, WHITE = (97, 175, 239), (198, 120, 221), (86, 200, 216), (224, 227, 233)
 COLORS = [BLACK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN, WHITE]
 THEME = TerminalTheme(BLACK, WHITE, COLORS)  # a dark window fits a light page and a dark one
-FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"
+# Some readers know only the first.
+FONTS = "DejaVu Sans Mono, ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 CHARACTER_WIDTH = 0.6  # of these fonts, in units of their size
 
 pyte.graphics.TEXT[2] = "+blink"  # pyte has no dim, and nothing here blinks
@@ -45,8 +48,11 @@ pyte.graphics.TEXT[2] = "+blink"  # pyte has no dim, and nothing here blinks
 def main() -> None:
     with temporary_mongod() as mongod:
         asyncio.run(fill(mongod.uri))
-        session, inspected = play(mongod.uri)
-    save("session", "Shop support", session)
+        session = play(mongod.uri)
+    start = find(session, "Make this return? [y/N] /inspect")
+    end = find(session, "}", after=find(session, "  pending: {"))
+    inspected = session[start : end + 1]
+    save("session", "Shop support", [*session[:start], *question(inspected), *session[end + 1 :]])
     save("inspect", "/inspect: what MongoDB holds", abridged(inspected))
 
 
@@ -55,8 +61,11 @@ async def fill(uri: str) -> None:
         await seed(client[DB_NAME], datetime.now(timezone.utc))
 
 
-def play(uri: str) -> tuple[Sequence[Text], Sequence[Text]]:
-    """Type into a shell like a customer, who quits at the question: the session, and /inspect."""
+def play(uri: str) -> list[Text]:
+    """Type like a customer who quits at the question, comes back, looks, and says yes.
+
+    Returns the lines of the whole session.
+    """
     screen = pyte.HistoryScreen(COLUMNS, ROWS, history=1000)
     environment = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -82,17 +91,9 @@ def play(uri: str) -> tuple[Sequence[Text], Sequence[Text]]:
         shell.send("\x04")
         shell.expect_exact("$ ")
         shell.sendline(START)
-        type_lines(shell, EMAIL)
+        type_lines(shell, EMAIL, "/inspect", "y", ASK)
         shell.expect(READY)
-        asked = list(lines(screen))
-        shell.send("/inspect\r")
-        shell.expect(READY)
-        inspected = list(lines(screen))
-        shell.send("y\r")
-        shell.expect(READY)
-        # In the session, the question stands once, where it was answered.
-        answered = list(lines(screen))[len(inspected) - 2 :]
-        return [*asked[:-2], *answered], inspected[len(asked) - 1 : -2]
+        return list(lines(screen))
 
 
 def type_lines(shell: pexpect.spawn[str], *typed: str) -> None:
@@ -127,6 +128,18 @@ def style(look: pyte.screens.Char) -> Style:
     )
 
 
+def find(drawn: Sequence[Text], line: str, after: int = 0) -> int:
+    return [each.plain for each in drawn].index(line, after)
+
+
+def question(inspected: Sequence[Text]) -> list[Text]:
+    """Of /inspect, no more than the question that waits."""
+    start = find(inspected, "  pending: {")
+    end = find(inspected, "  },", after=start)
+    title = next(n for n, line in enumerate(inspected) if "─ conversations ─" in line.plain)
+    return [inspected[0], CUT, *inspected[title : title + 2], CUT, *inspected[start : end + 1], CUT]
+
+
 def abridged(inspected: Sequence[Text]) -> list[Text]:
     """Keep only the first document of agent_messages: one is enough to see."""
     ends = [number for number, line in enumerate(inspected) if line.plain == "}"]
@@ -144,6 +157,7 @@ def save(name: str, title: str, drawn: Sequence[Text]) -> None:
     )
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # fonts from a server
     svg = re.sub(r"font-family: (Fira Code, monospace|arial)", f"font-family: {FONTS}", svg)
+    svg = svg.replace("font-variant-east-asian: full-width;", "")  # of Latin letters, too
     # Some readers would drop the spaces at the beginning of a line.
     svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
     svg = svg.replace(" textLength=", ' lengthAdjust="spacingAndGlyphs" textLength=')

@@ -1,4 +1,4 @@
-"""The conversation on the screen: greeting, prompt, slash commands, questions, what went wrong."""
+"""The conversation on the screen: greeting, prompt, slash commands, questions and errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from agents import Usage
 from pymongo import timeout
@@ -24,8 +25,9 @@ logger = logging.getLogger(__name__)
 # Shown to a customer who comes back.
 RECENT_EXCHANGES, RECENT_LINES = 2, 10
 YES, NO = ("y", "yes"), ("n", "no", "")
+FORGET = "Forget this conversation? Orders and returns stay. [y/N] "
 
-# What to do about it, behind what happened.
+# What the customer can do, said after what happened.
 SAVED = "Your message is saved; /retry answers it."
 ADVICE = {
     Reason.TAKEN_OVER: "/history shows what was said.",
@@ -43,7 +45,7 @@ ADVICE = {
 
 
 def words_for(error: TurnFailed) -> str:
-    """What happened, and what to do."""
+    """Say what happened, and what to do."""
     advice = ADVICE.get(error.reason, "")
     if error.reason in (Reason.DATABASE_SILENT, Reason.DATABASE_REFUSED):
         lost = "The answer above was not saved" if error.shown else "Your message was not saved"
@@ -61,50 +63,42 @@ def words_of_usage(usage: Usage) -> str:
     return f"· {calls}: {tokens}, {usage.output_tokens:,} out"
 
 
+# If the customer typed other words at a question, it returns them: they are the next message.
+Run: TypeAlias = "Callable[[Chat], Awaitable[str | None]]"
+
+
 class Command(NamedTuple):
     about: str
-    # Returns what the customer typed at a question instead of an answer to it.
-    run: Callable[[Chat], Awaitable[str | None]]
+    run: Run
+    shows: bool  # it only shows something: an open question is asked again after it
 
 
 COMMANDS: dict[str, Command] = {}
 
 
-def command(
-    name: str, about: str
-) -> Callable[[Callable[[Chat], Awaitable[str | None]]], Callable[[Chat], Awaitable[str | None]]]:
+def command(name: str, about: str, *, shows: bool = False) -> Callable[[Run], Run]:
     """Register a function as the slash command `name`."""
 
-    def register(
-        run: Callable[[Chat], Awaitable[str | None]],
-    ) -> Callable[[Chat], Awaitable[str | None]]:
-        COMMANDS[name] = Command(about, run)
+    def register(run: Run) -> Run:
+        COMMANDS[name] = Command(about, run, shows)
         return run
 
     return register
 
 
+@dataclass
 class Chat:
     """One customer at the screen."""
 
-    def __init__(
-        self,
-        screen: Screen,
-        conversation: Conversation,
-        db: Database,
-        customer: Customer,
-        *,
-        usage: bool = False,
-    ) -> None:
-        self.screen = screen
-        self.conversation = conversation
-        self.db = db
-        self.customer = customer
-        self._usage = usage
-        self._failed = False
+    screen: Screen
+    conversation: Conversation
+    db: Database
+    customer: Customer
+    usage: bool = False  # show the tokens that each answer used
+    failed: bool = False  # whether the last answer failed
 
     async def run(self) -> None:
-        """Greet, take up what is open, then answer until the customer leaves."""
+        """Greet, settle what is open, then answer until the customer leaves."""
         asked = [message.text for message in self.conversation.recent if message.role == "user"]
         self.screen.remember(asked)
         try:
@@ -118,21 +112,21 @@ class Chat:
             self.screen.say(f"Goodbye. Run again with {email} to continue.")
 
     async def answer_once(self, message: str) -> bool:
-        """Answer `message`, and what is typed at a question; False if the last answer failed."""
+        """Answer `message`, and words typed at a question. False if the last answer failed."""
         typed: str | None = message
         try:
             while typed:
                 typed = await self._take(typed)
-        except EOFError:  # nobody there to decide: the question waits
+        except EOFError:  # nobody is there to decide: the question waits
             return False
-        return not self._failed
+        return not self.failed
 
     async def answer(self, start: Callable[[], AsyncGenerator[Event, None]]) -> str | None:
-        """Show one answer, asking for the customer's yes as often as it needs one.
+        """Show one answer, and ask each question that it leads to.
 
-        Returns what was typed at a question and is no answer to it: the next message.
+        If the customer typed other words at a question, returns them: they are the next message.
         """
-        self._failed = False
+        self.failed = False
         try:
             needed = await self._show(start())
             while needed:
@@ -141,28 +135,33 @@ class Chat:
                     return decision
                 needed = await self._show(self.conversation.decide(needed, decision))
         except TurnFailed as error:
-            self._failed = True
+            self.failed = True
             self._complain(error, words_for(error))
         return None
 
-    async def decision(self, question: str) -> bool | str:
-        """The customer's yes or no, or the words that they typed instead."""
+    async def decision(self, question: str, *, kept: bool = True) -> bool | str:
+        """Ask for a yes or a no. Returns it, or the other words that the customer typed.
+
+        `kept`: the question is asked again at the next login if the input ends here.
+        """
         while True:
             try:
                 typed = (await self.screen.confirm(question)).strip()
             except EOFError:
-                self.screen.notice("Not decided: you will be asked when you are back.")
+                later = ": you will be asked when you are back" if kept else ""
+                self.screen.notice(f"Not decided{later}.")
                 raise
             if typed.lower() in YES or typed.lower() in NO:
                 return typed.lower() in YES
-            if typed.lower() not in ("/help", "/history", "/inspect"):
+            name = _command_in(typed)
+            if not name or (name in COMMANDS and not COMMANDS[name].shows):
                 return typed
             await self._take(typed)
+            self.screen.say("")
 
     async def _take(self, typed: str) -> str | None:
-        """Do what a line from the customer asks for."""
-        name = typed.split()[0].lower() if typed.startswith("/") else ""
-        if name in COMMANDS:
+        """Run the command in `typed`, or answer it. Returns the next message as `answer` does."""
+        if (name := _command_in(typed)) in COMMANDS:
             return await self._interruptible(COMMANDS[name].run(self))
         if name:
             self.screen.error(f"Unknown command {name}. Try /help.")
@@ -194,7 +193,7 @@ class Chat:
         if self.conversation.unanswered is None:
             return None
         told = "Your last message has no answer yet."
-        if not self.screen.interactive:  # the next line of a pipe is a message, not a yes
+        if not self.screen.interactive:  # in a pipe, the next line is a message, not a yes
             self.screen.notice(f"{told} /retry answers it.")
             return None
         decision = await self.decision(f"{told} Answer it now? [y/N] ")
@@ -208,11 +207,11 @@ class Chat:
                 async with aclosing(events):
                     return await self.screen.show(events, PHRASES, self._trouble)
         finally:
-            if self._usage:
+            if self.usage:
                 self.screen.notice(words_of_usage(self.conversation.usage))
 
     async def _trouble(self) -> str:
-        """What keeps the answer waiting: a command of the driver fails only after 15 seconds."""
+        """Say what keeps the answer waiting: the driver itself tells it only after 15 seconds."""
         try:
             with timeout(1):
                 await self.db.command("ping")
@@ -221,7 +220,7 @@ class Chat:
         return ""
 
     async def _interruptible(self, work: Awaitable[str | None]) -> str | None:
-        """Run `work` as a task: Ctrl-C then ends the wait for a MongoDB that does not answer."""
+        """Run `work` as a task, so that Ctrl-C can end the wait for a silent MongoDB."""
         running = asyncio.ensure_future(work)
         try:
             with self.screen.interrupts(running.cancel):
@@ -245,20 +244,25 @@ class Chat:
         self.screen.error(told)
 
 
-@command("/help", "show this list")
+def _command_in(typed: str) -> str:
+    """The first word if it begins with a slash, else an empty string."""
+    return typed.split()[0].lower() if typed.startswith("/") else ""
+
+
+@command("/help", "show this list", shows=True)
 async def _help(chat: Chat) -> None:
     for name, each in COMMANDS.items():
         chat.screen.say(f"{name:10} {each.about}")
 
 
-@command("/history", "show the whole conversation")
+@command("/history", "show the whole conversation", shows=True)
 async def _history(chat: Chat) -> None:
     async with chat.screen.waiting("Asking MongoDB"):
         said = await chat.conversation.transcript()
     chat.screen.transcript(said)
 
 
-@command("/inspect", "show what MongoDB holds for it")
+@command("/inspect", "show what MongoDB holds for it", shows=True)
 async def _inspect(chat: Chat) -> None:
     async with chat.screen.waiting("Asking MongoDB"):
         found = await inspect.read(chat.db, chat.conversation, chat.customer)
@@ -272,7 +276,7 @@ async def _retry(chat: Chat) -> str | None:
 
 @command("/reset", "forget this conversation")
 async def _reset(chat: Chat) -> str | None:
-    decision = await chat.decision("Forget this conversation? Orders and returns stay. [y/N] ")
+    decision = await chat.decision(FORGET, kept=False)
     if isinstance(decision, str):
         return decision
     if decision:

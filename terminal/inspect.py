@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
+from rich.pretty import pretty_repr
 from rich.text import Text
 
+from engine.history import text_of
 from engine.text import clean
 
 if TYPE_CHECKING:
@@ -23,18 +24,21 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 LAST = 4  # of agent_messages: one turn with a handoff and a tool
 OF_ORDERS = {"status": 1, "return": 1}
-LINE = 80  # columns: what is longer gets a line for each field
+LINE = 80  # columns: a longer document gets a line for each field
+MARK = "\0"  # separates a stored value, its kind, and what it says
+WAITS = "waits for a yes"
+STRING = r"""([\"'])(\\.|(?!\1).)*\1"""
+OTHER_VALUE = r"(?<=[ \[])(null|true|false|-?[\d.]+)(?=,?$|, |[\]}])|\b[A-Z]\w+(?=\()"
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """One query and what it finds; documents and indexes are as pymongo returns them."""
 
     collection: str
     about: str
     query: Sequence[Document]  # the filter and, for some, the projection
     documents: Sequence[Document]
-    indexes: Sequence[Document] = ()  # those that such a filter can use
+    indexes: Sequence[Document] = ()  # those that this filter can use
     sort: str = ""
     note: str = ""
 
@@ -42,152 +46,129 @@ class Found:
 async def read(db: Database, conversation: Conversation, customer: Customer) -> list[Found]:
     """Look up all that MongoDB holds for `conversation`, and the customer's orders."""
     of_session = {"session_id": conversation.id}
-    of_customer = {"customer_id": customer["_id"]}
-    session = await db.agent_sessions.find_one(of_session) or {}
-    # As the SDK asks: messages of its earlier versions have no generation.
-    active = {**of_session, "generation": session.get("_generation") or {"$in": [0, None]}}
-    messages = await db.agent_messages.find(active).sort("seq", -1).limit(LAST).to_list()
+    session = await _find(db.agent_sessions, "the SDK's session", of_session)
+    generation = session.documents[0].get("_generation") if session.documents else None
+    # The SDK asks so, too: its earlier versions stored messages without a generation.
+    active = {**of_session, "generation": generation or {"$in": [0, None]}}
+    messages = await _find(db.agent_messages, "", active, last=LAST)
     total = await db.agent_messages.count_documents(active)
-    said = f"the last {LAST} of {total:,} documents" if total > LAST else f"{total} documents"
     history = await conversation.next_input()
     size = len(json.dumps(history, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-    note = f"The next turn sends {len(history):,} items to the model, {size:,} bytes."
-    orders = await db.orders.find(of_customer, OF_ORDERS).to_list()
-    stored = await db.conversations.find({"_id": conversation.id}).to_list()
     return [
-        Found(
-            "agent_sessions",
-            "the SDK's session",
-            [of_session],
-            [session] if session else [],
-            await _indexes(db.agent_sessions, of_session),
+        session,
+        messages._replace(
+            about=f"the last {LAST} of {total:,}" if total > LAST else f"{total} documents",
+            note=f"The next turn sends {len(history):,} items to the model, {size:,} bytes.",
         ),
-        Found(
-            "agent_messages",
-            said,
-            [active],
-            messages[::-1],
-            await _indexes(db.agent_messages, active),
-            ".sort({seq: 1})",
-            note,
+        await _find(
+            db.orders, "what the tools change", {"customer_id": customer["_id"]}, OF_ORDERS
         ),
-        Found("orders", "what the tools read and change", [of_customer, OF_ORDERS], orders),
-        Found(
-            "conversations",
-            "what the SDK's session does not keep",
-            [{"_id": conversation.id}],
-            stored,
-            await _indexes(db.conversations, {"_id": conversation.id}),
-        ),
+        await _find(db.conversations, "kept by the engine", {"_id": conversation.id}),
     ]
 
 
-async def _indexes(collection: AsyncCollection[Any], query: Document) -> list[Document]:
-    found = (await collection.index_information()).values()
-    return [index for index in found if index["key"][0][0] in query]
-
-
-class _Item(NamedTuple):
-    """A value, and what it says: that stands below it."""
-
-    stored: Any
-    kind: str
-    text: str
-
-
-class _Note(str):
-    """A word of ours in the place of a value."""
+async def _find(
+    collection: AsyncCollection[Any], about: str, *query: Document, last: int = 0
+) -> Found:
+    """What `query` finds; with `last`, only the last documents by their `seq`."""
+    indexes = (await collection.index_information()).values()
+    usable = [index for index in indexes if index["key"][0][0] in query[0]]
+    cursor, sort = collection.find(*query), ""
+    if last:
+        cursor, sort = cursor.sort("seq", -1).limit(last), ".sort({seq: 1})"
+    documents = await cursor.to_list()
+    return Found(
+        collection.name, about, query, documents[::-1] if last else documents, usable, sort
+    )
 
 
 def draw(console: Console, everything: Sequence[Found]) -> None:
-    """Print it; values too long for the console's width are cut, commands never."""
+    """Print it. A value that is too long for the screen is cut; a command never is."""
     for found in everything:
-        _title(console, found.collection, found.about)
-        query = ", ".join(_inline(each).plain for each in found.query)
-        # Wrapped by the terminal, not by us: what is copied from two rows pastes as one line.
+        title = Text.assemble("── ", (found.collection, "bold"), f" ─ {found.about}")
+        console.print()
+        console.rule(title, style="", align="left")
+        query = ", ".join(
+            pretty_repr(_as_in_mongosh(each), max_width=10**6) for each in found.query
+        )
+        # The terminal wraps it, not we: then two rows are copied as one line.
         command = f"db.{found.collection}.find({query}){found.sort}"
         console.print(Text(command, style="dim"), soft_wrap=True)
         for index in found.indexes:
-            _print(console, _index(index))
+            console.print(_index(index))
         for document in found.documents:
-            for line in _lines("", _decoded(document), "", "", min(console.width, LINE)):
-                _print(console, line)
+            drawn = _drawn(document, console, min(console.width, LINE))
+            console.print(drawn, no_wrap=True, overflow="ellipsis")
         if not found.documents:
-            _print(console, Text("none yet"))
+            console.print("none yet")
         if found.note:
-            _print(console, Text(found.note, "dim"))
+            console.print(Text(found.note, "dim"))
 
 
-def _print(console: Console, line: Text) -> None:
-    line.truncate(console.width, overflow="ellipsis")
-    console.print(line, soft_wrap=True)
+class _Written(str):
+    """A text that `pretty_repr` prints as it is, without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
-def _title(console: Console, name: str, about: str = "") -> None:
-    line = Text("── ").append(name, "bold")
-    if about:
-        line.append(f" ─ {about}")
-    line.append(" " + "─" * max(console.width - line.cell_len - 1, 0))
-    console.print()
-    _print(console, line)
+def _as_in_mongosh(value: Any) -> Any:
+    """Make of `value` what `pretty_repr` writes like mongosh, line breaks included."""
+    if isinstance(value, Mapping):
+        return {_Written(_key(key)): _as_in_mongosh(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_in_mongosh(each) for each in value]
+    return _Written(_scalar(value))
 
 
 def _decoded(document: Document) -> Document:
-    """`document` with what is text inside of text decoded."""
+    """`document` with its JSON strings explained."""
     shown = dict(document)
     if stored := shown.get("message_data"):
-        items = [_Item(each, *describe(each)) for each in _listed(stored)]
-        # Up to 0.14, the SDK stored one item, no list.
-        shown["message_data"] = items if isinstance(stored, list) else items[0]
+        # Version 0.14 of the SDK stored a single item, not a list.
+        items = stored if isinstance(stored, list) else [stored]
+        told = [_explained(each) for each in items]
+        shown["message_data"] = told if isinstance(stored, list) else told[0]
     if waiting := shown.get("pending"):
         arguments, state = waiting.get("arguments"), str(waiting.get("state"))
         call = f"{waiting.get('tool')}({arguments})"
         size = len(state.encode("utf-8", "surrogatepass"))
         shown["pending"] = {
             **waiting,
-            "arguments": _Item(arguments, "waits for a yes", _line(call)),
-            "state": _Note(f"{size:,} bytes: the SDK's RunState"),
+            "arguments": _explained(arguments, WAITS, _line(call)),
+            "state": _Written(f"{size:,} bytes: the SDK's RunState"),
         }
     return shown
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _explained(stored: Any, *meaning: str) -> _Written:
+    """`stored` with its meaning, kind and text, which `_drawn` puts on the next line."""
+    return _Written(MARK.join([_scalar(stored), *(meaning or describe(stored)), ""]))
 
 
-def _lines(name: str, value: Any, indent: str, end: str, width: int) -> Iterator[Text]:
-    """`name: value` as mongosh writes it, `end` behind it, on one line if it fits."""
-    start = Text(indent + (f"{name}: " if name else ""))
-    whole = start.copy().append_text(_inline(value)).append(end)
-    if isinstance(value, _Item):
-        whole.stylize("dim")
-        yield whole
-        yield _meaning(value.kind, value.text, indent)
-    elif isinstance(value, (Mapping, list)) and (whole.cell_len > width or _has_items(value)):
-        opened, closed = "{}" if isinstance(value, Mapping) else "[]"
-        yield start.append(opened)
-        entries = value.items() if isinstance(value, Mapping) else [("", each) for each in value]
-        for left, (key, nested) in zip(reversed(range(len(value))), entries, strict=True):
-            comma = "," if left else ""
-            yield from _lines(_key(key) if key else "", nested, indent + "  ", comma, width)
-        yield Text(indent + closed + end)
-    else:
-        yield whole
-
-
-def _has_items(value: Any) -> bool:
-    if isinstance(value, (Mapping, list)):
-        nested = value.values() if isinstance(value, Mapping) else value
-        return any(map(_has_items, nested))
-    return isinstance(value, _Item)
-
-
-def _meaning(kind: str, text: str, indent: str) -> Text:
-    return Text(indent + "└ ").append(kind, "bold cyan").append(f"  {text}")
+def _drawn(document: Document, console: Console, width: int) -> Text:
+    """`document` as mongosh writes it; below each JSON string, a line says what it means."""
+    lines = []
+    written = pretty_repr(_as_in_mongosh(_decoded(document)), max_width=width, indent_size=2)
+    for line in written.split("\n"):
+        parts = line.split(MARK)
+        drawn = Text("".join(parts[::3]), "dim" if len(parts) > 1 else "")
+        drawn.highlight_regex(OTHER_VALUE, "cyan")
+        drawn.highlight_regex(STRING, "green")
+        lines.append(drawn)
+        indent = line[: len(line) - len(line.lstrip())]
+        for kind, text in zip(parts[1::3], parts[2::3], strict=True):
+            meaning = Text.assemble("└ ", (kind, "bold cyan"), "  ", text)
+            whole = kind == WAITS  # what a yes would do must not be cut
+            rows = meaning.wrap(console, width - len(indent) - 2) if whole else [meaning]
+            for number, row in enumerate(rows):
+                row.rstrip()
+                lines.append(Text(indent + "  " * bool(number)) + row)
+    return Text("\n").join(lines)
 
 
 def describe(stored: Any) -> tuple[str, str]:
-    """What kind of item the SDK stored, such as `tool call`, and what it says, on one line."""
+    """The kind of a stored item, such as `tool call`, and what it says, each on one line."""
     try:
         kind, text = _kind(json.loads(stored))
         return _line(kind), _line(text)
@@ -202,49 +183,36 @@ def _line(text: str) -> str:
 def _kind(item: dict[str, Any]) -> tuple[str, str]:
     kind = item.get("type", "message")
     if kind == "message":
-        return "answer" if item["role"] == "assistant" else item["role"], _words(item["content"])
+        return "answer" if item["role"] == "assistant" else item["role"], _text(item["content"])
     if kind == "function_call" and item["name"].startswith("transfer_to_"):
         return "handoff", item["name"]
     if kind == "function_call":
         return "tool call", f"{item['name']}({item['arguments']})"
     if kind == "function_call_output":
-        output = _words(item["output"])
+        output = _text(item["output"])
         handoff = re.fullmatch(r'\{"assistant": ("[^"]*")\}', output)
         return ("handoff", f"to {json.loads(handoff[1])}") if handoff else ("tool output", output)
     if kind == "reasoning":
-        return kind, _words(item["summary"]) or "without words, for the model alone"
+        return kind, _text(item["summary"]) or "without words, for the model alone"
     return kind, json.dumps(item, ensure_ascii=False)
 
 
-def _words(content: Any) -> str:
-    """The text of a content field: a string, or a list of parts."""
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text") or part.get("refusal") or "" for part in content)
+def _text(content: Any) -> str:
+    return text_of({"content": content})
 
 
-def _inline(value: Any) -> Text:
-    """How mongosh writes `value` on one line."""
-    if isinstance(value, Mapping):
-        entries = [Text(f"{_key(key)}: ") + _inline(each) for key, each in value.items()]
-        return Text("{") + Text(", ").join(entries) + Text("}")
-    if isinstance(value, list):
-        return Text("[") + Text(", ").join(_inline(each) for each in value) + Text("]")
-    return Text(*_scalar(value.stored if isinstance(value, _Item) else value))
-
-
-def _scalar(value: Any) -> tuple[str, str]:
-    """How mongosh writes `value`, and the style to write it in."""
-    if isinstance(value, _Note):
-        return value, "dim"
+def _scalar(value: Any) -> str:
+    """How mongosh writes `value`."""
+    if isinstance(value, _Written):
+        return value
     if isinstance(value, str):
-        return _quoted(value), "green"
+        return _quoted(value)
     if value is None or isinstance(value, (bool, int, float)):
-        return json.dumps(value), "cyan"
+        return json.dumps(value)
     if isinstance(value, datetime):
         utc = value.astimezone(timezone.utc) if value.tzinfo else value
-        return f'ISODate("{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03}Z")', "cyan"
-    return f"{type(value).__name__}({_quoted(str(value))})", "cyan"
+        return f'ISODate("{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03}Z")'
+    return f"{type(value).__name__}({_quoted(str(value))})"
 
 
 def _key(key: str) -> str:
@@ -254,7 +222,7 @@ def _key(key: str) -> str:
 def _quoted(text: str) -> str:
     """`text` as a JavaScript string in which everything is visible."""
     quoted = json.dumps(text, ensure_ascii=False)
-    if '"' in text:  # in single quotes, the JSON inside stays readable
+    if '"' in text:  # JSON is easier to read in single quotes
         quoted = "'" + quoted[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
     return "".join(c if clean(c) == c else f"\\u{ord(c):04x}" for c in quoted)
 

@@ -44,24 +44,23 @@ class LineEditor:
             completer=ConditionalCompleter(
                 WordCompleter(list(commands), sentence=True), Condition(completes)
             ),
-            # Not the menu: it claims eight lines of the screen at every prompt.
+            # The menu would reserve eight lines of the screen at every prompt.
             complete_style=CompleteStyle.READLINE_LIKE,
             complete_while_typing=False,
             reserve_space_for_menu=0,
             key_bindings=_keys(ctrl_c_clears),
-            # Below the message's first line, not below the prompt.
+            # Later lines begin below the first line's text, not below the prompt.
             prompt_continuation=lambda width, _, wrapped: "" if wrapped else " " * width,
             enable_suspend=True,
         )
         return await session.prompt_async()
 
     def remember(self, messages: Iterable[str]) -> None:
-        """Put `messages`, oldest first, where the arrow keys find them."""
-        for message in messages:
-            self._history.append_string(message)
+        """Let the arrow keys bring back `messages`, oldest first."""
+        self._history = InMemoryHistory([*messages])
 
     def forget(self) -> None:
-        """Drop the keys that came in the same read as the message before them."""
+        """Drop the keys that were read together with the last message."""
         clear_typeahead(self._input)
 
 

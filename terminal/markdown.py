@@ -1,4 +1,4 @@
-"""Markdown as rich draws it, but nothing is hidden or lost, and it can be drawn while it grows."""
+"""Draws Markdown with rich, hides and loses nothing, and can draw it while it grows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import ClassVar, NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Markdown as RichMarkdown
 from rich.markdown import TableElement
 from rich.measure import Measurement
-from rich.segment import Segment
+from rich.segment import Segment, SegmentLines
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
 from engine.text import clean
 
-# Readable on light and dark: rich's own theme puts code on black.
+# These are readable on light and on dark; rich's own theme puts code on black.
 THEME = Theme(
     {
         "markdown.code": "cyan",
@@ -32,8 +32,8 @@ THEME = Theme(
     }
 )
 
-# What rich would leave out stays as it was written: tags (`write to <address>`), the targets of
-# images and references.
+# rich leaves out tags (`write to <address>`) and the targets of images and references. Here they
+# stay as they were written.
 _parser = (
     MarkdownIt("commonmark", {"html": False})
     .enable(["strikethrough", "table"])
@@ -42,9 +42,9 @@ _parser = (
 
 
 class Markdown:
-    """A text whose line breaks stay, and whose blocks stand one blank line apart.
+    """Keeps line breaks, and puts one blank line between two blocks.
 
-    `first_number` is the number of a list's first item, if it goes on from an earlier one.
+    `first_number`: if `text` continues a numbered list, the number of its first item.
     """
 
     def __init__(self, text: str, style: str = "", first_number: int | None = None) -> None:
@@ -61,36 +61,18 @@ class Markdown:
             self._drawn.parsed = block
             with console.use_theme(THEME):
                 lines = console.render_lines(self._drawn, options, pad=False)
-            # Padding becomes empty lines when the window is made narrower.
+            # In a narrower window, the terminal would wrap padding into empty lines.
             lines = [list(_stripped(line)) for line in lines]
-            # rich puts blank lines around some blocks, but only around some.
+            # rich puts blank lines around some blocks, not around all.
             written = [number for number, line in enumerate(lines) if line]
-            if above and written:
-                yield Segment.line()
-            for line in lines[written[0] : written[-1] + 1] if written else []:
-                yield from line
-                yield Segment.line()
-            above = above or bool(written)
-
-
-class LastLines:
-    """The end of what `drawn` shows, with a line that says how much is above it."""
-
-    def __init__(self, drawn: RenderableType, count: int) -> None:
-        self._drawn = drawn
-        self._count = count
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = console.render_lines(self._drawn, options, pad=False)
-        if above := max(len(lines) - self._count, 0):
-            yield Text(f"… {above} lines above; /history shows all", "dim")
-        for line in lines[above:]:
-            yield from line
-            yield Segment.line()
+            if written:
+                lines = lines[written[0] : written[-1] + 1]
+                yield SegmentLines([[], *lines] if above else lines, new_lines=True)
+                above = True
 
 
 class _Table(TableElement):
-    """A table that loses nothing (rich cuts words: `$1,3…`); if it is too wide, line by line."""
+    """Cuts no words, as rich does (`$1,3…`). A table that is too wide gets a line for each cell."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for table in super().__rich_console__(console, options):
@@ -137,10 +119,10 @@ def _stripped(line: list[Segment]) -> Iterator[Segment]:
 
 
 def _amend(tokens: list[Token]) -> None:
-    # `<https://x.y>` is drawn as it is written, not as a link to itself.
+    # `<https://x.y>` stays as it is written: it would be a link to itself.
     tokens[:] = [token for token in tokens if token.markup != "autolink"]
     for token in tokens:
-        # `&#x202E;` becomes the character that turns a line around only when it is parsed.
+        # Only the parser makes of `&#x202E;` the character that turns a line around.
         token.content = clean(token.content)
         if token.type == "softbreak":
             token.type = "hardbreak"
@@ -148,7 +130,7 @@ def _amend(tokens: list[Token]) -> None:
 
 
 def finished(text: str) -> int:
-    """How many characters of `text` are whole blocks that nothing written later can change."""
+    """How many characters of `text` are whole blocks that no later text can change."""
     end = text.rfind("\n") + 1
     # A line that begins with a letter is no list item, fence, table row or underline of the
     # line above; any other line counts only when it is complete.
@@ -159,35 +141,32 @@ def finished(text: str) -> int:
 
 
 class Cut(NamedTuple):
-    """Where a block that still grows can be cut in two, so that both are drawn like one."""
+    """Where a growing block can be cut: its two parts are drawn as the whole would be."""
 
-    length: int  # characters that nothing written later can change
-    reopened: str = ""  # what to put before the rest
-    next_number: int | None = None  # of the rest's first item
+    length: int  # of the first part, which no later text can change
+    reopened: str = ""  # what the second part needs before it
+    next_number: int | None = None  # of the second part's first list item
 
 
 def cut(text: str, before: Cut | None = None) -> Cut | None:
-    """Where to cut `text`, a list or a code block without its end; None if it cannot be cut.
+    """Where to cut `text`, an unfinished list or code block; None if it cannot be cut.
 
-    `before`: where it was cut before, if it is the rest of a block.
+    `before`: the last cut, if `text` is the second part of a block.
     """
     lines = text.split("\n")
-    tokens = _parser.parse(text + "\n\nend")  # a code block that is open swallows this
+    tokens = _parser.parse(text + "\n\nend")  # an open code block takes this in
     if tokens and tokens[0].type == "fence" and len(tokens) == 1:
-        # Not beside an empty line: at the edge of a block it would not be drawn.
+        # Not beside an empty line: rich does not draw one at the edge of a block.
         inner = (n for n in range(len(lines) - 1, 1, -1) if lines[n - 1].strip() and lines[n])
         if line := next(inner, None):
             return Cut(_length(text, line), reopened=lines[0] + "\n")
     elif tokens and tokens[0].type in ("bullet_list_open", "ordered_list_open"):
-        items = [token for token in next(_blocks(tokens)) if _begins_item(token)]
+        block = next(_blocks(tokens))
+        items = [token for token in block if token.type == "list_item_open" and token.level == 1]
         first = (before and before.next_number) or int(tokens[0].attrs.get("start", 1))
         if len(items) > 1 and items[-1].map:
             return Cut(_length(text, items[-1].map[0]), next_number=first + len(items) - 1)
     return None
-
-
-def _begins_item(token: Token) -> bool:
-    return token.type == "list_item_open" and token.level == 1
 
 
 def _length(text: str, lines: int) -> int:

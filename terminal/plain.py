@@ -1,4 +1,4 @@
-"""A line read and an answer written in a pipe or on a simple terminal, where nothing may move."""
+"""Reads lines and writes answers in a pipe or on a simple terminal, where nothing may move."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 
 from engine.text import clean
 from terminal.signals import ctrl_c_calls
@@ -16,7 +17,7 @@ class LineReader:
     """Reads one line at a time, as `terminal.keys.LineEditor` does on a real terminal."""
 
     def __init__(self, write: Callable[[str], None], *, at_keys: bool) -> None:
-        """`at_keys`: somebody types at a terminal, which shows it; there, Ctrl-C does not quit."""
+        """`at_keys`: somebody types at a terminal. It shows the keys, and Ctrl-C does not quit."""
         self._write = write
         self._at_keys = at_keys
         self._reading: asyncio.Future[bytes] | None = None
@@ -24,9 +25,8 @@ class LineReader:
     async def read(
         self, prompt: str, commands: Sequence[str] = (), *, ctrl_c_clears: bool = True
     ) -> str:
-        """One line. Raises EOFError at the end, and KeyboardInterrupt unless Ctrl-C clears."""
-        loop = asyncio.get_running_loop()
-        interrupted: asyncio.Future[bytes] = loop.create_future()
+        """Read one line. Raises EOFError at the end, and KeyboardInterrupt unless Ctrl-C clears."""
+        interrupted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
         def on_ctrl_c() -> None:
             if ctrl_c_clears:
@@ -35,19 +35,20 @@ class LineReader:
                 interrupted.set_result(b"")
 
         if self._reading is None:
-            self._reading = loop.create_future()
-            # In a daemon thread: input() and to_thread() keep Ctrl-C waiting for Enter.
-            threading.Thread(target=_read, args=(loop, self._reading), daemon=True).start()
+            read: Future[bytes] = Future()
+            self._reading = asyncio.wrap_future(read)
+            # A daemon thread: with input() or to_thread(), Ctrl-C would wait for Enter.
+            threading.Thread(target=_read_line, args=[read], daemon=True).start()
         with ctrl_c_calls(on_ctrl_c) if self._at_keys else contextlib.nullcontext():
             self._write(prompt)
             await asyncio.wait({self._reading, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-        if interrupted.done():  # what is being read belongs to the next prompt
+        if interrupted.done():  # the next prompt gets the line that is being read
             self._write("\n")
             raise KeyboardInterrupt
         line, self._reading = self._reading.result(), None
         text = line.decode("utf-8", "replace").rstrip("\r\n")
         if not line or not self._at_keys:
-            # What a terminal echoes: a session in a pipe reads like one on the screen.
+            # A terminal echoes what is typed; in a pipe we do.
             self._write(clean(text) + "\n")
         if not line:
             raise EOFError
@@ -57,11 +58,11 @@ class LineReader:
         """Nothing to do: there are no arrow keys."""
 
     def forget(self) -> None:
-        """Nothing to do: the terminal itself holds the keys that were typed ahead."""
+        """Nothing to do: the terminal holds the keys that were typed too early."""
 
 
 class PlainAnswer:
-    """The Markdown as it comes, with notices between."""
+    """Writes the Markdown as it comes, with notices between."""
 
     def __init__(self, write: Callable[[str], None], notice: Callable[[str], None]) -> None:
         self._write = write
@@ -75,30 +76,28 @@ class PlainAnswer:
         self._end_line()
 
     def text(self, delta: str) -> None:
-        """The next piece of the answer."""
+        """Add the next piece of the answer."""
         if delta.startswith("\n\n") and not self._line_open:
-            delta = delta[1:]  # a note has ended the line
+            delta = delta[1:]  # a note has already ended the line
         if delta:
             self._write(delta)
             self._line_open = not delta.endswith("\n")
 
     def note(self, line: str) -> None:
-        """A line of our own, below all that was said so far."""
+        """Print a line of our own below the answer so far."""
         self._end_line()
         self._notice(line)
 
-    def doing(self, phrase: str) -> None:
-        """What is being done now."""
-        self.note(f"· {phrase}")
-
-    def wait(self, phrase: str) -> None:
-        """Nothing to see: only a spinner says so."""
+    def wait(self, phrase: str, *, stays: bool = False) -> None:
+        """There is no spinner. A phrase that stays is written at once."""
+        if stays:
+            self.note(f"· {phrase}")
 
     def trouble(self, phrase: str) -> None:
-        """Nothing to see here either."""
+        """Nothing to do: there is no spinner."""
 
     def paused(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing moves: nothing to pause."""
+        """Nothing to do: nothing moves."""
         return contextlib.nullcontext()
 
     def _end_line(self) -> None:
@@ -107,17 +106,11 @@ class PlainAnswer:
             self._write("\n")
 
 
-def _read(loop: asyncio.AbstractEventLoop, line: asyncio.Future[bytes]) -> None:
-    """Read one line of standard input in a thread; at the end of input it is empty."""
-
-    def deliver() -> None:
-        if not line.cancelled():
-            line.set_result(read)
-
+def _read_line(line: Future[bytes]) -> None:
+    """Read one line of standard input into `line`; it is empty at the end of input."""
     read = b""
     if sys.stdin is not None:
-        # Unbuffered: a thread that waits in sys.stdin holds its lock, and Python aborts at exit.
+        # Not through sys.stdin: its lock, held by a waiting thread, makes Python abort at exit.
         with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
             read = stdin.readline()
-    with contextlib.suppress(RuntimeError):  # the loop is closed: the program is ending
-        loop.call_soon_threadsafe(deliver)
+    line.set_result(read)

@@ -21,29 +21,22 @@ from collections.abc import (
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TextIO
 
-from engine.events import (
-    ApprovalNeeded,
-    Event,
-    HandedOff,
-    QuestionLost,
-    Settled,
-    Stopped,
-    Text,
-    ToolStarted,
-    Waiting,
-)
+from engine import events
+from engine.events import ApprovalNeeded, Event
 from engine.text import clean
 from terminal.plain import LineReader, PlainAnswer
 from terminal.signals import ctrl_c_calls, hidden_keys
 
-if TYPE_CHECKING:  # the prompt does not wait for what is needed only behind it
+if TYPE_CHECKING:  # imported later: the first prompt must not wait for them
     from rich.console import Console
 
     from terminal.answer import LiveAnswer
     from terminal.inspect import Found
     from terminal.keys import LineEditor
 
-SOON = 0.33  # seconds: what takes longer shows that it works
+SOON = 0.33  # seconds: a longer wait shows a spinner
+WATCH = 1.0  # seconds between two looks for trouble
+ANOTHER = "Another terminal is answering in this conversation; waiting for it."
 OUR_SIGNS = "→·─└⠋"
 IN_ASCII = str.maketrans(
     {"→": "->", "·": "-", "─": "-", "└": "-", "•": "*", "…": "...", "—": "-"}
@@ -52,14 +45,14 @@ IN_ASCII = str.maketrans(
 
 
 class Screen:
-    """Standard input, output and error, whatever each of them is.
+    """Standard input, output and error: each may be a terminal or a pipe.
 
-    A screen gets Markdown, a spinner and a line editor. A pipe gets plain text, and on standard
-    output nothing but the conversation.
+    A terminal gets drawn Markdown, a spinner and a line editor. A pipe gets plain text, and its
+    standard output has nothing but the conversation.
     """
 
     def __init__(self) -> None:
-        # Python leaves None where the shell closed a stream: `>&-`.
+        # A stream that the shell closed (`>&-`) is None.
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
         sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
@@ -68,9 +61,9 @@ class Screen:
         dumb = os.environ.get("TERM") in ("dumb", "unknown")
         to_screen = sys.stdout.isatty()
         self.interactive = sys.stdin is not None and sys.stdin.isatty()
-        self._unicode = _can_write(sys.stdout, OUR_SIGNS)
+        self._unicode = b"?" not in OUR_SIGNS.encode(sys.stdout.encoding, "replace")
         self.drawn = to_screen and not dumb and self._unicode
-        # `main.py > answers.md` asks on the screen all the same.
+        # `main.py > answers.md` still asks on the screen.
         self._prompts = sys.stderr if self.interactive and not to_screen else sys.stdout
         self._notices = sys.stdout if to_screen else sys.stderr
         self._edits = self.interactive and self._prompts.isatty() and not dumb
@@ -85,7 +78,7 @@ class Screen:
         self._spun = 0.0  # when the last spinner of `waiting` ended
 
     async def ask(self, prompt: str, *, commands: Sequence[str] = ()) -> str:
-        """One message from the customer.
+        """Read one message from the customer.
 
         With `commands` it is the chat's prompt: it has a blank line above, Tab and a history.
         Raises EOFError at the end of input.
@@ -93,12 +86,12 @@ class Screen:
         if commands:
             self._write("\n", sys.stdout)
             if self.interactive:
-                # Held down, Ctrl-C also comes between a prompt and an answer: never quit by it.
+                # A held Ctrl-C also comes between a prompt and an answer; it must not quit.
                 signal.signal(signal.SIGINT, lambda *_: None)
         return await self._reader.read(prompt, commands)
 
     async def confirm(self, question: str) -> str:
-        """What the customer answers; keys that were typed before the question do not count.
+        """Ask `question`, and return what is typed. Keys typed before the question do not count.
 
         Ctrl-C is an empty answer. Raises EOFError at the end of input.
         """
@@ -114,25 +107,25 @@ class Screen:
             return ""
 
     def remember(self, messages: Iterable[str]) -> None:
-        """What the arrow keys bring back at the chat's prompt, oldest first."""
+        """Let the arrow keys bring back `messages` at the chat's prompt, oldest first."""
         self._reader.remember(messages)
 
     def say(self, text: str, *, dim: bool = False) -> None:
-        """Words of our own, on standard output."""
+        """Print words of our own on standard output."""
         self._print(text, sys.stdout, "dim" if dim else "")
 
     def notice(self, text: str) -> None:
-        """A dim line beside the conversation; on standard error when standard output is piped."""
+        """Print a dim line; it goes to standard error if standard output is a pipe."""
         self._print(text, self._notices, "dim")
 
     def error(self, text: str) -> None:
-        """One line on standard error."""
+        """Print one line on standard error."""
         self._print(" ".join(text.splitlines()), sys.stderr, "red")
 
     def transcript(
         self, messages: Iterable[tuple[str, str]], *, dim: bool = False, most_lines: int = 0
     ) -> None:
-        """Messages as they stood on the screen: pairs of role (`user` or `assistant`) and text.
+        """Print messages as the chat showed them: pairs of role (`user` or `assistant`) and text.
 
         On a screen, only the last `most_lines` lines of each are shown (0: all).
         """
@@ -144,20 +137,24 @@ class Screen:
             if not self.drawn:
                 self.say(text)
                 continue
+            from rich.segment import SegmentLines
             from rich.text import Text as Words
 
-            from terminal.markdown import LastLines, Markdown
+            from terminal.markdown import Markdown
 
-            style = "dim" if dim else ""
+            style, console = "dim" if dim else "", self._console()
             words = Words(clean(text), style) if role == "user" else Markdown(clean(text), style)
-            self._console().print(LastLines(words, most_lines) if most_lines else words)
+            lines = console.render_lines(words, pad=False)
+            if above := max(len(lines) - most_lines, 0) if most_lines else 0:
+                self.notice(f"… {above} lines above; /history shows all")
+            console.print(SegmentLines(lines[above:], new_lines=True), end="")
 
     @contextlib.asynccontextmanager
     async def waiting(self, phrase: str) -> AsyncIterator[None]:
-        """A spinner beside the block, once it takes longer than a third of a second."""
+        """Show a spinner with `phrase` if the block takes longer than SOON."""
 
         async def spin() -> None:
-            if time.monotonic() > self._spun + SOON:  # else it goes on from the wait before
+            if time.monotonic() > self._spun + SOON:  # else the last wait's spinner goes on
                 await asyncio.sleep(SOON)
             try:
                 with self._answer(phrase):
@@ -184,21 +181,21 @@ class Screen:
 
     async def show(
         self,
-        events: AsyncIterator[Event],
+        told: AsyncIterator[Event],
         phrases: Mapping[str, str],
         trouble: Callable[[], Awaitable[str]] | None = None,
     ) -> ApprovalNeeded | None:
-        """Draw one answer while it is written; returns the approval that it now waits for.
+        """Draw one answer while it is written; returns the approval that it needs, if any.
 
-        `phrases` says what each tool does: `list_orders`: `Looking up your orders`. `trouble`,
-        asked once a second, says what keeps it waiting, or nothing. What `events` raises goes to
-        the caller, with all that was said before it on the screen for good.
+        `phrases` says what each tool does: `list_orders`: `Looking up your orders`. `trouble` says
+        what keeps the answer waiting, or nothing; it is asked every WATCH seconds. What `told`
+        raises goes to the caller; all that was said before stays on the screen.
         """
         approval = None
         with self._answer() as answer:
             watching = asyncio.create_task(_watch(answer, trouble)) if trouble else None
             try:
-                async for event in events:
+                async for event in told:
                     if isinstance(event, ApprovalNeeded):
                         approval = event
                     else:
@@ -209,14 +206,14 @@ class Screen:
         return approval
 
     def interrupts(self, stop: Callable[[], object]) -> AbstractContextManager[None]:
-        """For as long as it lasts, Ctrl-C calls `stop` and raises nothing.
+        """During the block, Ctrl-C calls `stop` and raises nothing.
 
-        Where standard input is no terminal, Ctrl-C keeps its meaning: the program ends.
+        If standard input is no terminal, Ctrl-C still ends the program.
         """
         return ctrl_c_calls(stop) if self.interactive else contextlib.nullcontext()
 
     def hang_up(self) -> None:
-        """Once standard output takes no more (`| head -1`): what is still said goes nowhere."""
+        """Drop all further output: nobody reads it any more (`| head -1`)."""
         nobody = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nobody, stream.fileno())
@@ -258,34 +255,27 @@ class Screen:
 
 def _tell(answer: LiveAnswer | PlainAnswer, event: Event, phrases: Mapping[str, str]) -> None:
     match event:
-        case Text(delta):
+        case events.Text(delta):
             answer.text(clean(delta.replace("\r", "")))  # "\r\n" may come in two pieces
-        case HandedOff(agent):
+        case events.HandedOff(agent):
             answer.note(f"→ {clean(agent)}")
             answer.wait(f"{clean(agent)} is thinking")
-        case ToolStarted(tool):
-            answer.doing(clean(phrases.get(tool) or tool.replace("_", " ").capitalize()))
-        case Waiting():
-            answer.doing("Another terminal is answering in this conversation; waiting for it.")
-        case Settled(done=True, text=text):
+        case events.ToolStarted(tool):
+            phrase = phrases.get(tool) or tool.replace("_", " ").capitalize()
+            answer.wait(clean(phrase), stays=True)
+        case events.Waiting():
+            answer.wait(ANOTHER, stays=True)
+        case events.Settled(done=True, text=text):
             answer.note(f"· {clean(text)}")
-        case Settled(text=text):
+        case events.Settled(text=text):
             answer.text(f"{clean(text)}\n\n")
-        case QuestionLost():
+        case events.QuestionLost():
             answer.note("An earlier question can no longer be answered; please ask again.")
-        case Stopped():
+        case events.Stopped():
             answer.note("Stopped. Ask something else, or Ctrl-D to leave.")
 
 
 async def _watch(answer: LiveAnswer | PlainAnswer, trouble: Callable[[], Awaitable[str]]) -> None:
     while True:
-        await asyncio.sleep(1)
+        await asyncio.sleep(WATCH)
         answer.trouble(await trouble())
-
-
-def _can_write(stream: TextIO, text: str) -> bool:
-    try:
-        text.encode(stream.encoding)
-    except UnicodeError:
-        return False
-    return True

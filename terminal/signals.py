@@ -1,4 +1,4 @@
-"""Ctrl-C, Ctrl-Z and other keys at moments when no prompt is open."""
+"""Ctrl-C, Ctrl-Z and other keys while no prompt is open."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from contextlib import AbstractContextManager
 
 @contextlib.contextmanager
 def ctrl_c_calls(stop: Callable[[], object]) -> Iterator[None]:
-    """For as long as it lasts, Ctrl-C calls `stop` and raises nothing."""
+    """During the block, Ctrl-C calls `stop` and raises nothing."""
     loop = asyncio.get_running_loop()
 
     def on_ctrl_c(*_: object) -> None:
         loop.call_soon_threadsafe(stop)
 
-    # Not loop.add_signal_handler: prompt_toolkit removes that one at the end of its prompt.
+    # Not loop.add_signal_handler: prompt_toolkit would remove it at the end of a prompt.
     before = signal.signal(signal.SIGINT, on_ctrl_c)
     awake = asyncio.create_task(_stay_awake())
     try:
@@ -31,16 +31,16 @@ def ctrl_c_calls(stop: Callable[[], object]) -> Iterator[None]:
 
 
 async def _stay_awake() -> None:
-    # A signal that comes in the moment before the loop sleeps is noticed when it wakes.
+    # If a signal comes just before the loop sleeps, Python sees it only when the loop wakes.
     while True:
         await asyncio.sleep(0.1)
 
 
 @contextlib.contextmanager
 def hidden_keys(paused: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-    """Typed keys do not show: they are for the next prompt.
+    """During the block, typed keys do not show; the next prompt gets them.
 
-    Ctrl-Z stops the program within `paused`; after `fg` it goes on.
+    Ctrl-Z stops the program inside of `paused`; it goes on after `fg`.
     """
     loop = asyncio.get_running_loop()
     before = termios.tcgetattr(sys.stdin)

@@ -51,13 +51,13 @@ class Chat:
     """A running main.py: type lines into `stdin`, read `stdout` and `stderr`."""
 
     def __init__(
-        self, arguments: tuple[str, ...], environment: dict[str, str], program: str
+        self, arguments: tuple[str, ...], environment: dict[str, str], program: str, stdout: str
     ) -> None:
         (their_in, our_in), (our_out, their_out), (our_err, their_err) = (
             _forks.Pipe(duplex=False) for _ in range(3)
         )
         self._process = new_process(
-            _main, program, arguments, environment, their_in, their_out, their_err
+            _main, program, arguments, environment, their_in, their_out, their_err, stdout
         )
         for end in (their_in, their_out, their_err):
             end.close()
@@ -104,9 +104,13 @@ def chat(
     *arguments: str,
     model: ModelServer | None = None,
     program: str = "main.py",
+    stdout: str = "",
     **environment: str,
 ) -> Iterator[Chat]:
-    """Start the program on this shop and model; it is killed in the end, wherever it then is."""
+    """Start the program on this shop and model; it is killed in the end, wherever it then is.
+
+    `stdout`: a file to write to; else it is read by `Chat.stdout`.
+    """
     if not isinstance(shop, str):
         host, port = shop.address or ("", 0)
         shop = f"mongodb://{host}:{port}"
@@ -114,7 +118,7 @@ def chat(
     if model:
         env |= {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.api_key}
         env |= {"OPENAI_MODEL": "Test-Model"}
-    running = Chat(arguments, env | environment, program)
+    running = Chat(arguments, env | environment, program, stdout)
     # A chat that says nothing would keep a test reading for ever.
     watchdog = threading.Timer(60, running.kill)
     watchdog.start()
@@ -131,10 +135,13 @@ def run(
     lines: str = "",
     model: ModelServer | None = None,
     program: str = "main.py",
+    stdout: str = "",
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run the program with `lines` as its whole standard input."""
-    with chat(shop, *arguments, model=model, program=program, **environment) as running:
+    with chat(
+        shop, *arguments, model=model, program=program, stdout=stdout, **environment
+    ) as running:
         return running.finish(lines)
 
 
@@ -142,8 +149,10 @@ def _stream(end: Connection, mode: str) -> IO[str]:
     return open(os.dup(end.fileno()), mode, encoding="utf-8", closefd=True)
 
 
-def main_on_terminal(arguments: tuple[str, ...], environment: dict[str, str], end: Any) -> None:
-    """For `new_process`: become `python main.py ARGUMENTS` at the terminal `end`, a DupFd."""
+def on_terminal(
+    program: str, arguments: tuple[str, ...], environment: dict[str, str], end: Any
+) -> None:
+    """For `new_process`: become `python PROGRAM ARGUMENTS` at the terminal `end`, a DupFd."""
     import fcntl
     import termios
 
@@ -153,7 +162,7 @@ def main_on_terminal(arguments: tuple[str, ...], environment: dict[str, str], en
     for number in range(3):
         os.dup2(terminal, number)
     os.close(terminal)
-    _become("main.py", arguments, environment)
+    _become(program, arguments, environment)
 
 
 def _main(
@@ -163,10 +172,13 @@ def _main(
     stdin: Connection,
     stdout: Connection,
     stderr: Connection,
+    file: str,
 ) -> None:
     for number, end in enumerate((stdin, stdout, stderr)):
         os.dup2(end.fileno(), number)
         end.close()
+    if file:
+        os.dup2(os.open(file, os.O_WRONLY), 1)
     _become(program, arguments, environment)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,11 +128,13 @@ def test_an_empty_database_says_to_seed(shop: Shop) -> None:
 
 
 def test_without_mongodb_it_says_so_without_the_password() -> None:
-    uri = "mongodb://me:secret@127.0.0.1:1"
-    done = run(uri, "--offline", lines="alice@example.com\n")
+    with socket.socket() as taken:  # nobody else can listen there
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run(f"mongodb://me:secret@{address}", "--offline", lines="alice@example.com\n")
     assert done.returncode == 1
     assert done.stderr == (
-        "Cannot connect to MongoDB (mongodb://***@127.0.0.1:1): connection refused. "
+        f"Cannot connect to MongoDB (mongodb://***@{address}): connection refused. "
         "Start it (`make chat` does, on this machine), or set MONGODB_URI.\n"
     )
 
@@ -218,6 +221,12 @@ def test_end_of_input_at_the_question_leaves_it_for_the_next_login(
     assert "Very well." in second.stdout
     order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
     assert order and order["return"] is None
+
+
+def test_end_of_input_at_reset_forgets_nothing(shop: Shop) -> None:
+    done = run(shop, "--offline", lines="alice@example.com\nhello\n/reset\n")
+    assert done.stderr == "Not decided.\n"
+    assert shop.ecommerce_support.conversations.count_documents({}) == 1
 
 
 @pytest.mark.parametrize("way", ["at the question", "on the command line"])

@@ -37,7 +37,7 @@ from tests.processes import Chat, Shop, chat, run
 from tests.test_conversation import Open, asked, events, return_1001, stored_items, text_of
 from tests.test_conversation import call as tool_call
 from tests.test_conversation import say as answer
-from tests.test_crash import QUESTION, end_leases, held, shopkeeper
+from tests.test_crash import LEASE, QUESTION, held, shopkeeper
 
 ALICE = ("--email", "alice@example.com")
 
@@ -287,16 +287,14 @@ def test_a_reset_killed_half_way_is_finished_by_the_next(
     shop: Shop, model: ModelServer, point: str
 ) -> None:
     model.script(say("Hello."))
-    with chat(shop, *ALICE, model=model) as running:
+    with chat(shop, *ALICE, model=model, lease=LEASE) as running:
         running.type("hi")
         running.wait_for("Hello.")
-        with held(shop, "delete", point) as wait:
+        with held(shop, "delete", point) as kill_there:
             running.type("/reset")
             running.type("y")
-            wait()
-            running.kill()
+            kill_there(running)
     db = shop[DB_NAME]
-    end_leases(db)
     model.script(say("Who are you?"))
     done = run(shop, *ALICE, lines="/reset\ny\nhi\n", model=model)
     assert "Who are you?" in done.stdout, done.stderr

@@ -46,9 +46,9 @@ def model() -> Iterator[ModelServer]:
 
 
 @contextlib.contextmanager
-def asking(shop: Shop, model: ModelServer) -> Iterator[Chat]:
+def asking(shop: Shop, model: ModelServer, lease: float = LEASE) -> Iterator[Chat]:
     """A chat of Alice's that has sent ASK; it is killed in the end, wherever it then is."""
-    with chat(shop, "--email", "alice@example.com", model=model, lease=LEASE) as running:
+    with chat(shop, "--email", "alice@example.com", model=model, lease=lease) as running:
         running.type(ASK)
         yield running
 

@@ -462,7 +462,7 @@ async def test_a_stop_before_an_approved_tool_starts_does_not_take_back_the_yes(
 async def test_a_slow_reader_gets_the_whole_of_an_answer_that_came_in_time(
     db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turn_module, "RUN_SECONDS", 0.5)
+    monkeypatch.setattr(turn_module, "RUN_SECONDS", 2.0)
     words = " ".join(f"w{n}" for n in range(30))
     with ModelServer([say(words)]) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
@@ -470,7 +470,7 @@ async def test_a_slow_reader_gets_the_whole_of_an_answer_that_came_in_time(
         seen = []
         async for event in conversation.turn("hi"):
             seen.append(event)
-            await asyncio.sleep(0.6 if len(seen) == 3 else 0)
+            await asyncio.sleep(2.5 if len(seen) == 3 else 0)
     assert text_of(seen) == words
 
 

@@ -275,7 +275,7 @@ def test_a_process_stopped_past_its_lease_writes_nothing_late(shop: Shop) -> Non
     """SIGSTOP at the model's answer, another terminal takes over, SIGCONT."""
     with ModelServer(shopkeeper) as model:
         gate = model.hold()
-        with asking(shop, model) as process:
+        with asking(shop, model, LEASE_SECONDS) as process:
             gate.wait_reached(30)
             os.kill(process.pid, signal.SIGSTOP)
             lines = "/retry\ny\n"

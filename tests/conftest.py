@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
@@ -28,13 +29,18 @@ TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
 for name in [name for name in os.environ if name.startswith(("OPENAI_", "MONGODB_"))]:
     del os.environ[name]
 set_tracing_disabled(True)
+# A script's background job ignores Ctrl-C, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def mongod() -> Iterator[Mongod]:
     """A real mongod; test commands let a test make it fail at an exact command."""
-    with temporary_mongod("--setParameter", "enableTestCommands=1") as server:
+    # Dropping a database waits for the journal: with the default, a tenth of a second.
+    options = ("--setParameter", "enableTestCommands=1", "--journalCommitInterval", "2")
+    with temporary_mongod(*options) as server:
         yield server
+        server.kill()  # its data goes with it: nobody waits for a clean end
 
 
 @pytest.fixture(autouse=True)

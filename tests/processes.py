@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from pymongo import MongoClient
 
+import engine.lease
 import settings
 from tests.model_server import ModelServer
 
@@ -34,8 +35,11 @@ _forks = multiprocessing.get_context("forkserver" if os.name == "posix" else "sp
 if os.name == "posix":
     multiprocessing.set_forkserver_preload(
         [
-            *("main", "agents_def", "engine.conversation", "terminal.inspect"),
+            *("main", "agents_def", "engine.conversation", "terminal.chat", "terminal.inspect"),
             *("local.offline_model", "tests.customer"),
+            # What the libraries import only when they are used; the half of a start, otherwise.
+            *("agents.extensions.memory.mongodb_session", "openai.lib.streaming.responses"),
+            *("openai.resources.responses.responses", "concurrent.futures.thread"),
         ]
     )
 
@@ -51,13 +55,20 @@ class Chat:
     """A running main.py: type lines into `stdin`, read `stdout` and `stderr`."""
 
     def __init__(
-        self, arguments: tuple[str, ...], environment: dict[str, str], program: str, stdout: str
+        self,
+        arguments: tuple[str, ...],
+        environment: dict[str, str],
+        program: str,
+        stdout: str,
+        folder: Path,
+        lease: float,
     ) -> None:
         (their_in, our_in), (our_out, their_out), (our_err, their_err) = (
             _forks.Pipe(duplex=False) for _ in range(3)
         )
         self._process = new_process(
-            _main, program, arguments, environment, their_in, their_out, their_err, stdout
+            *(_main, (folder, lease, program, arguments, environment)),
+            *(their_in, their_out, their_err, stdout),
         )
         for end in (their_in, their_out, their_err):
             end.close()
@@ -93,6 +104,10 @@ class Chat:
         code = self._process.exitcode or 0
         return subprocess.CompletedProcess(["main.py"], code, output, errors[0])
 
+    def ends_within(self, seconds: float) -> bool:
+        self._process.join(seconds)
+        return not self._process.is_alive()
+
     def kill(self) -> None:
         self._process.kill()
         self._process.join()
@@ -105,11 +120,14 @@ def chat(
     model: ModelServer | None = None,
     program: str = "main.py",
     stdout: str = "",
+    folder: Path = ROOT,
+    lease: float = engine.lease.LEASE_SECONDS,
     **environment: str,
 ) -> Iterator[Chat]:
     """Start the program on this shop and model; it is killed in the end, wherever it then is.
 
-    `stdout`: a file to write to; else it is read by `Chat.stdout`.
+    `stdout`: a file to write to; else it is read by `Chat.stdout`. `folder` holds the product, or a
+    copy of it that was changed. `lease` is in seconds.
     """
     if not isinstance(shop, str):
         host, port = shop.address or ("", 0)
@@ -118,7 +136,7 @@ def chat(
     if model:
         env |= {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.api_key}
         env |= {"OPENAI_MODEL": "Test-Model"}
-    running = Chat(arguments, env | environment, program, stdout)
+    running = Chat(arguments, env | environment, program, stdout, folder, lease)
     # A chat that says nothing would keep a test reading for ever.
     watchdog = threading.Timer(60, running.kill)
     watchdog.start()
@@ -133,15 +151,10 @@ def run(
     shop: Shop | str,
     *arguments: str,
     lines: str = "",
-    model: ModelServer | None = None,
-    program: str = "main.py",
-    stdout: str = "",
-    **environment: str,
+    **options: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the program with `lines` as its whole standard input."""
-    with chat(
-        shop, *arguments, model=model, program=program, stdout=stdout, **environment
-    ) as running:
+    """Run the program with `lines` as its whole standard input; `options` are those of `chat`."""
+    with chat(shop, *arguments, **options) as running:
         return running.finish(lines)
 
 
@@ -162,13 +175,11 @@ def on_terminal(
     for number in range(3):
         os.dup2(terminal, number)
     os.close(terminal)
-    _become(program, arguments, environment)
+    _become(ROOT, engine.lease.LEASE_SECONDS, program, arguments, environment)
 
 
 def _main(
-    program: str,
-    arguments: tuple[str, ...],
-    environment: dict[str, str],
+    become: tuple[Any, ...],
     stdin: Connection,
     stdout: Connection,
     stderr: Connection,
@@ -179,18 +190,28 @@ def _main(
         end.close()
     if file:
         os.dup2(os.open(file, os.O_WRONLY), 1)
-    _become(program, arguments, environment)
+    _become(*become)
 
 
-def _become(program: str, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
-    """What the forked process does: become `python PROGRAM ARGUMENTS`."""
+def _become(
+    folder: Path,
+    lease: float,
+    program: str,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+) -> None:
+    """What the forked process does: become `python PROGRAM ARGUMENTS` in this folder."""
     sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8")  # noqa: SIM115
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(ROOT)
+    os.chdir(folder)
     vars(settings)["dotenv_values"] = lambda _: {}  # a developer's own
+    engine.lease.LEASE_SECONDS = lease
+    if folder != ROOT:
+        _leave_the_product()
+        sys.path.insert(0, str(folder))
     sys.argv = [program, *arguments]
     code = 1
     try:
@@ -206,3 +227,12 @@ def _become(program: str, arguments: tuple[str, ...], environment: dict[str, str
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _leave_the_product() -> None:
+    """Its modules are then imported anew, from the folder of a copy; the libraries stay."""
+    sys.path = [path for path in sys.path if Path(path).resolve() != ROOT]
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if Path(file).is_relative_to(ROOT) and not Path(file).is_relative_to(sys.prefix):
+            del sys.modules[name]

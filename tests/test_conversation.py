@@ -340,17 +340,18 @@ async def test_a_retry_knows_what_another_terminal_has_answered(
     assert len(await one.transcript()) == 4
 
 
+@pytest.mark.parametrize("command", ["acquire", "commit"])
 async def test_a_message_that_was_never_stored_is_retried_though_the_same_was_answered_before(
-    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     conversation = await open_conversation(ScriptedModel([say("One."), say("Two.")]))
     await events(conversation.turn("hi"))
 
-    async def gone(*_: object) -> None:
+    async def gone(*_: object, **__: object) -> None:
         raise PyMongoError("gone")
 
     with monkeypatch.context() as patch, pytest.raises(TurnFailed, match="stopped answering"):
-        patch.setattr(Lease, "acquire", gone)
+        patch.setattr(Lease, command, gone)
         await events(conversation.turn("hi"))
     assert text_of(await events(conversation.retry())) == "Two."
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from tests.processes import Chat, Shop, chat, run
 ASK = "I want to return ORD-1001, not powerful enough"
 QUESTION = "Return order ORD-1001"
 RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
+LEASE = 2.0  # seconds, of a chat that is killed: whoever comes next waits for its end
 
 
 def shopkeeper(request: Json) -> Reply:
@@ -46,16 +46,16 @@ def model() -> Iterator[ModelServer]:
 
 
 @contextlib.contextmanager
-def asking(shop: Shop, model: ModelServer) -> Iterator[Chat]:
+def asking(shop: Shop, model: ModelServer, lease: float = LEASE) -> Iterator[Chat]:
     """A chat of Alice's that has sent ASK; it is killed in the end, wherever it then is."""
-    with chat(shop, "--email", "alice@example.com", model=model) as running:
+    with chat(shop, "--email", "alice@example.com", model=model, lease=lease) as running:
         running.type(ASK)
         yield running
 
 
 @contextlib.contextmanager
-def held(shop: Shop, command: str, collection: str) -> Iterator[Callable[[], object]]:
-    """The chat's next such command stands still in mongod; yields what waits until it does."""
+def held(shop: Shop, command: str, collection: str) -> Iterator[Callable[[Chat], None]]:
+    """The chat's next such command stands still in mongod; yields what kills the chat there."""
     point: dict[str, Any] = {
         "configureFailPoint": "failCommand",
         "mode": {"times": 1},
@@ -64,23 +64,23 @@ def held(shop: Shop, command: str, collection: str) -> Iterator[Callable[[], obj
             "namespace": f"ecommerce_support.{collection}",
             "appName": "support-chat",
             "blockConnection": True,
-            "blockTimeMS": 2_000,  # switching the point off waits for its end
+            "blockTimeMS": 2_000,
             # The command is not run: for a dead client, mongod itself would still run it.
             "errorCode": 91,
         },
     }
     entered = shop.admin.command(point)["count"]
     wait = {"waitForFailPoint": "failCommand", "timesEntered": entered + 1, "maxTimeMS": 20_000}
+
+    def kill_there(running: Chat) -> None:
+        shop.admin.command(wait)
+        running.kill()
+
     try:
-        yield lambda: shop.admin.command(wait)
-    finally:
+        yield kill_there
+    except BaseException:  # it was not reached; else it is off, and nobody waits for its end
         shop.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-
-
-def end_leases(db: Any) -> None:
-    """As if ten seconds had passed: test_lease.py sees that a lease ends by itself."""
-    ended = {"$set": {"lease.until": datetime(2020, 1, 1, tzinfo=timezone.utc)}}
-    db.conversations.update_many({"lease": {"$ne": None}}, ended)
+        raise
 
 
 def before_the_first_model_call(shop: Shop, model: ModelServer) -> str:
@@ -108,19 +108,19 @@ def after_a_handoff(shop: Shop, model: ModelServer) -> str:
 
 
 def inside_a_read_tool(shop: Shop, model: ModelServer) -> str:
-    with held(shop, "find", "orders") as wait, asking(shop, model):
-        wait()
+    with held(shop, "find", "orders") as kill_there, asking(shop, model) as process:
+        kill_there(process)
     return "/retry\ny\n"
 
 
 def between_two_session_writes(shop: Shop, model: ModelServer) -> str:
     """The number is taken, its document not written."""
     gate = model.hold()
-    with asking(shop, model):
+    with asking(shop, model) as process:
         gate.wait_reached(30)
-        with held(shop, "insert", "agent_messages") as wait:
+        with held(shop, "insert", "agent_messages") as kill_there:
             gate.release()
-            wait()
+            kill_there(process)
     return "/retry\ny\n"
 
 
@@ -133,27 +133,27 @@ def at_the_question(shop: Shop, model: ModelServer) -> str:
 def before_the_answer_is_claimed(shop: Shop, model: ModelServer) -> str:
     with asking(shop, model) as process:
         process.wait_for(QUESTION)
-        with held(shop, "update", "conversations") as wait:
+        with held(shop, "update", "conversations") as kill_there:
             process.type("y")
-            wait()
+            kill_there(process)
     return "y\n"
 
 
 def inside_the_return_before_its_write(shop: Shop, model: ModelServer) -> str:
     with asking(shop, model) as process:
         process.wait_for(QUESTION)
-        with held(shop, "findAndModify", "orders") as wait:
+        with held(shop, "findAndModify", "orders") as kill_there:
             process.type("y")
-            wait()
+            kill_there(process)
     return "/retry\ny\n"  # the yes died with the process, so it is asked for again
 
 
 def inside_the_return_after_its_write(shop: Shop, model: ModelServer) -> str:
     with asking(shop, model) as process:
         process.wait_for(QUESTION)
-        with held(shop, "insert", "agent_messages") as wait:
+        with held(shop, "insert", "agent_messages") as kill_there:
             process.type("y")
-            wait()
+            kill_there(process)
     assert shop.ecommerce_support.orders.find_one({"_id": "ORD-1001", "return": {"$ne": None}})
     return "/retry\n"
 
@@ -173,9 +173,9 @@ def while_the_last_answer_is_stored(shop: Shop, model: ModelServer) -> str:
         gate = model.hold()
         process.type("y")
         gate.wait_reached(30)
-        with held(shop, "insert", "agent_messages") as wait:
+        with held(shop, "insert", "agent_messages") as kill_there:
             gate.release()
-            wait()
+            kill_there(process)
     return "/retry\n"
 
 
@@ -200,8 +200,6 @@ def test_after_kill_9(
 ) -> None:
     lines = kill(shop, model)
     db = shop.ecommerce_support
-    end_leases(db)
-
     done = run(
         shop, "--email", "alice@example.com", lines=f"{lines}thanks\n/history\n", model=model
     )

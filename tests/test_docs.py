@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from bson import json_util
 from cryptography.fernet import Fernet
 
 from tests.model_server import ModelServer, call, say
-from tests.processes import ROOT, Shop, run
+from tests.processes import ROOT, Shop, chat, run
 
 PAGE = (ROOT / "docs" / "make-it-yours.md").read_text(encoding="utf-8")
 # By their headings.
@@ -48,35 +47,13 @@ def applied(tmp_path: Path) -> Applied:
     return apply
 
 
-def python(
-    folder: Path, shop: Shop, *arguments: str, typed: str = "", **environment: str
-) -> subprocess.Popen[str]:
-    host, port = shop.address or ("", 0)
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "MONGODB_URI": f"mongodb://{host}:{port}"} | environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdin
-    process.stdin.write(typed)
-    process.stdin.close()
-    process.stdin = None
-    return process
-
-
-def said(process: subprocess.Popen[str], code: int = 0) -> str:
-    """What it printed until its end."""
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == code, output
-    return output
-
-
-def model_at(server: ModelServer) -> dict[str, str]:
-    return {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": server.api_key}
+def said(
+    folder: Path, shop: Shop, program: str, *arguments: str, code: int = 0, **options: Any
+) -> str:
+    """What a program of this copy printed until its end; `options` are those of `run`."""
+    done = run(shop, *arguments, program=program, folder=folder, **options)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def output_of(request: dict[str, Any]) -> str:
@@ -139,7 +116,7 @@ def test_each_diff_finds_its_place_after_edits_above_it(
 def test_a_tool_reads_the_customers_own_orders(applied: Applied, shop: Shop) -> None:
     folder = applied("Add a tool")
     with ModelServer([call("transfer_to_orders"), call("total_spent"), say("That much.")]) as model:
-        said(python(folder, shop, *ALICE, "What have I spent?", **model_at(model)))
+        said(folder, shop, *ALICE, "What have I spent?", model=model)
         assert model.violations == []
     assert output_of(model.requests[2]) == "2 orders, $1,429.48 in all."
 
@@ -150,13 +127,13 @@ def test_a_tool_writes_after_a_yes_only(applied: Applied, shop: Shop) -> None:
     withdraw = call("withdraw_return", {"order_id": "ORD-1001"})
     replies = [call("transfer_to_orders"), withdraw, say("It stays."), withdraw, say("It is kept.")]
     with ModelServer(replies) as model:
-        no = python(folder, shop, *ALICE, typed="I keep it\nn\n", **model_at(model))
-        assert "Keep order ORD-1001: Aero 14 Laptop, Felt Laptop Sleeve." in (shown := said(no))
+        shown = said(folder, shop, *ALICE, lines="I keep it\nn\n", model=model)
+        assert "Keep order ORD-1001: Aero 14 Laptop, Felt Laptop Sleeve." in shown
         assert "The return stays." in shown
         order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
         assert order and order["return"]
-        yes = python(folder, shop, *ALICE, typed="I keep it\ny\n", **model_at(model))
-        assert "Kept ORD-1001: its return is withdrawn" in said(yes)
+        shown = said(folder, shop, *ALICE, lines="I keep it\ny\n", model=model)
+        assert "Kept ORD-1001: its return is withdrawn" in shown
         assert model.violations == []
     order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
     assert order and order["return"] is None and order["status"] == "delivered"
@@ -167,7 +144,7 @@ def test_an_agent_is_handed_to_and_remembered(applied: Applied, shop: Shop) -> N
     folder = applied("Add an agent")
     replies = [call("transfer_to_loyalty"), call("loyalty_status"), say("Ten percent.")]
     with ModelServer(replies) as model:
-        said(python(folder, shop, *ALICE, "What is my tier?", **model_at(model)))
+        said(folder, shop, *ALICE, "What is my tier?", model=model)
         assert model.violations == []
     assert output_of(model.requests[2]) == "Tier Gold: 10% bonus on refunds."
     stored = shop.ecommerce_support.conversations.find_one()
@@ -178,13 +155,13 @@ def test_the_policy_changes_in_tools_instructions_and_articles(
     applied: Applied, shop: Shop
 ) -> None:
     folder = applied("Change the policy")
-    said(python(folder, shop, "seed_data.py"))
+    said(folder, shop, "seed_data.py")
     bob = ("main.py", "--email", "bob@example.com")
     # Delivered 54 days ago.
-    asked = python(folder, shop, *bob, "--offline", typed="Return ORD-1004, too loud\ny\n")
-    assert "Return initiated for order ORD-1004." in said(asked)
+    shown = said(folder, shop, *bob, "--offline", lines="Return ORD-1004, too loud\ny\n")
+    assert "Return initiated for order ORD-1004." in shown
     with ModelServer([say("Hello.")]) as model:
-        said(python(folder, shop, *ALICE, "Hello", **model_at(model)))
+        said(folder, shop, *ALICE, "Hello", model=model)
     assert "within 60 days" in model.requests[0]["instructions"]
     article = shop.ecommerce_support.support_articles.find_one({"_id": "returns-and-refunds"})
     assert article and "within 60 days" in article["body"]
@@ -194,10 +171,10 @@ def test_a_refused_message_is_neither_stored_nor_sent_later(applied: Applied, sh
     folder = applied("Refuse a message before anybody reads it")
     typed = "My card is 4111 1111 1111 1111\n/retry\nHello\n/history\n"
     with ModelServer([say("Hello, Alice."), say("Hello again.")]) as model:
-        shown = said(python(folder, shop, *ALICE, typed=typed, **model_at(model)))
+        shown = said(folder, shop, *ALICE, lines=typed, model=model)
         assert "That looks like a card number, so it was not kept." in shown
         assert "there is nothing to retry" in shown
-        said(python(folder, shop, *ALICE, "Hello again", **model_at(model)))
+        said(folder, shop, *ALICE, "Hello again", model=model)
         assert model.violations == []
     assert len(model.requests) == 2
     assert "4111" not in str(model.requests)
@@ -213,14 +190,14 @@ def test_encrypted_messages_are_plain_nowhere_and_read_after_a_restart(
     initiate = call("initiate_return", {"order_id": "ORD-1001", "reason": "zebra"})
     replies = [say("Of course, heron."), call("transfer_to_orders"), initiate, say("It is done.")]
     with ModelServer(replies) as model:
-        secret = model_at(model) | {"MESSAGES_KEY": Fernet.generate_key().decode()}
+        secret: Any = {"model": model, "MESSAGES_KEY": Fernet.generate_key().decode()}
         typed = "I have a giraffe\nPlease return it\n"
-        said(python(folder, shop, *ALICE, typed=typed, **secret))  # and the question waits
+        said(folder, shop, *ALICE, lines=typed, **secret)  # and the question waits
         stored = stored_in(shop)
         for word in ("giraffe", "heron", "zebra", "Please return", "transfer_to_orders"):
             assert word not in stored
         assert "An old answer." in stored
-        shown = said(python(folder, shop, *ALICE, typed="y\n/history\n/inspect\n", **secret))
+        shown = said(folder, shop, *ALICE, lines="y\n/history\n/inspect\n", **secret)
         assert model.violations == []
     assert RETURNED in output_of(model.requests[-1])
     for words in ("An old answer.", "I have a giraffe", "Of course, heron.", "It is done."):
@@ -229,7 +206,7 @@ def test_encrypted_messages_are_plain_nowhere_and_read_after_a_restart(
     assert "gAAAAA" in shown and "only the session can read it" in shown
     assert "It is done." not in shown
     wrong = secret | {"MESSAGES_KEY": Fernet.generate_key().decode()}
-    assert "InvalidToken" in said(python(folder, shop, *ALICE, "Hello", **wrong), code=1)
+    assert "InvalidToken" in said(folder, shop, *ALICE, "Hello", code=1, **wrong)
 
 
 def test_while_a_person_is_asked_no_agent_answers(applied: Applied, shop: Shop) -> None:
@@ -237,14 +214,14 @@ def test_while_a_person_is_asked_no_agent_answers(applied: Applied, shop: Shop) 
     question = call("ask_a_person", {"question": "Can my lamp be repaired?"})
     with ModelServer([question, say("A colleague will answer."), say("Goodbye.")]) as model:
         typed = "I want a person\nIs anybody there?\n"
-        shown = said(python(folder, shop, *ALICE, typed=typed, **model_at(model)))
+        shown = said(folder, shop, *ALICE, lines=typed, model=model)
         assert "A colleague has your question, and will answer here." in shown
         assert len(model.requests) == 2
-        waiting = said(python(folder, shop, "person.py"))
+        waiting = said(folder, shop, "person.py")
         assert waiting == "alice@example.com: Can my lamp be repaired?\n"
-        said(python(folder, shop, "person.py", "alice@example.com", "Yes, we repair it."))
-        assert said(python(folder, shop, "person.py")) == ""
-        shown = said(python(folder, shop, *ALICE, typed="Thanks\n/history\n", **model_at(model)))
+        said(folder, shop, "person.py", "alice@example.com", "Yes, we repair it.")
+        assert said(folder, shop, "person.py") == ""
+        shown = said(folder, shop, *ALICE, lines="Thanks\n/history\n", model=model)
         assert model.violations == []
     spoken = [item.get("content") for item in model.requests[-1]["input"] if item.get("role")]
     assert spoken == [
@@ -263,14 +240,13 @@ def test_a_persons_answer_waits_for_the_turn_under_way(applied: Applied, shop: S
         model.hold().release()
         last_words = model.hold()
         model.script(say("A colleague will answer."))
-        chat = python(folder, shop, *ALICE, "I want a person", **model_at(model))
-        last_words.wait_reached(30)
-        person = python(folder, shop, "person.py", "alice@example.com", "Yes, we repair it.")
-        with pytest.raises(subprocess.TimeoutExpired):
-            person.wait(6)
-        last_words.release()
-        said(chat)
-        said(person)
+        reply = ("alice@example.com", "Yes, we repair it.")
+        with chat(shop, *ALICE[1:], "I want a person", folder=folder, model=model) as asking:
+            last_words.wait_reached(30)
+            with chat(shop, *reply, folder=folder, program="person.py") as person:
+                assert not person.ends_within(3)
+                last_words.release()
+                assert asking.finish().returncode == person.finish().returncode == 0
     messages = shop.ecommerce_support.agent_messages.find().sort("seq")
     items = [json.loads(item) for each in messages for item in each["message_data"]]
     assert items[-2]["content"][0]["text"] == "A colleague will answer."
@@ -280,11 +256,11 @@ def test_a_persons_answer_waits_for_the_turn_under_way(applied: Applied, shop: S
 def test_the_other_front_end_answers_and_asks_before_a_return(applied: Applied, shop: Shop) -> None:
     folder = applied("Put another front end on it")
     ask = ("ask.py", "alice@example.com")
-    assert "TRK-7781002" in said(python(folder, shop, *ask, "Where is my order ORD-1002?"))
-    first = said(python(folder, shop, *ask, "Return ORD-1001, too heavy", typed="n\n"))
+    assert "TRK-7781002" in said(folder, shop, *ask, "Where is my order ORD-1002?")
+    first = said(folder, shop, *ask, "Return ORD-1001, too heavy", lines="n\n")
     assert "Make this return? [y/N]" in first
     assert "Return initiated" not in first
-    second = said(python(folder, shop, *ask, "Return ORD-1001, too heavy", typed="y\n"))
+    second = said(folder, shop, *ask, "Return ORD-1001, too heavy", lines="y\n")
     assert "Return initiated for order ORD-1001." in second
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,14 +38,7 @@ def uri_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
 
 def test_each_role_does_its_work_and_no_other(uri_of: Callable[[str], str]) -> None:
     for _ in range(2):  # the second time, everything exists
-        seeded = subprocess.run(
-            [sys.executable, "seed_data.py"],
-            cwd=ROOT,
-            env={**os.environ, "MONGODB_URI": uri_of("supportSeed")},
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        seeded = run(uri_of("supportSeed"), program="seed_data.py")
         assert seeded.returncode == 0, seeded.stderr
 
     lines = (

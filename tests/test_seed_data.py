@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 from pymongo.errors import WriteError
@@ -16,8 +13,7 @@ from engine.events import Refusal
 from local.mongod import Mongod
 from seed_data import ARTICLES, seed
 from tests.conftest import TODAY
-
-ROOT = Path(__file__).parent.parent
+from tests.processes import run
 
 
 async def test_the_demo_is_complete(db: Database) -> None:
@@ -99,15 +95,7 @@ def test_refunds_are_rounded_half_up(cents: int, tier: str, refund: int) -> None
     assert policy.refund_cents(order, tier) == refund
 
 
-def run_seed(uri: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "seed_data.py", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "MONGODB_URI": uri},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+run_seed = partial(run, program="seed_data.py")
 
 
 def test_the_command_seeds_for_a_given_day_and_says_so(mongod: Mongod) -> None:

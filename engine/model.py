@@ -44,7 +44,7 @@ class CheckedModel(Model):
             if hasattr(event, "delta"):
                 if not isinstance(event.delta, str):
                     continue
-                changing.delta = clean(event.delta)
+                changing.delta = clean(event.delta.replace("\r", ""))  # "\r\n" may come in two
             if hasattr(event, "item"):
                 checked = _checked([event.item], input)
                 if not checked:

@@ -262,7 +262,7 @@ async def _history(chat: Chat) -> None:
     chat.screen.transcript(said)
 
 
-@command("/inspect", "show what MongoDB holds for it", shows=True)
+@command("/inspect", "show what MongoDB holds", shows=True)
 async def _inspect(chat: Chat) -> None:
     async with chat.screen.waiting("Asking MongoDB"):
         found = await inspect.read(chat.db, chat.conversation, chat.customer)

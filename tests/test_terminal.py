@@ -1295,7 +1295,7 @@ def test_at_the_question_what_is_pending_can_be_seen_and_it_asks_again(
     customer = log_in(call("transfer_to_orders"), RETURN_IT, fail(400))
     customer.press("return it\r")
     for typed, shown in (
-        ("/help", "/inspect   show what MongoDB holds for it"),
+        ("/help", "/inspect   show what MongoDB holds"),
         ("/history", "> return it"),
         ("/inspect", "waits for a yes"),
         ("/histroy", "Unknown command /histroy. Try /help."),

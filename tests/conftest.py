@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
@@ -76,6 +77,14 @@ def shop(mongod: Mongod) -> Iterator[MongoClient[Document]]:
     asyncio.run(reset())
     with MongoClient[Document](mongod.uri, tz_aware=True) as client:
         yield client
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of this machine that refuses connections; until the test ends, nobody can take it."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 def customer_of(email: str = "alice@example.com") -> Customer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,14 +126,12 @@ def test_an_empty_database_says_to_seed(shop: Shop) -> None:
     assert "Run: python seed_data.py" in done.stderr
 
 
-def test_without_mongodb_it_says_so_without_the_password() -> None:
-    with socket.socket() as taken:  # nobody else can listen there
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = run(f"mongodb://me:secret@{address}", "--offline", lines="alice@example.com\n")
+def test_without_mongodb_it_says_so_without_the_password(closed_port: int) -> None:
+    uri = f"mongodb://me:secret@127.0.0.1:{closed_port}"
+    done = run(uri, "--offline", lines="alice@example.com\n")
     assert done.returncode == 1
     assert done.stderr == (
-        f"Cannot connect to MongoDB (mongodb://***@{address}): connection refused. "
+        f"Cannot connect to MongoDB (mongodb://***@127.0.0.1:{closed_port}): connection refused. "
         "Start it (`make chat` does, on this machine), or set MONGODB_URI.\n"
     )
 

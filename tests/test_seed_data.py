@@ -105,8 +105,11 @@ def test_the_command_seeds_for_a_given_day_and_says_so(mongod: Mongod) -> None:
     assert run_seed(mongod.uri, "--today", "yesterday").returncode == 2
 
 
-def test_without_mongodb_the_command_says_so_in_one_line_without_the_password() -> None:
-    done = run_seed("mongodb://me:secret@127.0.0.1:1")
+def test_without_mongodb_the_command_says_so_in_one_line_without_the_password(
+    closed_port: int,
+) -> None:
+    done = run_seed(f"mongodb://me:secret@127.0.0.1:{closed_port}")
     assert done.returncode == 1
-    assert done.stderr.startswith("Cannot connect to MongoDB (mongodb://***@127.0.0.1:1): conn")
+    told = f"Cannot connect to MongoDB (mongodb://***@127.0.0.1:{closed_port}): conn"
+    assert done.stderr.startswith(told)
     assert done.stderr.count("\n") == 1 and "secret" not in done.stderr

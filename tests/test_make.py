@@ -38,7 +38,7 @@ class Clone:
         return subprocess.Popen(
             ["make", *(arguments or ["chat"]), f"PYTHON={python}"],
             cwd=self.folder,
-            env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "PIP_"))},
+            env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "PIP_", "ARGS"))},
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,

@@ -15,6 +15,7 @@ from pymongo.errors import PyMongoError
 
 from database import Customer, Database
 from engine.conversation import Conversation
+from engine.errors import failure
 from engine.events import ApprovalNeeded, Event, Reason, TurnFailed
 from terminal import inspect
 from terminal.screen import Screen
@@ -229,11 +230,8 @@ class Chat:
                 self.screen.notice("Stopped.")
                 return None
             return running.result()
-        except PyMongoError as error:
-            self._complain(error, "MongoDB does not answer. Try again in a moment.")
-            return None
-        except TurnFailed as error:
-            self._complain(error, f"{error} Try again in a moment.")
+        except (PyMongoError, TurnFailed) as error:
+            self._complain(error, f"{failure(error)} Try again in a moment.")
             return None
         finally:
             if running.cancel():

@@ -152,7 +152,7 @@ def test_mongodb_down_in_the_middle_of_a_turn_and_back(server: Mongod, model: Mo
             "MongoDB stopped answering. The answer above was not saved; /retry asks again.\n"
         )
         running.type("/history")
-        assert error_of(running) == "MongoDB does not answer. Try again in a moment.\n"
+        assert error_of(running) == "MongoDB stopped answering. Try again in a moment.\n"
         server.start()
         done = running.finish("/retry\n")
     assert done.returncode == 0, done.stderr

@@ -183,7 +183,7 @@ async def fill(player: Player, size: int) -> None:
     """Store `size` items or a few more: whole turns with a handoff and a tool."""
     results = ('{"assistant": "Orders"}', "ORD-1002: shipped")
     question, answer = {"role": "user", "content": HANDOFF.message}, SAY.model_dump()
-    for number in range(0, size, 6):
+    for number in range(6, size + 6, 6):  # never 0: the call ids of the turns that are measured
         steps: list[list[Any]] = [[question]]
         for output, told in zip(HANDOFF.outputs, results, strict=False):
             called = output.model_dump(exclude_unset=True)

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeVar, cast
 
-from pymongo import ReturnDocument, timeout
+from pymongo import WriteConcern, timeout
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
 
@@ -199,11 +199,10 @@ class Lease:
             "lease": {"$cond": [free, term, "$lease"]},
             "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
         }
-        stored = await self.db.conversations.find_one_and_update(
-            {"_id": self.session_id},
-            [{"$set": change}],
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
+        # It need not be on disk: should it get lost, the turn's first write finds out.
+        at_once = self.db.conversations.with_options(write_concern=WriteConcern(w=1))
+        stored = await at_once.find_one_and_update(
+            {"_id": self.session_id}, [{"$set": change}], upsert=True, return_document=True
         )
         return cast("Document", stored)
 

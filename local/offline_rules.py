@@ -191,20 +191,20 @@ def _explained(turn: Turn, number: str) -> str:
     if "\nStatus: " not in order:
         return order
     title, status, *facts = order.splitlines()
-    told = f"{title.replace(number, f'**{number}**')} is **{status.removeprefix('Status: ')}**. "
-    told += ". ".join(facts).replace("Processing", "Placed", 1) + "."
+    told = f"{title.replace(number, f'**{number}**')} is **{status.removeprefix('Status: ')}**:\n\n"
+    told += f"{_bullets(facts)}\n\n".replace("Processing", "Placed", 1)
     if "**shipped**" in told:
-        return f"{told} It does not say on which day it will arrive."
+        return f"{told}It does not say on which day it will arrive."
     window = r"(?s)Delivered: (\d+ \w+ \d+)\n.*within (\d+) days.*Today is (\d+ \w+ \d+)"
     found = re.search(window, f"{order}\n{turn.instructions}")
     if "**delivered**" not in told or not found:
-        return told
+        return told.rstrip()
     delivered, today = (datetime.strptime(found[n], "%d %b %Y") for n in (1, 3))
     last = delivered + timedelta(days=int(found[2]))
     until = f"{last.day} {last:%b %Y}"
     if last < today:
-        return f"{told} It cannot be returned: the {found[2]}-day window closed on {until}."
-    return f"{told} It can be returned until {until}."
+        return f"{told}It cannot be returned: the {found[2]}-day window closed on {until}."
+    return f"{told}It can be returned until {until}."
 
 
 def _give_back(turn: Turn, request: str) -> str:
@@ -216,7 +216,7 @@ def _give_back(turn: Turn, request: str) -> str:
     if "**" not in told or "window closed" in told:
         return told
     if "**delivered**" not in told:
-        return f"{told} {only}."
+        return f"{told}\n\n{only}."
     earlier = turn.earlier[-1] if turn.answers(ASK_ORDER) else ""
     if why := reason(request) or reason(turn.message) or reason(earlier):
         output = turn.use("initiate_return", order_id=numbers[0], reason=why)

@@ -168,7 +168,7 @@ def _meant(turn: Turn, request: str, likely: str) -> tuple[list[str], str]:
     if number := typed_order(request) or (points_back and typed_order(turn.message)):
         return [number], ""
     spoken_of = [turn.subject] if turn.subject.startswith("ORD") else []
-    every = re.search(r"\b(all|both|every\w*)\b", text)
+    every = re.search(r"\b(all|both|every\w*|(?<!one of my )orders)\b", text)
     anew = every or re.search(r"\b(other|orders|my (\w+ )?(order|stuff|package|parcel))\b", text)
     if spoken_of and not (nouns or anew):
         return spoken_of, ""
@@ -177,10 +177,14 @@ def _meant(turn: Turn, request: str, likely: str) -> tuple[list[str], str]:
     named = _naming(lines, nouns)
     if spoken_of and points_back and not (named or anew):
         return spoken_of, ""
-    latest = lines[:1] if re.search(r"\b(last|latest|newest)\b", text) else lines
-    lines = named or _naming(lines, _nouns(turn.message)) or latest
+    lines = named or _naming(lines, _nouns(turn.message)) or lines
     fitting = [line for line in lines if likely and re.match(rf"\S+ ({likely}),", line)]
-    lines = fitting if len(fitting) == 1 and not every else lines
+    # "The headphones", if no order has any: say what there is, and pick nothing.
+    item = re.search(rf"\b(the|my|these|those) (?!{'|'.join(SMALL_WORDS)})[a-z]{{4}}", text)
+    if re.search(r"\b(last|latest|newest)\b", text):
+        lines = (fitting if "delivered" in text else lines)[:1]
+    elif len(fitting) == 1 and not every and (named or not item):
+        lines = fitting
     listed = f"Your orders:\n\n{_bullets(lines)}" if lines else output
     return [line.partition(":")[0] for line in lines], listed
 
@@ -314,11 +318,11 @@ IMPOSSIBLE = (
 )
 # Words that name no item, by how they begin.
 SMALL_WORDS = tuple(
-    "about also any arriv avail been bought cheap cost could deliver does from give have help here "
-    "just know last like list long look many mean more much need number offer only order other "
-    "package parcel please price product refund return sell send ship show some status still stock "
-    "take tell than that their them then there they this time today track want were what when "
-    "where which will with would your".split()
+    "about also any arriv avail been bought cheap cost could deliver does from give have help "
+    "here just know last like list long look many mean money more much need number offer only "
+    "order other package parcel please price product refund return sell send ship show some "
+    "status still stock take tell than that their them then there they this time today track "
+    "want were what when where which will with would your".split()
 )
 
 # What a message is about, and the rule or the text that answers it. The first row that fits counts.
@@ -339,7 +343,7 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"^(?=.*(return|send.* back))(?=.*(\d{4}|\b(it|my|the|them|this) (?!re)))"
      r".*(until|too late|how (long|many)|deadline|last day|\bstill\b|be returned)", _order),
     (r"(refund|return) status|where.*(refund|return|money)|\b(i|have|already|was) returned"
-     r"|\b(open|any|my|pending) (return|refund)s?\b", _returns_made),
+     r"|\b(open|any|my|pending) (return|refund)s?\b|did i return", _returns_made),
     (r"^(?!.*\d{4})(.*(, |\b(me|know|so|and|but) ))?(how|why|when|what|who|which|do|does|am|is|are"
      r"|will)\b.*(return|refund|money|send.* back|get back)|(get|have) .*money (on|to)"
      r"|return (policy|window|period)|shipping|deliver\w* (take|cost)", _help_article),

@@ -244,6 +244,14 @@ DIALOGUES = {
     [say("goodnight", "goodbye")],
 ],
 "alice: in a hurry": [
+    [say("can I return the headphones?", "ORD-1001", "ORD-1002", "Which order", never=(WHY,))],
+    [say("where are my orders?", "ORD-1001", "ORD-1002")],
+    [say("I want to return my last delivered order, too slow", ASKED), say(NO, NOTHING)],
+    [
+        say("return ORD-1001, too heavy", ASKED),
+        say(YES, "1,484\\.98"),
+        say("what did I return?", "ORD-1001", "1,484\\.98"),
+    ],
     [say("lamp?", "79\\.50", never=(LONG,))],
     [say("do u have a black friday sale", "support@example\\.com", never=("no such product",))],
     [say("return 1001 n tell me if the keyboard is in stock", "21 in stock", WHY)],

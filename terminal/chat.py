@@ -267,7 +267,7 @@ async def _inspect(chat: Chat) -> None:
     chat.screen.inspect(found)
 
 
-@command("/retry", "answer your last message again")
+@command("/retry", "answer again after an error")
 async def _retry(chat: Chat) -> str | None:
     return await chat.answer(chat.conversation.retry)
 

@@ -22,7 +22,7 @@ from database import DatabaseUnavailable, explain, redact
 from local.program import DATA, find_mongod, locked, say
 
 PORT_FILE = DATA / "port"
-START_SECONDS, PROBE_SECONDS = 60, 2
+START_SECONDS, PROBE_MS = 60, 2_000
 ALREADY_INITIALIZED = 23
 OPTIONS = (
     *("--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"),
@@ -185,10 +185,8 @@ def local_address(uri: str) -> tuple[str, int] | None:
 
 
 def connect(host: str, port: int) -> MongoClient[dict[str, Any]]:
-    ms = PROBE_SECONDS * 1000
-    return MongoClient(
-        host, port, directConnection=True, connectTimeoutMS=ms, serverSelectionTimeoutMS=ms
-    )
+    limits: dict[str, Any] = {"connectTimeoutMS": PROBE_MS, "serverSelectionTimeoutMS": PROBE_MS}
+    return MongoClient(host, port, directConnection=True, **limits)
 
 
 def answers(host: str, port: int) -> bool | None:

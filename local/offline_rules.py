@@ -79,8 +79,7 @@ def _return_meant(turn: Turn, rule: Rule | str, part: str) -> tuple[Rule | str, 
 
 
 def typed_order(text: str) -> str:
-    found = re.search(TYPED_ORDER, text)
-    return f"ORD-{found[1]}" if found else ""
+    return "".join(f"ORD-{number}" for number in re.findall(TYPED_ORDER, text)[:1])
 
 
 @functools.lru_cache

@@ -40,6 +40,8 @@ def test_only_the_env_file_of_the_project_counts(tmp_path: Path) -> None:
     assert python(project, code) == "mongodb://here None\n"
     assert python(project, code, MONGODB_URI="mongodb://set") == "mongodb://set None\n"
     assert python(project, code, MONGODB_URI="") == "mongodb://here None\n"
+    (project / ".env").unlink()
+    assert python(project, code) == "None None\n"
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfeA\0", b"A=\xe9", b"A=\0"])

@@ -1,11 +1,10 @@
-"""The shared AsyncMongoClient, what the shop's collections hold, and errors in plain words."""
+"""The shared AsyncMongoClient: its options, a ping, errors in plain words, redaction."""
 
 from __future__ import annotations
 
 import os
 import re
-from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 from pymongo import AsyncMongoClient, timeout
 from pymongo.asynchronous.database import AsyncDatabase
@@ -16,6 +15,8 @@ from pymongo.errors import (
     OperationFailure,
     PyMongoError,
 )
+
+from engine.lease import has_transactions
 
 DB_NAME = "ecommerce_support"
 DEFAULT_URI = "mongodb://localhost:27017"
@@ -29,69 +30,6 @@ AUTHENTICATION_FAILED = 18  # a server's error code
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
-
-# Money is integer cents, dates are UTC. seed_data.py has the same as schemas for the server.
-Tier = Literal["Standard", "Gold", "Platinum"]
-Status = Literal["processing", "shipped", "delivered", "return initiated"]
-
-
-class Customer(TypedDict):
-    _id: str
-    email: str  # lower case
-    name: str
-    tier: Tier
-
-
-class Product(TypedDict):
-    _id: str  # the SKU, such as LAP-14
-    name: str
-    category: str
-    description: str
-    price_cents: int
-    stock: int
-
-
-class OrderItem(TypedDict):
-    sku: str
-    name: str
-    qty: int
-    unit_price_cents: int
-
-
-class StatusChange(TypedDict):
-    status: Status
-    at: datetime
-
-
-class Return(TypedDict):
-    reason: str
-    refund_cents: int
-    tier: Tier
-    at: datetime
-
-
-Order = TypedDict(  # not a class, since one of its fields is a keyword
-    "Order",
-    {
-        "_id": str,  # such as ORD-1001
-        "customer_id": str,
-        "status": Status,
-        "placed_at": datetime,
-        "shipped_at": datetime | None,
-        "delivered_at": datetime | None,
-        "tracking": str | None,
-        "items": list[OrderItem],
-        "history": list[StatusChange],
-        "return": Return | None,
-    },
-)
-
-
-class Article(TypedDict):
-    _id: str
-    title: str
-    tags: list[str]
-    body: str
 
 
 class DatabaseUnavailable(Exception):
@@ -118,12 +56,6 @@ async def connect(uri: str) -> AsyncMongoClient[Document]:
         return await _connected(uri, w="majority")
     except (PyMongoError, ValueError) as error:  # ValueError: a port that is no number
         raise DatabaseUnavailable(explain(error, uri)) from error
-
-
-async def has_transactions(client: AsyncMongoClient[Any]) -> bool:
-    """Whether the server has transactions: a replica set or a sharded cluster."""
-    hello = await client.admin.command("hello")
-    return "setName" in hello or hello.get("msg") == "isdbgrid"
 
 
 def _without_write_concern(uri: str) -> str:

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.events import TurnFailed
 from engine.text import clean
@@ -28,8 +28,9 @@ if TYPE_CHECKING:  # these load later: the first prompt must not wait for them
     from agents import Model, ModelSettings
     from pymongo import AsyncMongoClient
 
-    from database import Customer, Database, Document
+    from database import Database, Document
     from engine.conversation import Conversation
+    from shop import Customer
 
 
 def main() -> int:
@@ -114,7 +115,7 @@ async def serve(
             return 1
         async with screen.waiting("Asking MongoDB"):
             if days := os.environ.get("CONVERSATION_TTL_DAYS"):
-                await remove_idle(db, float(days))
+                await remove_idle(db.conversations, float(days))
             model, model_settings = choose_model(args.offline)
             conversation = await open_conversation(client, customer, model, model_settings)
         chat = Chat(screen, conversation, db, customer, usage=args.usage)
@@ -158,37 +159,35 @@ async def open_conversation(
     *,
     database: str = "ecommerce_support",
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    **options: Any,
 ) -> Conversation:
     """Put one customer's conversation together: the session, the agents, what tools may touch.
 
-    Raises TurnFailed if the stored conversation belongs to another email.
+    `options` as for `Conversation.open`. Raises TurnFailed if it belongs to another email.
     """
+    from agents import RunConfig
     from agents.extensions.memory import MongoDBSession
 
     from agents_def import build_agents
-    from database import has_transactions
-    from engine.conversation import Conversation
-    from engine.lease import Lease
-    from engine.session import session_id_for
+    from engine import Conversation
+    from shop import session_id_for
     from tools import APPROVALS, SupportContext
 
-    db = client[database]
     session = MongoDBSession(
         session_id=session_id_for(customer["email"]),
         client=client,  # shared: session.close() does nothing
         database=database,
     )
-    transactions = await has_transactions(client)
-    lease = Lease(db, session.session_id, customer["email"], transactions=transactions)
     return await Conversation.open(
         session,
-        lease,
+        owner=customer["email"],
         agent=build_agents(),
-        # After a yes, what a tool writes and the end of its question are one transaction.
-        context=SupportContext(db, customer, partial(lease.commit, pending=None), now),
+        context=lambda commit: SupportContext(client[database], customer, commit, now),
         approvals=APPROVALS,
-        model=model,
-        model_settings=model_settings,
+        run_config=RunConfig(
+            model=model, model_settings=model_settings, workflow_name="Customer Support"
+        ),
+        **options,
     )
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from database import Order, Tier
 from engine.events import Refusal
+from shop import Order, Tier
 
 RETURN_WINDOW_DAYS = 30
 LOYALTY_BONUS_PERCENT: dict[Tier, int] = {"Standard": 0, "Gold": 10, "Platinum": 15}

@@ -18,21 +18,9 @@ from pymongo import ReplaceOne
 from pymongo.errors import OperationFailure, PyMongoError
 
 import policy
-from database import (
-    DB_NAME,
-    Article,
-    Customer,
-    Database,
-    DatabaseUnavailable,
-    Document,
-    Order,
-    Product,
-    Status,
-    connect,
-    explain,
-    mongodb_uri,
-)
+from database import DB_NAME, Database, DatabaseUnavailable, Document, connect, explain, mongodb_uri
 from settings import load_settings
+from shop import Article, Customer, Order, Product, Status
 
 NAMESPACE_EXISTS = 48  # a server's error code
 

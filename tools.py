@@ -16,10 +16,11 @@ from typing import Any, cast
 from agents import FunctionTool, RunContextWrapper, Tool, function_tool
 
 import policy
-from database import Article, Customer, Database, Order, Product
+from database import Database
 from engine.approval import Approval, Commit, commit_alone
 from engine.events import Refusal
 from engine.text import clean
+from shop import Article, Customer, Order, Product
 
 MAX_ARGUMENT = 500  # characters
 MAX_RESULTS = 5
@@ -109,16 +110,14 @@ async def _ask_return(ctx: SupportContext, arguments: Mapping[str, Any]) -> str:
     return f"{facts}\nMake this return? [y/N] "
 
 
-async def _return_done(ctx: SupportContext, arguments: Mapping[str, Any]) -> str | None:
-    order = await _find_order(ctx, arguments.get("order_id"))
-    if made := order["return"]:
-        return f"Returned {order['_id']}: {policy.dollars(made['refund_cents'])}"
-    return None
+def _return_withdrawn(arguments: Mapping[str, Any]) -> str:
+    order_id = _argument(arguments.get("order_id")).upper()
+    return f"The return of {order_id} that waited for your yes was not made."
 
 
 @support_tool(
     "Preparing the return",
-    Approval(ask=_ask_return, done=_return_done, declined="Nothing was returned."),
+    Approval(_ask_return, declined="Nothing was returned.", withdrawn=_return_withdrawn),
 )
 async def initiate_return(context: Context, order_id: str, reason: str) -> str:
     """Return a whole delivered order and refund it. The customer is asked before it happens.
@@ -130,21 +129,13 @@ async def initiate_return(context: Context, order_id: str, reason: str) -> str:
     ctx = context.context
     try:
         order, reason = await _returnable(ctx, order_id, reason)
-        if not await ctx.commit(lambda: _make_return(ctx, order, reason)):
-            # Another call was faster: say what there is now.
-            await _returnable(ctx, order_id, reason)
-            raise Refusal(f"Order {order['_id']} changed just now. Look at it again.")
+        return await ctx.commit(lambda: _make_return(ctx, order, reason))
     except Refusal as refusal:
         return str(refusal)
-    return (
-        f"Return initiated for order {order['_id']}.\n"
-        f"Reason: {reason}\n"
-        f"Estimated refund: {_refund_text(order, ctx)}"
-    )
 
 
-async def _make_return(ctx: SupportContext, order: Order, reason: str) -> bool:
-    """One write that repeats every condition: if calls race, only one of them gets True."""
+async def _make_return(ctx: SupportContext, order: Order, reason: str) -> str:
+    """One write that repeats every condition: if calls race, only one does not raise Refusal."""
     now, tier = ctx.now(), ctx.customer["tier"]
     made = {
         "reason": reason,
@@ -165,7 +156,15 @@ async def _make_return(ctx: SupportContext, order: Order, reason: str) -> bool:
             "$push": {"history": {"status": "return initiated", "at": now}},
         },
     )
-    return found is not None
+    if not found:
+        # Another call was faster: say what there is now.
+        await _returnable(ctx, order["_id"], reason)
+        raise Refusal(f"Order {order['_id']} changed just now. Look at it again.")
+    return (
+        f"Return initiated for order {order['_id']}.\n"
+        f"Reason: {reason}\n"
+        f"Estimated refund: {_refund_text(order, ctx)}"
+    )
 
 
 def _refund_text(order: Order, ctx: SupportContext) -> str:

@@ -1,20 +1,24 @@
-"""What waits for the customer's yes: the SDK's interrupted RunState, asked, stored, decided."""
+"""What waits for the owner's yes: the SDK's interrupted RunState, asked, stored, decided."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from agents import Agent, RunState
+from agents import Agent, RunContextWrapper, RunState
 from agents.items import ToolApprovalItem
-from pymongo.errors import PyMongoError
 
-from database import Document
-from engine.events import Refusal
+from engine.events import ApprovalNeeded, Refusal
+from engine.options import Words
+from engine.record import Pending, Withdrawn
+from engine.session import Stored
+
+logger = logging.getLogger(__name__)
 
 Arguments = Mapping[str, Any]
 T = TypeVar("T")
@@ -22,108 +26,138 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Approval:
-    """What the shop says around a tool that needs a yes.
+    """What is said around a tool that needs a yes. A tool without one gets a plain question.
 
-    `ask`: the question, from the run's context and the call's arguments. It tells facts from the
-    database, and raises Refusal if the tool would refuse, so that nobody is asked in vain.
-    `done`: after a yes, what the database now says was done, or None. `declined`: after a no.
+    `ask`: the question, from the run's context and the call's arguments. It should tell facts, and
+    raise Refusal if the tool would refuse, so that nobody is asked in vain. `declined`: what to
+    tell after a no. `withdrawn`: what to tell, from the call's arguments, to somebody who was not
+    shown the question, such as the owner in another terminal; if None, `declined`.
     """
 
     ask: Callable[[Any, Arguments], Awaitable[str]]
-    done: Callable[[Any, Arguments], Awaitable[str | None]]
     declined: str
+    withdrawn: Callable[[Arguments], str] | None = None
 
 
 class Commit(Protocol):
-    """Runs a write after a yes: it is committed together with the end of its question."""
+    """Runs a tool's write under the lease; after a yes, together with the end of its approval.
+
+    If the write returns a text, the text must be what the tool answers. It may run more than once,
+    so it must do nothing but write to MongoDB, through the session's client. To write nothing after
+    all, it raises, for example Refusal.
+    """
 
     async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
 
 
 async def commit_alone(write: Callable[[], Awaitable[T]]) -> T:
-    """For a tool that runs outside a conversation."""
+    """A Commit for a tool that runs outside a conversation."""
     return await write()
 
 
 def call_of(state: RunState[Any]) -> ToolApprovalItem:
-    """The call that waits. If several wait, the customer is asked about one at a time."""
+    """The call that waits. If several wait, the owner is asked about one at a time."""
     return state.get_interruptions()[0]
 
 
-def arguments_of(call: ToolApprovalItem) -> Arguments:
+class Approvals:
+    """The approvals of one conversation: asked, kept in MongoDB, and taken up again."""
+
+    def __init__(
+        self,
+        approvals: Mapping[str, Approval],
+        agent: Agent[Any],
+        context: Any,
+        stored: Stored,
+        words: Words,
+    ) -> None:
+        """`approvals` by the names of their tools; `agent` leads to all agents."""
+        self._approvals = approvals
+        self._agent = agent
+        self._context = context
+        self._stored = stored
+        self._words = words
+        self._last: tuple[str, RunState[Any]] | None = None  # saves reading it again
+        self._shown = ""  # the id of the last approval that the owner was asked for here
+
+    async def ask(self, state: RunState[Any]) -> str | None:
+        """What to ask the owner; None if it is refused: `state` then holds the refusal."""
+        call = call_of(state)
+        try:
+            if not await self._is_there(call):
+                raise Refusal(self._words.to_model_gone)
+            if approval := self._approvals.get(call.name or ""):
+                return await approval.ask(self._context, _arguments(call.arguments))
+            return f"{call.name}({call.arguments or ''})"
+        except Refusal as refusal:
+            self.decide(state, yes=False, told=str(refusal))
+            return None
+
+    def decide(self, state: RunState[Any], *, yes: bool, told: str = "") -> None:
+        """Write the decision into `state`; after a no, the model is told so."""
+        if yes:
+            state.approve(call_of(state))
+        else:
+            told = told or self._words.to_model_declined
+            state.reject(call_of(state), rejection_message=told)
+
+    def show(self, pending: Pending, question: str) -> ApprovalNeeded:
+        """The event that asks the owner."""
+        self._shown = pending["id"]
+        return ApprovalNeeded(pending["id"], question)
+
+    async def suspend(self, state: RunState[Any]) -> Pending:
+        """What `state` waits for, as it is stored in the record."""
+        call, new_id = call_of(state), uuid.uuid4().hex
+        self._last = new_id, state
+        wanted = {"type": "function_call", "name": call.name, "arguments": call.arguments}
+        return {
+            "id": new_id,
+            "agent": call.agent.name,
+            "tool": call.name or "",
+            "call": await self._stored.seal(wanted),
+            "state": await self._stored.seal(state.to_json(context_serializer=lambda _: {})),
+        }
+
+    async def restore(self, pending: Pending) -> RunState[Any] | None:
+        """The run that `pending` holds; None if it cannot be read, for now or for good."""
+        last, self._last = self._last, None
+        if last and last[0] == pending["id"]:
+            return last[1]
+        try:
+            state = await self._stored.open(pending["state"])
+            # Without context_override, the tools would get an empty context.
+            return await RunState.from_json(self._agent, state, context_override=self._context)
+        except Exception:  # another version wrote it, or a tool server is down
+            logger.warning("The approval that waits cannot be read", exc_info=True)
+            return None
+
+    async def declined(self, of: Pending | Withdrawn) -> str:
+        """What to tell the owner if the call is not done."""
+        if not (approval := self._approvals.get(of["tool"])):
+            return self._words.not_done
+        if of["id"] == self._shown or not approval.withdrawn:
+            return approval.declined
+        with contextlib.suppress(Refusal, LookupError):
+            return approval.withdrawn(
+                _arguments((await self._stored.open(of["call"]))["arguments"])
+            )
+        return approval.declined
+
+    async def _is_there(self, call: ToolApprovalItem) -> bool:
+        """Whether the agent still has the tool that a local call names."""
+        if getattr(call.raw_item, "type", "function_call") != "function_call":
+            return True
+        tools = await call.agent.get_all_tools(RunContextWrapper(self._context))
+        return call.name in {tool.name for tool in tools}
+
+
+def _arguments(written: str | None) -> Arguments:
     """The call's arguments. Raises Refusal if the model did not write a JSON object."""
     try:
-        arguments = json.loads(call.arguments or "")
+        arguments = json.loads(written or "")
     except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
         raise Refusal("The arguments of that call are not a JSON object. Call it again.")
     return arguments
-
-
-def decide(state: RunState[Any], *, yes: bool, reason: str = "") -> None:
-    """Write the decision into `state`; after a no, the model is told `reason`."""
-    if yes:
-        state.approve(call_of(state))
-    else:
-        state.reject(call_of(state), rejection_message=reason)
-
-
-class Questions:
-    """The questions of one conversation: asked, kept in MongoDB, and taken up again."""
-
-    def __init__(self, approvals: Mapping[str, Approval], agent: Agent[Any], context: Any) -> None:
-        """`approvals` by the names of their tools; `agent` leads to all agents."""
-        self._approvals = approvals
-        self._agent = agent
-        self._context = context
-        self._kept: tuple[str, RunState[Any]] | None = None  # saves reading the last state again
-
-    async def ask(self, state: RunState[Any]) -> str | None:
-        """What to ask the customer; None if the shop refuses; `state` then holds the refusal."""
-        call = call_of(state)
-        try:
-            approval = self._approvals.get(call.name or "")
-            if approval is None:
-                raise Refusal(f"{call.name} cannot be approved here.")
-            return await approval.ask(self._context, arguments_of(call))
-        except Refusal as refusal:
-            decide(state, yes=False, reason=str(refusal))
-            return None
-
-    def suspended(self, state: RunState[Any]) -> Document:
-        """`conversations.pending`: what `state` waits for, in words, and the state itself."""
-        call, new_id = call_of(state), uuid.uuid4().hex
-        self._kept = new_id, state
-        return {
-            "id": new_id,
-            "agent": call.agent.name,
-            "tool": call.name,
-            "arguments": call.arguments,
-            "state": state.to_string(context_serializer=lambda _: {}),
-        }
-
-    async def restored(self, pending: Document) -> RunState[Any] | None:
-        """The run that `pending` holds; None if it cannot be read."""
-        kept, self._kept = self._kept, None
-        if kept and kept[0] == pending["id"]:
-            return kept[1]
-        try:
-            # Without context_override, the tools would get an empty context.
-            return await RunState.from_string(
-                self._agent, pending["state"], context_override=self._context
-            )
-        except Exception:  # another version of the SDK or of the agents wrote it
-            return None
-
-    async def done(self, call: ToolApprovalItem) -> str | None:
-        """What the database now says was done by `call`, which was approved."""
-        with suppress(Refusal, PyMongoError):
-            approval = self._approvals[call.name or ""]
-            return await approval.done(self._context, arguments_of(call))
-        return None
-
-    def declined(self, pending: Document) -> str:
-        """What to tell the customer if `pending` is not done."""
-        approval = self._approvals.get(pending.get("tool") or "")
-        return approval.declined if approval else "Nothing was done."

@@ -1,46 +1,63 @@
-"""One customer's conversation: each turn as a stream of events, kept in MongoDB between turns.
+"""One owner's conversation: each turn as a stream of events, kept in MongoDB between turns.
 
-The SDK's session is the only truth about what was said and answered. `conversations` has what it
-does not keep: {_id: session id, email, active_agent: who answers next, messages: how many were
-said, usage: {calls, input_tokens, cached_tokens, output_tokens}, pending: the question that waits,
-lease: whose turn it is, updated_at}. Nothing here knows of shops or screens.
+The SDK's session is the only truth about what was said and answered; record.py has the rest.
+Nothing here knows of shops or screens.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import dataclasses
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
-from agents import Agent, Model, ModelSettings, RunConfig, RunState, SessionSettings, Usage, trace
-from agents.memory import Session
+from agents import Agent, Handoff, Model, RunConfig, RunHooks, RunState, Usage
+from agents.extensions.memory import MongoDBSession
+from agents.items import ToolApprovalItem
 
-from database import Document
-from engine import approval, history, retention
-from engine.approval import Approval, Questions
-from engine.errors import failure
+from engine import history, retention
+from engine.approval import Approval, Approvals, Commit, call_of
+from engine.errors import blocks_message, failure
 from engine.events import (
+    ApprovalLost,
     ApprovalNeeded,
     Event,
-    QuestionLost,
+    Finished,
     Reason,
     Settled,
     Stopped,
+    Text,
     TurnFailed,
     Waiting,
 )
-from engine.history import HISTORY_ITEMS, STOPPED, Message, begins_turn
-from engine.lease import Lease
-from engine.model import CheckedModel
-from engine.session import FencedSession
+from engine.history import Item, Message
+from engine.lease import Lease, has_transactions
+from engine.model import CheckedModel, CheckedProvider
+from engine.options import Limits, Words
+from engine.record import FORMAT, Accepted, Record, owner_of
+from engine.run import Run
+from engine.session import Stored, TurnSession
 from engine.text import clean
 from engine.turn import Turn
 
-MAX_MESSAGE = 4_000  # characters
+T = TypeVar("T")
+Content: TypeAlias = "str | list[dict[str, Any]]"
+# What a turn does under the lease.
+Work = Callable[[Turn, TurnSession, Record], Awaitable[None]]
 
-# What a turn does under the lease; it gets the conversation's document.
-Work = Callable[[Turn, Document], Awaitable[None]]
+
+@dataclass(frozen=True)
+class Opened:
+    """The conversation as it was when it was opened."""
+
+    recent: Sequence[Message]  # the last of what was said
+    total: int  # how many messages were said
+    last_active: datetime | None  # UTC; None for a new conversation
+    pending: bool  # whether an approval waits: see `Conversation.resume`
 
 
 class Conversation:
@@ -48,84 +65,123 @@ class Conversation:
 
     def __init__(
         self,
-        session: Session,
+        session: MongoDBSession,
         lease: Lease,
         *,
         agent: Agent[Any],
-        context: Any,
+        context: Callable[[Commit], Any],
         approvals: Mapping[str, Approval],
-        model: Model,
-        model_settings: ModelSettings | None = None,
+        run_config: RunConfig | None,
+        hooks: RunHooks[Any] | None,
+        check: Callable[[Content], str | None],
+        limits: Limits,
+        words: Words,
     ) -> None:
-        """`agent` answers first; the others are reached through its handoffs. `context` goes to
-        the tools; `approvals` are by the names of the tools that need one."""
         self.id = session.session_id
-        self.pending = False  # whether a question waited when it was opened: see `resume`
+        self.opened = Opened((), 0, None, False)
         self.unanswered: str | None = None  # the last message, if it has no answer
-        self.last_active: datetime | None = None  # UTC; None for a new conversation
-        self.recent: list[Message] = []  # the last of what was said before it was opened
-        self.total = 0  # how many messages were said before
-        self._session = FencedSession(session, lease)
         self._lease = lease
+        self._stored = Stored(session, limits)
         self._agents = _reachable(agent)
         self._first_agent = agent
-        self._context = context
-        self._questions = Questions(approvals, agent, context)
-        self._run_config = RunConfig(
-            model=CheckedModel(model),
-            model_settings=model_settings,
-            session_settings=SessionSettings(limit=HISTORY_ITEMS),
-            tool_not_found_behavior="return_error_to_model",
-        )
+        self._context = context(self._commit)
+        self._approvals = Approvals(approvals, agent, self._context, self._stored, words)
+        self._run_config = _merged(run_config or RunConfig(), self.id)
+        self._hooks = hooks
+        self._check = check
+        self._limits = limits
+        self._words = words
         self._turn = Turn()
-        self._unsaved = ""  # the customer's message until MongoDB has it ...
-        self._before: list[Any] | None = None  # ... and, once it was sent, the history before it
+        self._session: TurnSession | None = None  # of the turn that runs
+        self._sent: Accepted | None = None  # a message that MongoDB has not confirmed yet
 
     @classmethod
-    async def open(cls, session: Session, lease: Lease, **parts: Any) -> Conversation:
+    async def open(
+        cls,
+        session: MongoDBSession,
+        *,
+        owner: str,
+        agent: Agent[Any],
+        context: Callable[[Commit], Any] = lambda commit: None,
+        approvals: Mapping[str, Approval] | None = None,
+        run_config: RunConfig | None = None,
+        hooks: RunHooks[Any] | None = None,
+        check: Callable[[Content], str | None] = lambda message: None,
+        records: str = "conversations",
+        limits: Limits = Limits(),  # noqa: B008
+        words: Words = Words(),  # noqa: B008
+    ) -> Conversation:
         """Take up the conversation that is stored for `session`, or a new one.
 
-        `parts` as for `Conversation()`. Raises TurnFailed if it belongs to another email.
+        Args:
+            session: its client, database and collections are used; the records stand beside them.
+            owner: whom it belongs to, any string; it is checked at each opening.
+            agent: it answers first; the others are reached through its handoffs.
+            context: makes what the tools get, from the function through which they write.
+            approvals: by the names of their tools; a tool without one gets a plain question.
+            run_config: the SDK's, with the model if it is not the agents' own.
+            hooks: the SDK's; they are told what the engine's own are told.
+            check: returns why a message is not taken, or None. It is then neither stored nor sent.
+            records: the name of the collection for what the session does not remember.
+            limits: how much a conversation may use.
+            words: the engine's own sentences.
+
+        Raises TurnFailed if it belongs to another owner, or if a newer version wrote it; and what
+        the driver raises.
         """
-        self = cls(session, lease, **parts)
-        stored = await lease.db.conversations.find_one({"_id": self.id}) or {}
-        if stored.get("email", lease.email) != lease.email:
-            told = f"This conversation belongs to another address than {lease.email}."
-            raise TurnFailed(Reason.OTHER_EMAIL, told)
-        await self._session.load(stored)
-        self.last_active = stored.get("updated_at")
-        self.pending = bool(stored.get("pending"))
-        self.unanswered = history.unanswered(self._session.history)
-        self.recent = history.transcript(self._session.history)
-        self.total = self._session.messages
+        database = session._messages.database
+        lease = Lease(
+            database[records],
+            session.session_id,
+            owner,
+            transactions=await has_transactions(database.client),
+            seconds=limits.lease_seconds,
+        )
+        self = cls(
+            session,
+            lease,
+            agent=agent,
+            context=context,
+            approvals=approvals or {},
+            run_config=run_config,
+            hooks=hooks,
+            check=check,
+            limits=limits,
+            words=words,
+        )
+        record = await lease.read() or Record()
+        _check_record(record, owner)
+        now = TurnSession(self._stored, lease, record)
+        await now.load()
+        self.unanswered = history.unanswered(now.items)
+        self.opened = Opened(
+            tuple(history.transcript(now.items)),
+            record["messages"] + len(history.transcript(now.ahead)),
+            record.get("updated_at"),
+            bool(record.get("pending")),
+        )
         return self
 
-    def turn(self, message: str) -> AsyncGenerator[Event, None]:
-        """Answer `message`; if a question waits, that withdraws it.
+    def turn(self, message: Content) -> AsyncGenerator[Event, None]:
+        """Answer `message`, a text or the API's content parts; an approval that waits is withdrawn.
 
-        Raises TurnFailed. If the message is too long or empty, at once; it is not kept. Else from
-        the stream; the message is then stored, or kept here for `retry`.
+        Raises TurnFailed. If the message is too long, empty or refused, at once; it is not kept.
+        Else from the stream; the message is then stored, or kept here for `retry`.
         """
-        if len(message) > MAX_MESSAGE:
-            told = f"That message has {len(message):,} characters; {MAX_MESSAGE:,} is the most."
-            raise TurnFailed(Reason.MESSAGE_TOO_LONG, told)
-        message = clean(message).strip()
-        if not message:
-            raise TurnFailed(Reason.MESSAGE_EMPTY)
-        self._unsaved, self._before = message, None
-        return self._under_lease(self._answer)
+        content = self._checked(message)
+        return self._stream(lambda: self._accept(content), self._answer)
 
     def retry(self) -> AsyncGenerator[Event, None]:
         """Answer the last message if it has no answer yet. It is never stored twice."""
-        return self._under_lease(self._answer_again)
+        return self._stream(self._accept_again, self._answer)
 
     def resume(self) -> AsyncGenerator[Event, None]:
-        """Ask the question that waits. Yields nothing if there is none."""
-        return self._under_lease(self._ask_again)
+        """Ask for the approval that waits. Yields nothing if there is none."""
+        return self._stream(self._accept_nothing, self._ask_again)
 
     def decide(self, needed: ApprovalNeeded, yes: bool) -> AsyncGenerator[Event, None]:
-        """Go on after the customer's decision. Only the first decision on a question counts."""
-        return self._under_lease(partial(self._decide, needed.id, yes))
+        """Go on after the owner's decision. Only the first decision on an approval counts."""
+        return self._stream(self._accept_nothing, partial(self._decide, needed.id, yes))
 
     def stop(self) -> None:
         """Stop the answer under way. A running tool finishes, and its result is stored."""
@@ -138,11 +194,12 @@ class Conversation:
 
     async def transcript(self) -> list[Message]:
         """All that was said, oldest first."""
-        return history.transcript(await self._session.stored())
+        return history.transcript([*await self._stored.read(), *await self._inbox()])
 
     async def next_input(self) -> list[Any]:
         """The history that the next turn would send to the model."""
-        return history.window(await self._session.stored(HISTORY_ITEMS))
+        items = [*await self._stored.read(self._limits.items), *await self._inbox()]
+        return history.window(history.taken(items))
 
     async def erase(self) -> None:
         """Delete every document of this conversation. It waits for a turn that runs elsewhere.
@@ -150,140 +207,230 @@ class Conversation:
         Raises TurnFailed.
         """
         try:
-            async with self._lease.taken(lambda: None):
-                await retention.erase(self._lease)
+            async with self._lease.hold(lambda: None):
+                await retention.erase(self._lease, self._stored.session)
         except Exception as error:
             raise failure(error) from error
-        self._unsaved, self.unanswered, self.last_active = "", None, None
+        self._sent, self.unanswered = None, None
 
-    def _under_lease(self, work: Work) -> AsyncGenerator[Event, None]:
-        """A turn that does `work` while it holds the lease."""
-        self._turn = Turn()
+    async def _commit(self, write: Callable[[], Awaitable[T]]) -> T:
+        """How tools write: see `Commit`."""
+        if self._session is None:
+            raise RuntimeError("A tool can write only in a turn.")
+        return await self._session.commit(write)
 
-        async def run(turn: Turn) -> None:
-            try:
-                async with self._lease.taken(
-                    lambda: turn.tell(Waiting()), spent=turn.counts
-                ) as stored:
-                    turn.hold()
-                    if turn.stopping:
-                        turn.tell(Stopped())
-                        return
-                    await self._session.load(stored)
-                    try:
-                        await work(turn, stored)
-                    finally:
-                        last = history.unanswered(self._session.history)
-                        self.unanswered = self._unsaved or last
-            except Exception as error:
-                raise failure(error, shown=turn.said) from error
+    async def _inbox(self) -> list[Item]:
+        inbox = (await self._lease.read() or {}).get("inbox") or []
+        return [await self._stored.open(each["item"]) for each in inbox]
 
-        return self._turn.stream(run)
+    def _checked(self, message: Content) -> Content:
+        """`message`, cleaned. Raises TurnFailed if it cannot be taken."""
+        text = message if isinstance(message, str) else history.text_of({"content": message})
+        if len(text) > self._limits.message:
+            told = (
+                f"That message has {len(text):,} characters; {self._limits.message:,} is the most."
+            )
+            raise TurnFailed(Reason.MESSAGE_TOO_LONG, told)
+        if isinstance(message, str):
+            message = clean(message).strip()
+        if not message:
+            raise TurnFailed(Reason.MESSAGE_EMPTY)
+        if refused := self._check(message):
+            raise TurnFailed(Reason.MESSAGE_BLOCKED, refused)
+        return message
 
-    async def _answer(self, turn: Turn, stored: Document) -> None:
-        """Store the new message, withdraw a question that waits, and let the agents answer."""
-        self._before = self._session.history.copy()
-        if stored.get("pending"):
-            self._session.fields["pending"] = None
-        if history.unanswered(self._session.history) != self._unsaved:
-            await self._session.add_items([{"role": "user", "content": self._unsaved}])
-        elif self._session.fields:
-            await self._lease.update(**self._session.fields)
-        self._unsaved = ""
-        if waited := stored.get("pending"):
-            turn.tell(Settled(False, self._questions.declined(waited)))
-        await self._run(turn, stored)
+    async def _accept(self, content: Content) -> Accepted:
+        item = await self._stored.seal({"role": "user", "content": content})
+        return {"id": uuid.uuid4().hex, "item": item}
 
-    async def _answer_again(self, turn: Turn, stored: Document) -> None:
-        if self._unsaved and not self._was_stored():
-            await self._answer(turn, stored)
-            return
-        self._unsaved = ""
-        if stored.get("pending"):
-            await self._ask_again(turn, stored)
-        elif history.unanswered(self._session.history) is None:
+    async def _accept_again(self) -> Accepted | None:
+        return self._sent  # its id tells whether MongoDB has it after all
+
+    async def _accept_nothing(self) -> None:
+        return None
+
+    async def _stream(
+        self, accept: Callable[[], Awaitable[Accepted | None]], work: Work
+    ) -> AsyncGenerator[Event, None]:
+        """A turn that accepts a message, and does `work` while it holds the lease."""
+        if self._turn.running:
+            raise TurnFailed(Reason.ALREADY_ANSWERING)
+        turn = self._turn = Turn()
+        async with aclosing(turn.stream(partial(self._under_lease, accept, work))) as events:
+            async for event in events:
+                yield event
+
+    async def _under_lease(
+        self, accept: Callable[[], Awaitable[Accepted | None]], work: Work, turn: Turn
+    ) -> None:
+        try:
+            if message := await accept():
+                self._sent = message
+            async with self._lease.hold(
+                lambda: turn.tell(Waiting()), message, partial(_counts, turn)
+            ) as record:
+                turn.begin_writing()
+                if message:
+                    self._sent = None
+                _check_record(record, self._lease.owner)
+                session = self._session = TurnSession(self._stored, self._lease, record)
+                await session.load()
+                try:
+                    await self._begin(work, turn, session, record)
+                finally:
+                    self.unanswered = history.unanswered(session.items)
+        except Exception as error:
+            raise failure(error, shown=bool(turn.run and turn.run.said)) from error
+
+    async def _begin(self, work: Work, turn: Turn, session: TurnSession, record: Record) -> None:
+        if (lease := record.get("lease")) and (withdrawn := lease["withdrawn"]):
+            turn.tell(Settled(False, await self._approvals.declined(withdrawn)))
+        if session.deed:
+            turn.tell(Settled(True, history.first_line(session.deed)))
+        if turn.stopping:
+            turn.tell(Stopped())
+        else:
+            await work(turn, session, record)
+
+    async def _answer(self, turn: Turn, session: TurnSession, record: Record) -> None:
+        if record.get("pending"):
+            await self._ask_again(turn, session, record)
+        elif history.unanswered(session.items) is None:
             raise TurnFailed(Reason.NOTHING_TO_RETRY)
         else:
-            await self._run(turn, stored)
+            await self._run(turn, session)
 
-    def _was_stored(self) -> bool:
-        """Whether MongoDB has the unsaved message after all: only the reply to it was lost."""
-        if self._before is None:
-            return False
-        since = history.added(self._before, self._session.history)
-        return self._unsaved in [history.text_of(item) for item in since if begins_turn(item)]
-
-    async def _ask_again(self, turn: Turn, stored: Document) -> None:
-        pending = stored.get("pending")
-        if not pending:
+    async def _ask_again(self, turn: Turn, session: TurnSession, record: Record) -> None:
+        if not (pending := record.get("pending")):
             return
-        state = await self._questions.restored(pending)
+        state = await self._approvals.restore(pending)
         if state is None:
-            await self._lease.update(pending=None)
-            turn.tell(QuestionLost())
-        elif asked := await self._questions.ask(state):
-            turn.tell(ApprovalNeeded(pending["id"], asked))
+            turn.tell(ApprovalLost())
+        elif asked := await self._approvals.ask(state):
+            turn.tell(self._approvals.show(pending, asked))
         else:
-            self._session.fields["pending"] = None
-            await self._run(turn, stored, state)
+            session.close_approval()
+            await self._run(turn, session, state)
 
-    async def _decide(self, id: str, yes: bool, turn: Turn, stored: Document) -> None:
-        pending = stored.get("pending")
+    async def _decide(
+        self, id: str, yes: bool, turn: Turn, session: TurnSession, record: Record
+    ) -> None:
+        pending = record.get("pending")
         if not pending or pending["id"] != id:
             raise TurnFailed(Reason.DECIDED_ELSEWHERE)
-        state = await self._questions.restored(pending)
-        if state is None or not yes:
+        state = await self._approvals.restore(pending)
+        if state is None:
+            turn.tell(ApprovalLost())
+            return
+        session.close_approval(by_deed=yes)
+        if not yes:
             # A no counts from here on. A yes counts when its tool commits what it has done.
-            await self._lease.update(pending=None)
-            turn.tell(Settled(False, self._questions.declined(pending)))
-        if state:
-            approval.decide(state, yes=yes, reason="The customer said no, so it was not done.")
-            self._session.fields["pending"] = None
-            await self._run(turn, stored, state)
+            await session.store()
+            turn.tell(Settled(False, await self._approvals.declined(pending)))
+        call = call_of(state)
+        self._approvals.decide(state, yes=yes)
+        await self._run(turn, session, state, approved=call if yes else None)
 
-    async def _run(self, turn: Turn, stored: Document, state: RunState[Any] | None = None) -> None:
-        """Let the agents work until there is an answer, or a question for the customer."""
-        named = history.handed_to(self._session.history) or stored.get("active_agent") or ""
-        agent = self._agents.get(named, self._first_agent)
-        if state:
-            agent = approval.call_of(state).agent
+    async def _run(
+        self,
+        turn: Turn,
+        session: TurnSession,
+        state: RunState[Any] | None = None,
+        *,
+        approved: ToolApprovalItem | None = None,
+    ) -> None:
+        """Let the agents work until there is an answer, or an approval is needed."""
         while not (turn.stopping and state is None):
-            with trace("Customer Support", group_id=self.id):
-                result = await turn.run(
-                    agent,
-                    state or [],
-                    context=self._context,
-                    session=self._session,
-                    run_config=self._run_config,
-                    approved=self._questions.done,
-                )
-            if turn.stopping or not result.interruptions:
+            run = turn.run = Run(
+                self._agents.get(session.agent, self._first_agent),
+                state or [],
+                earlier=turn.run,
+                approved=approved,
+                tell=turn.tell,
+                session=session,
+                context=self._context,
+                config=self._run_config,
+                hooks=self._hooks,
+                limits=self._limits,
+                words=self._words,
+            )
+            try:
+                await run.tell_all()
+            except Exception as error:
+                if blocks_message(error):
+                    await session.withhold()
+                raise
+            if turn.stopping or not run.result.interruptions:
                 break
-            state, agent = result.to_state(), result.last_agent
-            if asked := await self._questions.ask(state):
-                pending = self._questions.suspended(state)
-                await self._lease.update(pending=pending, last=True)
-                turn.tell(ApprovalNeeded(pending["id"], asked))
+            state, approved = run.result.to_state(), None
+            if asked := await self._approvals.ask(state):
+                pending = await self._approvals.suspend(state)
+                await session.store(pending=pending, last=True)
+                turn.tell(self._approvals.show(pending, asked))
                 return
-        await self._end(turn)
+        await self._end(turn, session)
 
-    async def _end(self, turn: Turn) -> None:
-        if turn.stopping:
-            if turn.unfinished:
-                text = f"{turn.unfinished.strip()} {STOPPED}"
-                await self._session.add_items([{"role": "assistant", "content": text}])
+    async def _end(self, turn: Turn, session: TurnSession) -> None:
+        run, answered = turn.run, history.unanswered(session.items) is None
+        if turn.stopping or not run:
+            if not answered:
+                shown = run.unfinished.strip() if run else ""
+                said = [history.answer(f"{shown} {self._words.stopped}")] if shown else []
+                await session.store(said, last=True)
             turn.tell(Stopped())
-        elif history.unanswered(self._session.history) is not None:
-            raise TurnFailed(Reason.ANSWER_EMPTY, shown=turn.said)
+            return
+        output = run.result.final_output
+        if not answered:  # the output of a tool ends the run, or a custom function's
+            text = "" if output is None else str(output)
+            if not text.strip():
+                raise TurnFailed(Reason.ANSWER_EMPTY)
+            await session.store([history.answer(text)], last=True)
+            turn.tell(Text(text))
+        turn.tell(Finished(run.result.last_agent.name, output, turn.usage))
+
+
+def _check_record(record: Record, owner: str) -> None:
+    """Raises TurnFailed if this engine must not touch the conversation."""
+    if record.get("format", 1) > FORMAT:
+        raise TurnFailed(Reason.NEWER_FORMAT)
+    if owner_of(record) not in (None, owner):
+        raise TurnFailed(Reason.OTHER_OWNER, f"This conversation belongs to another than {owner}.")
 
 
 def _reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:
     """All agents by name that `agent` leads to through handoffs."""
     found: dict[str, Agent[Any]] = {}
-    waiting = [agent]
+    waiting: list[Any] = [agent]
     while waiting:
-        agent = waiting.pop()
-        if agent.name not in found:
-            found[agent.name] = agent
-            waiting += [target for target in agent.handoffs if isinstance(target, Agent)]
+        target = waiting.pop()
+        if isinstance(target, Handoff):
+            target = target._agent_ref() if target._agent_ref else None
+        if isinstance(target, Agent) and target.name not in found:
+            found[target.name] = target
+            waiting += target.handoffs
+            if isinstance(target.model, Model):
+                target.model = CheckedModel.of(target.model)
     return found
+
+
+def _merged(given: RunConfig, conversation: str) -> RunConfig:
+    """The builder's run config, with what the engine needs."""
+    return dataclasses.replace(
+        given,
+        model=CheckedModel.of(given.model) if isinstance(given.model, Model) else given.model,
+        model_provider=CheckedProvider(given.model_provider),
+        group_id=given.group_id or conversation,
+        tool_not_found_behavior="return_error_to_model",
+    )
+
+
+def _counts(turn: Turn) -> dict[str, int]:
+    """What the turn adds to the record's `usage`; nothing if it called no model."""
+    used = turn.usage
+    counts = {
+        "calls": used.requests,
+        "input_tokens": used.input_tokens,
+        "cached_tokens": used.input_tokens_details.cached_tokens or 0,
+        "output_tokens": used.output_tokens,
+    }
+    return {f"usage.{name}": n for name, n in counts.items()} if used.requests else {}

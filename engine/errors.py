@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import openai
-from pymongo.errors import OperationFailure, PyMongoError
+from agents import exceptions as sdk
+from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
 from engine.events import Reason, TurnFailed
 from engine.lease import LeaseLost, Unconfirmed
@@ -27,6 +28,13 @@ def _always(_: object) -> bool:
 
 # The first row that fits counts: a class stands above the classes that it derives from.
 REASONS: list[tuple[type[Exception], Callable[[Any], bool], Reason]] = [
+    (sdk.InputGuardrailTripwireTriggered, _always, Reason.MESSAGE_BLOCKED),
+    (sdk.OutputGuardrailTripwireTriggered, _always, Reason.ANSWER_BLOCKED),
+    (sdk.ToolInputGuardrailTripwireTriggered, _always, Reason.ANSWER_BLOCKED),
+    (sdk.ToolOutputGuardrailTripwireTriggered, _always, Reason.ANSWER_BLOCKED),
+    (sdk.MaxTurnsExceeded, _always, Reason.TOO_MANY_STEPS),
+    (sdk.ModelRefusalError, _always, Reason.MODEL_REFUSED),
+    (DocumentTooLarge, _always, Reason.TOO_LARGE),
     (LeaseLost, _always, Reason.TAKEN_OVER),
     (Unconfirmed, _always, Reason.DATABASE_SILENT),
     (OperationFailure, _refused, Reason.DATABASE_REFUSED),
@@ -43,6 +51,11 @@ REASONS: list[tuple[type[Exception], Callable[[Any], bool], Reason]] = [
     (openai.InternalServerError, _always, Reason.MODEL_SILENT),
     (TimeoutError, _always, Reason.MODEL_SILENT),
 ]
+
+
+def blocks_message(error: Exception) -> bool:
+    """Whether `error` says that the message must not be sent again."""
+    return failure(error).reason is Reason.MESSAGE_BLOCKED
 
 
 def failure(error: Exception, *, shown: bool = False) -> TurnFailed:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:  # the SDK loads late
+    from agents import Usage
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,10 @@ class ToolStarted:
 
 @dataclass(frozen=True)
 class ApprovalNeeded:
-    """The turn ends here until the customer decides; nothing has been done yet.
+    """The turn ends here until the owner decides; nothing has been done yet.
 
-    Pass it to `Conversation.decide`. `question` holds facts from the database, never words of
-    the model.
+    Pass it to `Conversation.decide`. `question` is what `Approval.ask` says; without an Approval,
+    the call as the model wrote it.
     """
 
     id: str
@@ -47,24 +50,47 @@ class ApprovalNeeded:
 
 @dataclass(frozen=True)
 class Settled:
-    """A question is closed: `text` says what was done, or, if not `done`, that nothing was."""
+    """An approval is closed. If `done`, `text` is the first line of what the approved call said,
+    else it says that nothing was done."""
 
     done: bool
     text: str
 
 
 @dataclass(frozen=True)
-class QuestionLost:
-    """The stored question cannot be read: another version of the SDK or the agents wrote it."""
+class ApprovalLost:
+    """The approval that waits cannot be read: another version of the SDK or the agents wrote it,
+    or a tool server is down. It waits until it can be read, or a new message withdraws it."""
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """The customer stopped the answer; what was shown of it stays, marked as stopped."""
+    """The owner stopped the answer; what was shown of it stays, marked as stopped."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The turn has its answer, and the answer is stored.
+
+    `output`: the text; or what `output_type` or a tool that ends the run made of it, which is told
+    here only. `agent` gave it. `usage`: what the turn used, inner agents included.
+    """
+
+    agent: str
+    output: Any
+    usage: Usage
 
 
 Event: TypeAlias = (
-    Waiting | Text | HandedOff | ToolStarted | ApprovalNeeded | Settled | QuestionLost | Stopped
+    Waiting
+    | Text
+    | HandedOff
+    | ToolStarted
+    | ApprovalNeeded
+    | Settled
+    | ApprovalLost
+    | Stopped
+    | Finished
 )
 
 
@@ -74,9 +100,17 @@ class Reason(Enum):
     MESSAGE_TOO_LONG = "That message is too long."
     MESSAGE_EMPTY = "There was nothing to read in that message."
     NOTHING_TO_RETRY = "No message waits for an answer: there is nothing to retry."
+    ALREADY_ANSWERING = "An answer is under way: wait for its end, or stop it."
     DECIDED_ELSEWHERE = "That question was already answered elsewhere, or forgotten."
-    OTHER_EMAIL = "This conversation belongs to another address."
-    TAKEN_OVER = "Another terminal took this conversation over."
+    OTHER_OWNER = "This conversation belongs to somebody else."
+    NEWER_FORMAT = "A newer version of this program wrote this conversation. Update this one."
+    TOO_LARGE = "That is too large to be stored."
+    PROGRAM_ERROR = "This program made a mistake."
+    MESSAGE_BLOCKED = "That message was not taken."
+    ANSWER_BLOCKED = "The answer was withheld by a check."
+    TOO_MANY_STEPS = "The model took too many steps."
+    MODEL_REFUSED = "The model refused to answer."
+    TAKEN_OVER = "Another process took this conversation over."
     DATABASE_REFUSED = "MongoDB refused a command."
     DATABASE_SILENT = "MongoDB stopped answering."
     KEY_REFUSED = "The model's server refused the API key."

@@ -16,7 +16,8 @@ from engine.text import clean
 
 HISTORY_TURNS = 20  # what the model sees: the last whole turns ...
 HISTORY_ITEMS = 100  # ... out of this many stored items; MongoDB's first batch holds 101
-STOPPED = "*(stopped)*"  # ends an answer that the customer stopped
+WITHHELD = "*(withheld)*"  # stands for a message that was refused before it was stored
+NOT_TAKEN = "*(This message was not taken.)*"  # ends the turn of a message that was refused
 
 Item = dict[str, Any]
 
@@ -63,29 +64,39 @@ def ends_turn(items: Sequence[Any]) -> bool:
     return said_only and items[-1].get("role") == "assistant" and bool(text_of(items[-1]))
 
 
-def handed_to(items: Sequence[Any]) -> str | None:
-    """The name of the agent that the last handoff in `items` led to; None if there is none."""
-    handoffs = {
-        str(item.get("call_id"))
-        for item in items
-        if item.get("type") == "function_call" and str(item.get("name")).startswith("transfer_to_")
-    }
-    for item in reversed(items):
-        if item.get("type") == "function_call_output" and str(item.get("call_id")) in handoffs:
-            told = re.fullmatch(r'\{"assistant": ("[^"]*")\}', str(item.get("output")))
-            if told:
-                return str(json.loads(told[1]))
-    return None
+def waiting_call(items: Sequence[Any]) -> Item | None:
+    """The last call in `items` that has no output, such as one that waits for approval."""
+    done = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
+    calls = (item for item in reversed(items) if str(item.get("type")).endswith("_call"))
+    return next((item for item in calls if item.get("call_id", "") not in {"", *done}), None)
 
 
-def added(before: Sequence[Any], now: Sequence[Any]) -> Sequence[Any]:
-    """The items of `now` that came after `before`; both are the end of one history."""
-    if not before:
-        return now
-    for index in range(len(now) - 1, -1, -1):
-        if now[index] == before[-1]:
-            return now[index + 1 :]
-    return now
+def output_of(call: Item, output: str) -> Item:
+    return {"type": "function_call_output", "call_id": call["call_id"], "output": output}
+
+
+def first_line(output: Item) -> str:
+    return text_of({"content": output.get("output")}).strip().partition("\n")[0]
+
+
+def answer(text: str) -> Item:
+    return {"role": "assistant", "content": text}
+
+
+def taken(items: Sequence[Any]) -> Sequence[Any]:
+    """`items` without the turns that end in NOT_TAKEN, and the unanswered ones just before them."""
+    if not any(text_of(item) == NOT_TAKEN for item in items):
+        return items
+    turns: list[list[Any]] = []
+    for item in items:
+        if begins_turn(item) or not turns:
+            turns.append([])
+        turns[-1].append(item)
+        if text_of(item) == NOT_TAKEN:
+            turns.pop()
+            while turns and unanswered(turns[-1]) is not None:
+                turns.pop()
+    return [item for turn in turns for item in turn]
 
 
 def window(items: Sequence[Any]) -> list[TResponseInputItem]:

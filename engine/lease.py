@@ -2,10 +2,12 @@
 
 A lease alone is a promise that a sleeping laptop breaks: its process wakes, believes that it still
 holds the conversation, and writes between another's messages. So each write shares a transaction
-with an update of the conversation's document that only matches while the lease is ours. A
-standalone mongod has no transactions: there, the lease is checked before each write.
+with an update of the conversation's record that only matches while the lease is ours. A standalone
+mongod has no transactions: there, the lease is checked before each write.
 
-The lease's end is measured by the server (`$$NOW`), so laptops with different clocks agree on it.
+The command that takes the lease also accepts the owner's message. So a message is accepted once, or
+not at all, before a model is asked. The lease's end is measured by the server (`$$NOW`), so laptops
+with different clocks agree on it.
 """
 
 from __future__ import annotations
@@ -17,13 +19,12 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeVar, cast
 
-from pymongo import WriteConcern, timeout
+from pymongo import AsyncMongoClient, WriteConcern, timeout
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
-from database import Database, Document
+from engine.record import FORMAT, REMEMBERED, Accepted, Fields, Record, Records, primary
 
-LEASE_SECONDS = 10.0  # a killed holder blocks the conversation for no longer than this
 POLL_SECONDS = 0.25
 LOCK_SECONDS = 2.0  # to wait for a document that another transaction has locked
 
@@ -39,91 +40,133 @@ class Unconfirmed(PyMongoError):
 
 
 class Lease:
-    """The right to answer in one conversation. Take it for each turn: `async with lease.taken()`.
+    """The right to answer in one conversation. Hold it for each turn: `async with lease.hold()`.
 
-    `email` goes into the document of a new conversation. `transactions` says whether the server
-    has them: every replica set does, a standalone mongod does not.
+    `records` is the collection of the conversations' records; `owner` goes into a new one.
+    `transactions` says whether the server has them: every replica set does, a standalone mongod
+    does not. A holder that was killed blocks the conversation for `seconds` at most.
     """
 
-    def __init__(self, db: Database, session_id: str, email: str, *, transactions: bool) -> None:
-        self.db = db
+    def __init__(
+        self,
+        records: Records,
+        session_id: str,
+        owner: str,
+        *,
+        transactions: bool,
+        seconds: float = 10.0,
+    ) -> None:
         self.session_id = session_id
-        self.email = email
-        self._transactions = transactions
-        self._owner = uuid.uuid4().hex
+        self.owner = owner
+        self.transactions = transactions
+        self.records = primary(records)
+        self._seconds = seconds
+        self._process = uuid.uuid4().hex
         self._holder = ""  # new for each turn, so that nothing late of an earlier one counts
         self._held = False
-        self._spent: Callable[[], Document] = dict
+        self._seen: str | None = None  # the last accepted message that this process knows of
+        self._spent: Callable[[], Fields] = dict
         self._client_session: AsyncClientSession | None = None
         self._deadlines = (0.0, 0.0)
         self._writing = asyncio.Lock()  # a client session takes one command at a time
 
+    async def read(self) -> Record | None:
+        """The record as it is now. From here on, this process knows what was accepted so far."""
+        record = cast("Record | None", await self.records.find_one({"_id": self.session_id}))
+        self._seen = record["accepted"][-1] if record and record.get("accepted") else None
+        return record
+
     @contextlib.asynccontextmanager
-    async def taken(
-        self, waiting: Callable[[], object], spent: Callable[[], Document] = dict
-    ) -> AsyncIterator[Document]:
-        """Hold the lease for the block; yields the conversation's document.
+    async def hold(
+        self,
+        waiting: Callable[[], object],
+        message: Accepted | None = None,
+        spent: Callable[[], Fields] = dict,
+    ) -> AsyncIterator[Record]:
+        """Hold the lease for the block, and accept `message` with it; yields the record.
 
         Calls `waiting` once if another process holds it. `spent` returns, at the end, what to add
-        to the document's counters. Until the block begins, a cancelled task does no harm.
+        to the record's counters. Until the block begins, a cancelled task does no harm.
         """
-        stored = await self._acquire_or_give_back()
-        if stored is None:
+        record = await self._take_or_give_back(message)
+        if record is None:
             waiting()
-        while stored is None:
+        while record is None:
             await asyncio.sleep(POLL_SECONDS)
-            stored = await self._acquire_or_give_back()
+            record = await self._take_or_give_back(message)
         self._spent = spent
-        async with self.kept():
-            yield stored
+        async with self.renewing():
+            yield record
 
     @contextlib.asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    async def renewing(self) -> AsyncIterator[None]:
         """Renew the lease for as long as the block lasts, then give it back."""
         renewing = asyncio.create_task(self._keep_renewing())
         try:
             yield
         finally:
             renewing.cancel()
-            await self._release()
+            await uncancelled(self._give_back())
 
-    async def acquire(self) -> Document | None:
-        """Take the lease and return the conversation's document; None while another holds it."""
+    async def take(self, message: Accepted | None = None) -> Record | None:
+        """Take the lease and return the record; None while another process holds it."""
         self._holder, self._spent = uuid.uuid4().hex, dict
-        if self._transactions and self._client_session is None:
-            self._client_session = self.db.client.start_session()
-        deadlines = _clocks(LEASE_SECONDS)
-        try:
-            with contextlib.suppress(DuplicateKeyError), timeout(LOCK_SECONDS):
-                stored = await self._take()  # if two create it at once, one is refused
-                if stored["lease"]["holder"] == self._holder:
-                    self._deadlines, self._held = deadlines, True
-                    await self._end_transactions(stored["lease"]["former"])
-                    return stored
-        except PyMongoError as error:
-            if not (error.timeout or isinstance(error, ConnectionFailure)):
-                raise
-            # A failover, or a transaction that a dead holder left open and that locks the document.
-            await self._end_transactions(await self._of_expired_holder())
-        return None
+        if self.transactions and self._client_session is None:
+            self._client_session = self.records.database.client.start_session()
+        failed = 0
+        while True:
+            deadlines = _clocks(self._seconds)
+            try:
+                with timeout(LOCK_SECONDS):
+                    record = await self._take(message)
+            except PyMongoError as error:
+                if not (error.timeout or isinstance(error, ConnectionFailure)):
+                    raise
+                # A failover, or a transaction that a dead holder left open and that locks the
+                # record. Or the write is there, and its reply is lost or waits for a majority.
+                with _unconfirmed_if(lambda _: message is not None):
+                    ours, theirs = await self._whose()
+                failed += 1
+                if ours and failed > 1:
+                    raise Unconfirmed from error
+                if theirs or failed > 1:
+                    return None
+                continue
+            last = record["accepted"][-1] if record.get("accepted") else None
+            lease = record["lease"]
+            if lease and lease["holder"] == self._holder:
+                self._deadlines, self._held, self._seen = deadlines, True, last
+                await self._end_transactions(lease["former"])
+                return record
+            if last == self._seen:
+                return None
+            self._seen = last  # somebody else was answered meanwhile: now we know of it
 
     async def commit(
-        self, write: Callable[[], Awaitable[T]], *, last: bool = False, **fields: Any
+        self,
+        write: Callable[[], Awaitable[T]],
+        *,
+        before: Fields | None = None,
+        after: Fields | None = None,
+        last: bool = False,
     ) -> T:
-        """Run `write`, and set `fields` of the conversation's document: both or neither.
+        """Run `write`, and set the fields `before` and `after` of the record: all or nothing.
 
         What `write` sends through the shared client joins the transaction, the SDK's own commands
-        included. It may run more than once, so it must do nothing but write to MongoDB. In a
-        transaction, the `last` write of a turn also gives the lease back.
+        included. It may run more than once, so it must do nothing but write to MongoDB. The `last`
+        write of a turn also gives the lease back. A standalone mongod sets `before`, then writes,
+        then sets `after`.
 
         Raises LeaseLost, and then nothing was written; Unconfirmed; or what the driver raises.
         """
+        before, after = before or {}, after or {}
 
         async def transaction(client_session: AsyncClientSession) -> T:
             # end_session=False: else bind ends the transaction unwritten, and without an error.
             async with client_session.bind(end_session=False):
-                # First: if a late command opens a transaction anew, it finds and locks nothing.
-                await self._update(last, fields)
+                # This must be the transaction's first command: a delayed command restarts an
+                # aborted transaction on the server, and then this filter matches nothing.
+                await self.set({**before, **after}, last=last)
                 return await write()
 
         async def committed() -> T:
@@ -132,44 +175,49 @@ class Lease:
                     if self._client_session:
                         with _unconfirmed_if(_is_unknown_commit):
                             return await self._client_session.with_transaction(transaction)
-                    await self.update(**fields)
+                    await self.set(before)
                     with _unconfirmed_if(_is_unknown_write):
-                        return await write()
+                        written = await write()
+                        if after or last:
+                            await self.set(after, last=last)
+                        return written
 
-        result = await finished(committed())
-        # Without a transaction, `_release` gives it back.
-        self._held = not (last and self._client_session)
-        return result
+        written = await uncancelled(committed())
+        self._held = not last
+        return written
 
     async def update(self, *, last: bool = False, **fields: Any) -> None:
-        """Set `fields` of the conversation's document, or raise LeaseLost. See `commit`."""
+        """Set `fields` of the record, or raise LeaseLost. See `commit`."""
         with timeout(await self._time_left()):
-            await self._update(last, fields)
+            await self.set(fields, last=last)
         self._held = not last
 
-    async def forget(self) -> None:
-        """Delete the conversation's document, and the lease with it."""
-        await self.db.conversations.delete_one(self._ours)
-
-    async def _update(self, last: bool, fields: Document) -> None:
+    async def set(self, fields: Fields, *, last: bool = False) -> None:
+        """For a `write` of `commit`: set `fields` in the same transaction. Raises LeaseLost."""
         # An update that changes nothing would lock nothing: so it counts.
-        counted = {"$set": fields, "$inc": {"lease.writes": 1}}
-        change = self._giving_back(fields) if last else counted
-        found = await self.db.conversations.update_one(self._ours, change)
-        if not found.matched_count:
+        change: dict[str, Any] = {"$set": fields, "$inc": {"lease.writes": 1}}
+        if last:
+            change = self._giving_back({**fields, "unanswered_since": None})
+        if not fields:
+            change.pop("$set")
+        if not (await self.records.update_one(self._ours, change)).matched_count:
             raise LeaseLost
 
-    def _giving_back(self, fields: Document) -> Document:
+    async def forget(self) -> None:
+        """Delete the record, and the lease with it."""
+        await self.records.delete_one(self._ours)
+
+    def _giving_back(self, fields: Fields) -> dict[str, Any]:
         change = {"$set": {**fields, "lease": None}, "$currentDate": {"updated_at": True}}
         return {**change, "$inc": spent} if (spent := self._spent()) else change
 
     @property
-    def _ours(self) -> Document:
+    def _ours(self) -> dict[str, Any]:
         return {"_id": self.session_id, "lease.holder": self._holder}
 
     async def _time_left(self) -> float:
         """Seconds that a command may take. If half of the lease is over, renews it first."""
-        if self._left() < LEASE_SECONDS / 2:
+        if self._left() < self._seconds / 2:
             await self._renew()
         return self._left()
 
@@ -177,70 +225,96 @@ class Lease:
         # Both clocks: the monotonic one stands still while a laptop sleeps.
         return min(end - at for end, at in zip(self._deadlines, _clocks(), strict=True))
 
-    async def _take(self) -> Document:
-        """Set the lease if it is free; the conversation's document as it is then."""
-        free = {
-            "$or": [
-                {"$lt": ["$lease.until", "$$NOW"]},  # also true if there is no lease
-                {"$eq": ["$lease.owner", self._owner]},  # left by a turn that lost MongoDB
-            ]
-        }
+    async def _take(self, message: Accepted | None) -> Record:
+        """Set the lease and accept the message if that may be; the record as it is then."""
+        records = self.records
+        if message is None:
+            # It need not be on disk: should it get lost, the turn's first write finds out.
+            records = records.with_options(write_concern=WriteConcern(w=1))
+        elif self._seen is None:
+            await self._create()
         server_session = self._client_session.session_id if self._client_session else None
-        term = {
-            "owner": self._owner,
+        while True:
+            change = _taking(self._term(server_session), message, self._seen)
+            found = await records.find_one_and_update(
+                {"_id": self.session_id}, change, return_document=True
+            )
+            if found is not None:
+                return cast("Record", found)
+            await self._create()
+
+    async def _create(self) -> None:
+        """Make the record of a new conversation, or give one of format 1 its first accepted id.
+
+        It is a command of its own. So a take never creates a record, and one that arrives after a
+        reset adds nothing.
+        """
+        first = uuid.uuid4().hex
+        new = {
+            "format": FORMAT,
+            "owner": {"$ifNull": ["$owner", "$email", {"$literal": self.owner}]},
+            "accepted": {"$ifNull": ["$accepted", [first]]},
+            "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
+        }
+        record = await self.records.find_one_and_update(
+            {"_id": self.session_id}, [{"$set": new}], upsert=True, return_document=True
+        )
+        self._seen = cast("Record", record)["accepted"][-1]
+
+    def _term(self, server_session: Any) -> dict[str, Any]:
+        return {
+            "owner": self._process,
             "holder": self._holder,
-            "until": _end(),
+            "until": self._end,
             "server_session": {"$literal": server_session},
             "former": {"$ifNull": ["$lease.server_session", None]},
             "writes": 0,
+            "withdrawn": None,
         }
-        change = {
-            "email": {"$literal": self.email},
-            "lease": {"$cond": [free, term, "$lease"]},
-            "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
-        }
-        # It need not be on disk: should it get lost, the turn's first write finds out.
-        at_once = self.db.conversations.with_options(write_concern=WriteConcern(w=1))
-        stored = await at_once.find_one_and_update(
-            {"_id": self.session_id}, [{"$set": change}], upsert=True, return_document=True
-        )
-        return cast("Document", stored)
 
-    async def _acquire_or_give_back(self) -> Document | None:
-        """Like `acquire`; if it is cancelled, nobody has to wait for what it may have taken."""
-        acquiring = asyncio.create_task(self.acquire())
+    @property
+    def _end(self) -> dict[str, Any]:
+        return {"$add": ["$$NOW", int(self._seconds * 1000)]}
+
+    async def _take_or_give_back(self, message: Accepted | None) -> Record | None:
+        """Like `take`; if it is cancelled, nobody has to wait for what it may have taken."""
+        taking = asyncio.create_task(self.take(message))
         try:
-            return await asyncio.shield(acquiring)
+            return await asyncio.shield(taking)
         except asyncio.CancelledError:
-            await asyncio.wait({acquiring}, timeout=0.5)
-            acquiring.cancel()
-            await self._release()
+            await asyncio.wait({taking}, timeout=0.5)
+            taking.cancel()
+            await self._give_back()
             raise
 
-    async def _of_expired_holder(self) -> Document | None:
-        """The server session of a holder whose lease has run out; else None."""
-        over = {"lease": {"$ne": None}, "$expr": {"$lt": ["$lease.until", "$$NOW"]}}
-        found = await self.db.conversations.find_one({"_id": self.session_id, **over})
-        return cast("Document", found["lease"]).get("server_session") if found else None
+    async def _whose(self) -> tuple[bool, bool]:
+        """Whether the lease is ours, and whether another has it; ends what an expired one left."""
+        over = {"$lt": ["$lease.until", "$$NOW"]}
+        found = await self.records.find_one({"_id": self.session_id}, {"lease": 1, "over": over})
+        lease = (found or {}).get("lease")
+        if not found or not lease:
+            return False, False
+        if found["over"]:
+            await self._end_transactions(lease["server_session"])
+        ours = lease["holder"] == self._holder
+        return ours, not ours and not found["over"]
 
-    async def _end_transactions(self, server_session: Document | None) -> None:
+    async def _end_transactions(self, server_session: dict[str, Any] | None) -> None:
         """Abort what a former holder left open, which would block our writes for a minute."""
         if server_session:
             with contextlib.suppress(OperationFailure):  # Atlas Free and Flex have no killSessions
-                await self.db.client.admin.command("killSessions", [server_session])
+                await self.records.database.client.admin.command("killSessions", [server_session])
 
     async def _renew(self) -> None:
-        deadlines = _clocks(LEASE_SECONDS)
-        found = await self.db.conversations.update_one(
-            self._ours, [{"$set": {"lease.until": _end()}}]
-        )
+        deadlines = _clocks(self._seconds)
+        found = await self.records.update_one(self._ours, [{"$set": {"lease.until": self._end}}])
         if not found.matched_count:
             raise LeaseLost
         self._deadlines = deadlines
 
     async def _keep_renewing(self) -> None:
         while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
+            await asyncio.sleep(self._seconds / 3)
             try:
                 await self._renew()
             except PyMongoError:
@@ -249,11 +323,11 @@ class Lease:
                 self._deadlines = (0.0, 0.0)
                 return
 
-    async def _release(self) -> None:
+    async def _give_back(self) -> None:
         # MongoDB may be what failed; the lease then ends by itself.
         if self._held:
             with contextlib.suppress(PyMongoError), timeout(1):
-                await self.db.conversations.update_one(self._ours, self._giving_back({}))
+                await self.records.update_one(self._ours, self._giving_back({}))
         self._held = False
         client_session, self._client_session = self._client_session, None
         if client_session:
@@ -261,8 +335,42 @@ class Lease:
                 await client_session.end_session()
 
 
-def _end() -> Document:
-    return {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
+def _taking(term: dict[str, Any], message: Accepted | None, seen: str | None) -> list[Any]:
+    """The update that takes the lease, if it is free, and accepts `message` with it, once.
+
+    If this process has not seen what was accepted last, it takes nothing: a take that arrives late,
+    from a process that was killed, must not add its message behind newer ones.
+    """
+    ours = {"$eq": ["$lease.owner", term["owner"]]}  # left by a turn that lost MongoDB
+    free: Any = {"$or": [{"$lt": ["$lease.until", "$$NOW"]}, ours]}  # true if there is no lease
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
+    }
+    if message:
+        ids = {"$ifNull": ["$accepted", []]}
+        new = {"$not": {"$in": [message["id"], ids]}}
+        free = {"$and": [free, {"$or": [{"$not": new}, {"$eq": [{"$last": ids}, seen]}]}]}
+        adds = {"$and": [free, new]}
+        inbox = {"$ifNull": ["$inbox", []]}
+        told = {"id": "$pending.id", "tool": "$pending.tool", "call": "$pending.call"}
+        withdrawn = {"$cond": [{"$ifNull": ["$pending", False]}, told, None]}
+        before = {"$cond": [ours, {"$ifNull": ["$lease.withdrawn", None]}, None]}
+        term = {**term, "withdrawn": {"$cond": [new, withdrawn, before]}}
+        for name, value, otherwise in (
+            ("inbox", {"$concatArrays": [inbox, [{"$literal": message}]]}, inbox),
+            (
+                "accepted",
+                {"$slice": [{"$concatArrays": [ids, [message["id"]]]}, -REMEMBERED]},
+                ids,
+            ),
+            ("pending", None, {"$ifNull": ["$pending", None]}),
+            ("unanswered_since", "$$NOW", {"$ifNull": ["$unanswered_since", None]}),
+            ("updated_at", "$$NOW", fields["updated_at"]),  # or it is removed as idle at once
+        ):
+            fields[name] = {"$cond": [adds, value, otherwise]}
+    fields["lease"] = {"$cond": [free, term, {"$ifNull": ["$lease", None]}]}
+    return [{"$set": fields}]
 
 
 def _clocks(later: float = 0.0) -> tuple[float, float]:
@@ -270,15 +378,24 @@ def _clocks(later: float = 0.0) -> tuple[float, float]:
     return time.monotonic() + later, time.time() + later
 
 
-async def finished(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end, also if whoever waits for it is cancelled meanwhile."""
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        task.exception()  # seen: nobody waits for it any more
-        raise
+async def has_transactions(client: AsyncMongoClient[Any]) -> bool:
+    """Whether the server has transactions: a replica set or a sharded cluster."""
+    hello = await client.admin.command("hello")
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end, however often whoever waits for it is cancelled meanwhile."""
+    task, cancelled = asyncio.create_task(work), False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        task.exception()  # marked as seen: nobody waits for it any more
+        raise asyncio.CancelledError
+    return task.result()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from agents import Model, ModelResponse
+from agents import Model, ModelProvider, ModelResponse
 from agents.items import TResponseStreamEvent
 from pydantic import BaseModel
 
@@ -22,6 +22,11 @@ class CheckedModel(Model):
 
     def __init__(self, model: Model) -> None:
         self._model = model
+
+    @classmethod
+    def of(cls, model: Model) -> CheckedModel:
+        """`model`, checked once."""
+        return model if isinstance(model, cls) else cls(model)
 
     async def close(self) -> None:
         await self._model.close()
@@ -53,6 +58,19 @@ class CheckedModel(Model):
             if hasattr(event, "response"):
                 changing.response.output = _checked(event.response.output, input)
             yield event
+
+
+class CheckedProvider(ModelProvider):
+    """`provider`, with each model that it finds checked."""
+
+    def __init__(self, provider: ModelProvider) -> None:
+        self._provider = provider
+
+    def get_model(self, model_name: str | None) -> Model:
+        return CheckedModel.of(self._provider.get_model(model_name))
+
+    async def aclose(self) -> None:
+        await self._provider.aclose()
 
 
 def _checked(output: Iterable[Any] | None, request: Iterable[Any]) -> list[Any]:

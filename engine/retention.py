@@ -4,42 +4,66 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
-from database import Database, has_transactions
-from engine.lease import Lease, LeaseLost
+from agents.extensions.memory import MongoDBSession
+
+from engine.lease import Lease, LeaseLost, has_transactions
+from engine.record import Records, owner_of
 
 
-async def erase(lease: Lease) -> None:
+async def erase(lease: Lease, session: MongoDBSession) -> None:
     """Delete every document of the conversation whose lease is held. Raises LeaseLost."""
-    db, of_session = lease.db, {"session_id": lease.session_id}
+    of_session = {"session_id": lease.session_id}
 
     async def delete() -> None:
-        await db.agent_messages.delete_many(of_session)
-        await db.agent_sessions.delete_many(of_session)
+        await session._messages.delete_many(of_session)
+        await session._sessions.delete_many(of_session)
         await lease.forget()
 
-    # On a standalone, a crash may leave the document behind: it must ask no forgotten question.
-    await lease.commit(delete, pending=None, active_agent="", messages=0)
+    # On a standalone, a crash may leave the record behind: it must bring nothing back.
+    forgotten: dict[str, Any] = {
+        "pending": None,
+        "settled": None,
+        "inbox": [],
+        "active_agent": "",
+        "messages": 0,
+    }
+    await lease.commit(delete, before={**forgotten, "unanswered_since": None})
 
 
-async def remove_idle(db: Database, days: float) -> int:
+async def remove_idle(
+    records: Records,
+    days: float,
+    *,
+    sessions_collection: str = "agent_sessions",
+    messages_collection: str = "agent_messages",
+) -> int:
     """Erase whole conversations that were idle for `days`; returns how many.
 
     A TTL index cannot do this: messages carry no date, and losing only the session's document
     would restart its numbering and scramble what stays.
     """
-    removed = 0
+    removed, database = 0, records.database
     before = datetime.now(timezone.utc) - timedelta(days=days)
-    transactions = await has_transactions(db.client)
-    idle = db.conversations.find({"updated_at": {"$lt": before}}, {"email": 1})
-    for stored in await idle.to_list():
-        lease = Lease(db, stored["_id"], stored["email"], transactions=transactions)
-        now = await lease.acquire()
+    transactions = await has_transactions(database.client)
+    idle = records.find({"updated_at": {"$lt": before}}, {"owner": 1, "email": 1})
+    for found in await idle.to_list():
+        owner = owner_of(found) or ""
+        lease = Lease(records, found["_id"], owner, transactions=transactions)
+        now = await lease.take()
         if now is None:
             continue
-        async with lease.kept():
-            if now["updated_at"] < before:  # it may have been used since it was found
+        session = MongoDBSession(
+            found["_id"],
+            client=database.client,
+            database=database.name,
+            sessions_collection=sessions_collection,
+            messages_collection=messages_collection,
+        )
+        async with lease.renewing():
+            if now["updated_at"] < before:  # it may have been used meanwhile
                 with suppress(LeaseLost):  # somebody uses it after all
-                    await erase(lease)
+                    await erase(lease, session)
                     removed += 1
     return removed

@@ -13,10 +13,11 @@ from agents import Usage
 from pymongo import timeout
 from pymongo.errors import PyMongoError
 
-from database import Customer, Database
+from database import Database
 from engine.conversation import Conversation
 from engine.errors import failure
 from engine.events import ApprovalNeeded, Event, Reason, TurnFailed
+from shop import Customer
 from terminal import inspect
 from terminal.screen import Screen
 from tools import PHRASES
@@ -100,7 +101,9 @@ class Chat:
 
     async def run(self) -> None:
         """Greet, settle what is open, then answer until the customer leaves."""
-        asked = [message.text for message in self.conversation.recent if message.role == "user"]
+        asked = [
+            message.text for message in self.conversation.opened.recent if message.role == "user"
+        ]
         self.screen.remember(asked)
         try:
             self._greet()
@@ -173,23 +176,24 @@ class Chat:
         return None
 
     def _greet(self) -> None:
-        name, last = self.customer["name"], self.conversation.last_active
-        if not self.conversation.total or last is None:
+        name, opened = self.customer["name"], self.conversation.opened
+        last = opened.last_active
+        if not opened.total or last is None:
             self.screen.say(f"Hello, {name}. How can I help?")
             return
         if self.screen.drawn:
-            recent = self.conversation.recent
+            recent = opened.recent
             asked = [number for number, message in enumerate(recent) if message.role == "user"]
             self.screen.say("")
             start = asked[-RECENT_EXCHANGES:][0] if asked else 0
             self.screen.transcript(recent[start:], dim=True, most_lines=RECENT_LINES)
-        count = f"{self.conversation.total:,} message{'s' * (self.conversation.total > 1)}"
+        count = f"{opened.total:,} message{'s' * (opened.total > 1)}"
         when = f"last on {last.day} {last:%b}"
         self.screen.say(f"\n── Welcome back, {name}: {count}, {when} ── /history shows all")
 
     async def _take_up(self) -> str | None:
         """Ask the question that waits, or offer to answer a message that has no answer."""
-        if self.conversation.pending:
+        if self.conversation.opened.pending:
             return await self.answer(self.conversation.resume)
         if self.conversation.unanswered is None:
             return None

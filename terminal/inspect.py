@@ -18,8 +18,9 @@ from engine.text import clean
 if TYPE_CHECKING:
     from pymongo.asynchronous.collection import AsyncCollection
 
-    from database import Customer, Database
+    from database import Database
     from engine.conversation import Conversation
+    from shop import Customer
 
 Document = Mapping[str, Any]
 LAST = 4  # of agent_messages: one turn with a handoff and a tool

@@ -269,8 +269,8 @@ def _tell(answer: LiveAnswer | PlainAnswer, event: Event, phrases: Mapping[str, 
             answer.note(f"· {clean(text)}")
         case events.Settled(text=text):
             answer.text(f"{clean(text)}\n\n")
-        case events.QuestionLost():
-            answer.note("An earlier question can no longer be answered; please ask again.")
+        case events.ApprovalLost():
+            answer.note("A question that waits cannot be asked now; a new message withdraws it.")
         case events.Stopped():
             answer.note("Stopped. Ask something else, or Ctrl-D to leave.")
 

@@ -9,20 +9,20 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 from agents import Model, set_tracing_disabled
 from agents.extensions.memory import MongoDBSession
 from pymongo import AsyncMongoClient, MongoClient
 
-import engine.lease
 import main
-from database import DB_NAME, Customer, Database, Document, connect
+from database import DB_NAME, Database, Document, connect
 from engine.conversation import Conversation
 from engine.lease import Lease
-from engine.session import session_id_for
 from local.mongod import Mongod, temporary_mongod
 from seed_data import CUSTOMERS, seed
+from shop import Customer, session_id_for
 from tools import SupportContext
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
@@ -42,12 +42,6 @@ def mongod() -> Iterator[Mongod]:
     with temporary_mongod(*options) as server:
         yield server
         server.kill()  # its data goes with it: nobody waits for a clean end
-
-
-@pytest.fixture(autouse=True)
-def lease_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test sets them to lasts for that test."""
-    monkeypatch.setattr(engine.lease, "LEASE_SECONDS", engine.lease.LEASE_SECONDS)
 
 
 @pytest.fixture
@@ -95,8 +89,12 @@ def context_for(db: Database, email: str = "alice@example.com") -> SupportContex
     return SupportContext(db, customer_of(email), now=lambda: TODAY)
 
 
-def lease_on(db: Database, session_id: str = "support_alice_at_example_com") -> Lease:
-    return Lease(db, session_id, "alice@example.com", transactions=True)
+def lease_on(
+    db: Database, session_id: str = "support_alice_at_example_com", seconds: float = 10.0
+) -> Lease:
+    return Lease(
+        db.conversations, session_id, "alice@example.com", transactions=True, seconds=seconds
+    )
 
 
 def session_for(db: Database, email: str = "alice@example.com") -> MongoDBSession:
@@ -105,10 +103,10 @@ def session_for(db: Database, email: str = "alice@example.com") -> MongoDBSessio
 
 @pytest.fixture
 def open_conversation(db: Database) -> Callable[..., object]:
-    async def open_(model: Model, email: str = "alice@example.com") -> Conversation:
+    async def open_(model: Model, email: str = "alice@example.com", **options: Any) -> Conversation:
         customer = customer_of(email)
         return await main.open_conversation(
-            db.client, customer, model, database=db.name, now=lambda: TODAY
+            db.client, customer, model, database=db.name, now=lambda: TODAY, **options
         )
 
     return open_

@@ -21,8 +21,9 @@ from typing import IO, Any
 
 from pymongo import MongoClient
 
-import engine.lease
 import settings
+from engine.conversation import Conversation
+from engine.options import Limits
 from tests.model_server import ModelServer
 
 ROOT = Path(__file__).parent.parent
@@ -121,7 +122,7 @@ def chat(
     program: str = "main.py",
     stdout: str = "",
     folder: Path = ROOT,
-    lease: float = engine.lease.LEASE_SECONDS,
+    lease: float = Limits().lease_seconds,
     **environment: str,
 ) -> Iterator[Chat]:
     """Start the program on this shop and model; it is killed in the end, wherever it then is.
@@ -175,7 +176,7 @@ def on_terminal(
     for number in range(3):
         os.dup2(terminal, number)
     os.close(terminal)
-    _become(ROOT, engine.lease.LEASE_SECONDS, program, arguments, environment)
+    _become(ROOT, Limits().lease_seconds, program, arguments, environment)
 
 
 def _main(
@@ -208,7 +209,8 @@ def _become(
     os.environ.update(environment)
     os.chdir(folder)
     vars(settings)["dotenv_values"] = lambda _: {}  # a developer's own
-    engine.lease.LEASE_SECONDS = lease
+    defaults: Any = vars(Conversation)["open"].__func__.__kwdefaults__
+    defaults["limits"] = Limits(lease_seconds=lease)
     if folder != ROOT:
         _leave_the_product()
         sys.path.insert(0, str(folder))

@@ -1,0 +1,91 @@
+"""The document of one conversation in `conversations`: what the SDK's session does not remember.
+
+This is the only description of it. Every write of it is in lease.py; the comments say on whose
+behalf it is made. Values that hold the customer's words are sealed: strings that the session's own
+`_serialize_item` wrote, as in `agent_messages`, so that a session that encrypts covers them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypedDict
+
+from pymongo import ReadPreference
+from pymongo.asynchronous.collection import AsyncCollection
+
+FORMAT = 2  # 1 had no inbox, `email` for `owner`, and a pending approval that was not sealed
+REMEMBERED = 20  # ids of accepted messages
+
+Fields = Mapping[str, Any]  # of a record, for one write
+Records = AsyncCollection[dict[str, Any]]
+
+
+class Accepted(TypedDict):
+    """A message that was accepted and that no stored step has taken along yet."""
+
+    id: str
+    item: str  # sealed
+
+
+class Pending(TypedDict):
+    """The approval that waits for the owner's decision."""
+
+    id: str
+    agent: str
+    tool: str
+    call: str  # sealed: the call as the model wrote it
+    state: str  # sealed: the SDK's RunState
+
+
+class Withdrawn(TypedDict):
+    """The approval that a message has withdrawn, as far as its end is told."""
+
+    id: str
+    tool: str
+    call: str
+
+
+class Term(TypedDict):
+    """Whose turn it is, and until when."""
+
+    owner: str  # the process's Lease; what it left behind it may take again at once
+    holder: str  # new for each turn: every write names it
+    until: datetime  # by the server's clock
+    server_session: dict[str, Any] | None  # of the holder's transactions
+    former: dict[str, Any] | None  # the same of the one before: whoever takes over ends it
+    writes: int
+    withdrawn: Withdrawn | None
+
+
+class Moving(TypedDict):
+    seq: int  # the number that the next item gets
+    messages: int  # how many of the inbox
+
+
+class Record(TypedDict, total=False):
+    _id: str  # the session's id
+    format: int  # `FORMAT` of the engine that last took the lease
+    owner: str  # whom the conversation belongs to; set when the record is created
+    lease: Term | None  # taken, renewed and given back by `Lease`
+    inbox: list[Accepted]  # grows with the lease; emptied by the first step that is stored
+    accepted: list[str]  # the last ids, oldest first; begins with an id that no message has
+    unanswered_since: datetime | None  # set with a message or a decision; cleared by a turn's end
+    pending: Pending | None  # set with the call that waits; cleared by a message or a decision
+    settled: str | None  # sealed: the output of an approved call, until it is in the history
+    active_agent: str  # who answers next; written with the step of a handoff
+    messages: int  # how many are in the history
+    moving: Moving | None  # on a standalone, set before the inbox is written to the history
+    usage: dict[str, int]  # calls, input_tokens, cached_tokens, output_tokens; added up at each end
+    updated_at: datetime  # for `remove_idle`
+
+
+def primary(collection: AsyncCollection[Any]) -> AsyncCollection[Any]:
+    """`collection`, read from the primary: a secondary may lack the last turn."""
+    return collection.with_options(read_preference=ReadPreference.PRIMARY)
+
+
+def owner_of(record: Record | Mapping[str, Any]) -> str | None:
+    """The owner, also in format 1; None in a record that is not there."""
+    owner = record.get("owner") or record.get("email")
+    return str(owner) if owner else None

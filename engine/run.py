@@ -1,0 +1,213 @@
+"""One call of the SDK's Runner, told as events."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from agents import (
+    Agent,
+    RawResponsesStreamEvent,
+    RunConfig,
+    RunErrorHandlerInput,
+    RunHooks,
+    RunItemStreamEvent,
+    Runner,
+    RunState,
+    Tool,
+    Usage,
+)
+from agents.items import MessageOutputItem, ToolApprovalItem, ToolCallItem, ToolCallOutputItem
+from agents.stream_events import AgentUpdatedStreamEvent
+
+from engine.events import Event, HandedOff, Settled, Text, ToolStarted
+from engine.history import text_of
+from engine.options import Limits, Words
+from engine.session import TurnSession
+
+DELTAS = ("response.output_text.delta", "response.refusal.delta")
+
+
+class Run:
+    """It begins when it is made; `tell_all` tells what happens, to its end."""
+
+    def __init__(
+        self,
+        agent: Agent[Any],
+        todo: list[Any] | RunState[Any],
+        *,
+        earlier: Run | None,
+        approved: ToolApprovalItem | None,
+        tell: Callable[[Event], None],
+        session: TurnSession,
+        context: Any,
+        config: RunConfig,
+        hooks: RunHooks[Any] | None,
+        limits: Limits,
+        words: Words,
+    ) -> None:
+        """`earlier` is the run before, in the same turn; `approved` the call in `todo` that has got
+        its yes."""
+        self.said: bool = (
+            earlier.said if earlier else False
+        )  # whether the owner was shown any words
+        self.unfinished = ""  # what was shown of a response that has not come to its end
+        self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
+        self._approved = approved
+        self._tell = tell
+        self._seconds = limits.seconds
+        self.result = Runner.run_streamed(
+            agent,
+            todo,
+            context=context,
+            session=session,
+            run_config=config,
+            hooks=_Hooks(self, session, hooks),
+            max_turns=limits.model_calls,
+            error_handlers={
+                "max_turns": _says(words.too_many_steps),
+                "model_refusal": _says(words.refused),
+            },
+        )
+        # A state that waited for approval brings the usage of the turns before.
+        usage = self.result.context_wrapper.usage
+        self._usage_before: Usage = earlier._usage_before if earlier else copy.deepcopy(usage)
+
+    @property
+    def usage(self) -> Usage:
+        """What the turn has used up to now, inner agents included."""
+        now, before = self.result.context_wrapper.usage, self._usage_before
+        used = Usage(
+            requests=now.requests - before.requests,
+            input_tokens=now.input_tokens - before.input_tokens,
+            output_tokens=now.output_tokens - before.output_tokens,
+            total_tokens=now.total_tokens - before.total_tokens,
+        )
+        cached = _cached(now) - _cached(before)
+        used.input_tokens_details.cached_tokens = cached
+        return used
+
+    def cancel(self) -> None:
+        """Stop the run. A running tool finishes, and its step is stored."""
+        self.result.cancel("after_turn" if self.busy else "immediate")
+
+    async def tell_all(self) -> None:
+        """Tell what happens, until the run ends.
+
+        Raises what the SDK raises, and TimeoutError if the run takes longer than its limit.
+        """
+        overdue = asyncio.Event()
+
+        def out_of_time() -> None:
+            overdue.set()
+            self.cancel()
+
+        # One timer: ModelSettings.timeout costs a task for each piece of an answer.
+        timer = asyncio.get_running_loop().call_later(self._seconds, out_of_time)
+        try:
+            await self._tell_events()
+        finally:
+            timer.cancel()
+            # If the reader has gone, the SDK keeps running, and even after a cancel it may still
+            # write. So wait for its task.
+            if self.result.run_loop_task:
+                await asyncio.wait({self.result.run_loop_task})
+        if overdue.is_set() and self.result.final_output is None:
+            raise TimeoutError
+
+    async def _tell_events(self) -> None:
+        agent, approved = self.result.current_agent, self._approved
+        inner = [approved.call_id] if approved and approved.agent is not agent else []
+        streamed, message = 0, None  # messages that came in pieces; the one that comes now
+        async for event in self.result.stream_events():
+            match event:
+                case RawResponsesStreamEvent(data=data) if data.type in DELTAS:
+                    delta, index = getattr(data, "delta", ""), getattr(data, "output_index", 0)
+                    if not delta or not _writes_text(agent):
+                        continue
+                    if index != message:
+                        message, streamed, delta = index, streamed + 1, self._apart(delta)
+                    self.unfinished += delta
+                    self._tell(Text(delta))
+                case RawResponsesStreamEvent(data=data):
+                    if data.type in ("response.created", *ENDS):
+                        self.unfinished = ""  # what is complete is stored by the SDK
+                case AgentUpdatedStreamEvent(new_agent=new) if new is not agent:
+                    agent = new
+                    self._tell(HandedOff(agent.name))
+                case RunItemStreamEvent(name="tool_called", item=ToolCallItem() as called):
+                    self._tell(ToolStarted(called.tool_name or "a tool"))
+                    if getattr(called.raw_item, "type", "") == "mcp_call":  # it ran there already
+                        self._settle(getattr(called.raw_item, "output", None))
+                case RunItemStreamEvent(item=ToolCallOutputItem() as output):
+                    # The output of a call inside an inner agent comes with that of the outer call.
+                    if self._approved and self._approved.call_id in (output.call_id, *inner):
+                        self._settle(output.output)
+                case RunItemStreamEvent(item=MessageOutputItem() as said):
+                    # A message that no model streamed, such as the one on too many steps.
+                    message, text = None, text_of(said.to_input_item())
+                    if streamed:
+                        streamed -= 1
+                    elif text and _writes_text(agent):
+                        self._tell(Text(self._apart(text)))
+
+    def _settle(self, output: Any) -> None:
+        """Tell what the approved call answered: a model may tell something else, or fail to."""
+        if self._approved and output is not None:
+            self._approved = None
+            self._tell(Settled(True, str(output).strip().partition("\n")[0]))
+
+    def _apart(self, text: str) -> str:
+        """`text` as a paragraph of its own, if this turn has shown words before."""
+        before, self.said = self.said, True
+        return "\n\n" + text if before else text
+
+
+ENDS = ("response.completed", "response.incomplete")
+
+
+class _Hooks(RunHooks[Any]):
+    """What the SDK tells of a run; the builder's own hooks are told the same."""
+
+    def __init__(self, run: Run, session: TurnSession, builders: RunHooks[Any] | None) -> None:
+        self._run = run
+        self._session = session
+        self._builders = builders or RunHooks()
+        for name in ("on_agent_start", "on_agent_end"):
+            setattr(self, name, getattr(self._builders, name))
+
+    async def on_llm_start(self, context: Any, agent: Agent[Any], *args: Any) -> None:
+        self._run.busy = False
+        await self._builders.on_llm_start(context, agent, *args)
+
+    async def on_llm_end(self, context: Any, agent: Agent[Any], response: Any) -> None:
+        self._run.busy = True  # its tools come next, or its answer is stored
+        await self._builders.on_llm_end(context, agent, response)
+
+    async def on_tool_start(self, context: Any, agent: Agent[Any], tool: Tool) -> None:
+        self._run.busy = True
+        await self._builders.on_tool_start(context, agent, tool)
+
+    async def on_tool_end(
+        self, context: Any, agent: Agent[Any], tool: Tool, result: object
+    ) -> None:
+        await self._builders.on_tool_end(context, agent, tool, result)
+
+    async def on_handoff(self, context: Any, from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
+        self._session.agent = to_agent.name
+        await self._builders.on_handoff(context, from_agent, to_agent)
+
+
+def _cached(usage: Usage) -> int:
+    return usage.input_tokens_details.cached_tokens or 0
+
+
+def _writes_text(agent: Agent[Any]) -> bool:
+    return agent.output_type in (None, str)
+
+
+def _says(text: str) -> Callable[[RunErrorHandlerInput[Any]], str | None]:
+    """An answer for agents that write text; for any other, the error is raised."""
+    return lambda error: text if _writes_text(error.run_data.last_agent) else None

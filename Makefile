@@ -1,7 +1,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help chat seed stop test test-docs lint format eval stalls histories bench test-versions picture gone
+.PHONY: help chat seed stop test test-docs lint format eval stalls histories bench picture gone
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,9 +44,6 @@ histories: .venv/requirements-dev.done ## random turns, kills and cut links in s
 bench: .venv/requirements-dev.done ## what this program costs beside the bare SDK
 	@$(RUN) -m scripts.benchmark $(ARGS)
 
-test-versions: .venv/requirements-dev.done ## the tests on every Python found, the oldest SDK and the newest
-	@$(RUN) -m scripts.versions $(ARGS)
-
 picture: .venv/requirements-dev.done ## draw the README's pictures from a real session
 	@$(RUN) -m scripts.picture
 
@@ -56,20 +53,6 @@ picture: .venv/requirements-dev.done ## draw the README's pictures from a real s
 
 # A Python that was upgraded away leaves links to nothing.
 GONE := $(shell test -x $(RUN) || echo gone)
-FILES = $(filter %.txt,$^)
-# Standard input is the lock, so that two makes wait for each other; flock(1) is not on macOS.
-CHECK_AND_LOCK = import sys, fcntl; from importlib.util import find_spec; \
-	sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed; this is %s. Name \
-	another with PYTHON=, such as: make chat PYTHON=python3.12" % sys.version.split()[0]); \
-	find_spec("ensurepip") or sys.exit("This Python cannot make virtual environments. \
-	On Debian and Ubuntu: sudo apt install python3-venv"); \
-	fcntl.flock(0, fcntl.LOCK_EX)
 
 .venv/%.done: %.txt $(GONE)
-	@exec < requirements.txt; $(PYTHON) -c '$(CHECK_AND_LOCK)' || exit; \
-	test -x $(RUN) && test -e $@ && test -z "$$(find $(FILES) -newer $@)" && exit; \
-	echo "Installing the Python packages into .venv (once) ..." >&2; \
-	said=$$({ .venv/bin/pip --version > /dev/null 2>&1 || { rm -rf .venv; $(PYTHON) -m venv .venv; } && \
-		$(RUN) -m pip install --quiet --disable-pip-version-check $(FILES:%=-r %); } 2>&1) && \
-	touch $(FILES:%.txt=.venv/%.done) || \
-	{ echo "$$said"; echo "The installation failed; run it again to resume."; exit 1; } >&2
+	@$(PYTHON) scripts/install.py $(filter %.txt,$^)

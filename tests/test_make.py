@@ -27,6 +27,8 @@ class Clone:
         shutil.copy(ROOT / "Makefile", folder)
         (folder / "local").mkdir()
         (folder / "local" / "__main__.py").write_text(CHAT)
+        (folder / "scripts").mkdir()
+        shutil.copy(ROOT / "scripts" / "install.py", folder / "scripts")
         self.require("")
 
     def require(self, text: str) -> None:
@@ -103,9 +105,8 @@ def test_a_python_that_will_not_do_is_told_in_plain_words(
     clone: Clone, lack: str, said: str
 ) -> None:
     python = clone.folder / "python"
-    python.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -c "import sys; {lack}; exec(sys.argv[1])" "$2"\n'
-    )
+    script = f"import sys; {lack}; exec(open(sys.argv[1]).read())"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{script}" "$1"\n')
     python.chmod(0o755)
     out, err = clone.make(python=str(python))
     assert out == ""

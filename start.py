@@ -1,0 +1,70 @@
+"""Starts main.py: the first prompt is there before the SDK, which takes seconds, is imported."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import signal
+import sys
+import threading
+from functools import partial
+
+from settings import load_settings, log_problems, missing_setting
+from terminal.screen import Screen
+
+
+def start() -> int:
+    """Run the chat; returns the exit code."""
+    args = arguments()
+    load_settings()
+    screen = Screen()
+    log_problems(args.debug)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP: so do we
+            signal.signal(number, lambda number, _: sys.exit(128 + number))  # `finally` runs
+    try:
+        return asyncio.run(prompt_and_load(args, screen))
+    except EOFError:  # at "Email: "
+        if args.question:
+            screen.error("Not answered: say who asks, such as --email alice@example.com.")
+        return 1 if args.question else 0
+    except BrokenPipeError:
+        screen.hang_up()
+        return 0
+    except OSError as error:  # `> answers.md` on a full disk
+        screen.error(f"Cannot read or write: {error.strerror}.")
+        screen.hang_up()
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="main.py", description="Chat with the shop's support.")
+    parser.add_argument("--email", help="log in with this address instead of asking for it")
+    flag = partial(parser.add_argument, action="store_true")
+    flag("--offline", help="use the rule-based model: no key, no network")
+    flag("--debug", help="show tracebacks and warnings")
+    flag("--usage", help="show the tokens that each answer used")
+    parser.add_argument("question", nargs="?", metavar="QUESTION", help="answer this and exit")
+    return parser.parse_args()
+
+
+async def prompt_and_load(args: argparse.Namespace, screen: Screen) -> int:
+    """Ask for the email while main.py is imported; then hand over to it."""
+    if not args.question:
+        screen.say("Shop support. Type a question, /help, or Ctrl-D to leave.")
+        if args.offline:
+            screen.say("Offline: a set of rules answers here, not a language model.", dim=True)
+    if problem := missing_setting(args.offline):
+        screen.error(problem)
+        return 1
+    loading = threading.Thread(target=importlib.import_module, args=["main"], daemon=True)
+    loading.start()
+    email = args.email or await screen.ask("Email: ")
+    async with screen.waiting("Loading"):
+        await asyncio.to_thread(loading.join)
+    from main import support  # it is there by now
+
+    return await support(args, screen, email)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,12 +24,7 @@ from shop import Customer, session_id_for
 from tools import SupportContext
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
-# A developer's own settings must not reach the tests, least of all a key.
-for name in [name for name in os.environ if name.startswith(("OPENAI_", "MONGODB_"))]:
-    del os.environ[name]
 set_tracing_disabled(True)
-# A script's background job ignores Ctrl-C, and so would every process that a test starts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import contextlib
 import multiprocessing
 import os
 import runpy
-import signal
 import subprocess
 import sys
 import threading
@@ -28,9 +27,6 @@ from tests.model_server import ModelServer
 
 ROOT = Path(__file__).parent.parent
 Shop = MongoClient[dict[str, Any]]
-
-# A script's background job ignores Ctrl-C, and so would every process that it starts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _forks = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 if os.name == "posix":

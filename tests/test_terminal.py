@@ -1265,9 +1265,17 @@ def test_a_window_that_becomes_narrower_repeats_and_loses_nothing(sit: Sit, wrap
 # --- the whole program ---------------------------------------------------------------------------
 
 
+# A process of its own, which imports all that a start does; and no `.env` of a developer's.
+START = """
+import runpy, settings
+settings.dotenv_values = lambda _: {}
+runpy.run_path("main.py", run_name="__main__")
+"""
+
+
 def test_a_start_shows_that_it_works(sit: Sit, shop: Shop) -> None:
     customer = sit(
-        [sys.executable, str(ROOT / "main.py"), "--offline"],
+        [sys.executable, "-c", START, "--offline"],
         MONGODB_URI="mongodb://{}:{}".format(*(shop.address or ())),
     )
     customer.wait_for_prompt()

@@ -65,9 +65,14 @@ def missing_setting(offline: bool) -> str | None:
     key = os.environ.get("OPENAI_API_KEY", "")
     if not (key.isascii() and key.isprintable()):
         return "OPENAI_API_KEY has a character that no key has. Copy it again."
-    if offline or key or os.environ.get("OPENAI_BASE_URL"):
+    if offline or not only_rules():
         return None
     return "OPENAI_API_KEY is not set. Put it in .env, or try --offline."
+
+
+def only_rules() -> bool:
+    """Whether no language model is named, neither by a key nor by an address (it may need none)."""
+    return not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"))
 
 
 def choose_model(offline: bool) -> tuple[Model, ModelSettings]:

@@ -114,7 +114,7 @@ class Reason(Enum):
     DATABASE_REFUSED = "MongoDB refused a command."
     DATABASE_SILENT = "MongoDB stopped answering."
     KEY_REFUSED = "The model's server refused the API key."
-    MODEL_UNKNOWN = "The model's server does not know this model."
+    MODEL_UNKNOWN = "The model's server does not know this model, or this address."
     QUOTA_USED_UP = "The quota of this API key is used up."
     MODEL_BUSY = "The model is busy."
     MODEL_SILENT = "The model did not answer."

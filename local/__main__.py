@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 from database import CONNECT_SECONDS, DB_NAME, DatabaseUnavailable, explain, mongodb_uri
 from local.mongod import ensure_mongod, stop_mongod
 from local.program import DATA, ROOT, locked, say
-from settings import load_settings
+from settings import load_settings, only_rules
 
 
 def chat(arguments: list[str]) -> NoReturn:
@@ -23,7 +23,7 @@ def chat(arguments: list[str]) -> NoReturn:
     with locked():
         if is_empty(uri) and (failed := run_seed([], stdout=sys.stderr)):
             sys.exit(failed)
-    if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
+    if only_rules():
         if "--offline" not in arguments:
             arguments = ["--offline", *arguments]
         say("No OPENAI_API_KEY is set: running --offline.")

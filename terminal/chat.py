@@ -27,40 +27,43 @@ logger = logging.getLogger(__name__)
 # Shown to a customer who comes back.
 RECENT_EXCHANGES, RECENT_LINES = 2, 10
 YES, NO = ("y", "yes"), ("n", "no", "")
+LATER = ": the chat asks again when you are back, unless you send another message before."
 FORGET = "Forget this conversation? Orders and returns stay. [y/N] "
 
-# What the customer can do, said after what happened.
-SAVED = "Your message is saved; /retry answers it."
+# What the customer can do, said after what happened; `again` is a command.
+SAVED = "Your message is saved; {again} answers it."
 ADVICE = {
-    Reason.TAKEN_OVER: "/history shows what was said.",
-    Reason.KEY_REFUSED: "Check OPENAI_API_KEY, then /retry.",
-    Reason.MODEL_UNKNOWN: "Check OPENAI_MODEL, then /retry.",
-    Reason.QUOTA_USED_UP: "Check the plan and billing, then /retry.",
+    Reason.TAKEN_OVER: "In the chat, /history shows what was said.",
+    Reason.KEY_REFUSED: "Check OPENAI_API_KEY; {again} asks again.",
+    Reason.MODEL_UNKNOWN: "Check OPENAI_MODEL and OPENAI_BASE_URL; {again} asks again.",
+    Reason.QUOTA_USED_UP: "Check the plan and billing; {again} asks again.",
     Reason.MODEL_BUSY: SAVED,
     Reason.MODEL_SILENT: SAVED,
     Reason.MODEL_UNREACHABLE: SAVED,
-    Reason.HISTORY_TOO_LONG: "/reset starts a new one.",
-    Reason.REQUEST_REFUSED: "/retry asks again, --debug shows why.",
-    Reason.ANSWER_EMPTY: "/retry asks again.",
+    Reason.HISTORY_TOO_LONG: "In the chat, /reset starts a new one.",
+    Reason.REQUEST_REFUSED: "--debug shows why; {again} asks again.",
+    Reason.ANSWER_EMPTY: SAVED,
     Reason.ANSWER_UNREADABLE: SAVED,
 }
 
 
-def words_for(error: TurnFailed) -> str:
-    """Say what happened, and what to do."""
+def words_for(error: TurnFailed, again: str = "/retry") -> str:
+    """Say what happened, and what to do. `again` is what answers the message after all."""
     advice = ADVICE.get(error.reason, "")
     if error.reason in (Reason.DATABASE_SILENT, Reason.DATABASE_REFUSED):
         lost = "The answer above was not saved" if error.shown else "Your message was not saved"
         if error.maybe_stored:
             lost = lost.replace("was not", "may not be")
-        advice = f"{lost}; /retry asks again."
-    return f"{error} {advice}".strip()
+        advice = f"{lost}; {{again}} asks again."
+    return f"{error} {advice.format(again=again)}".strip()
 
 
 def words_of_usage(usage: Usage) -> str:
-    """`· 3 model calls: 1,204 tokens in (800 of them cached), 56 out`."""
+    """`· 3 finished model calls: 1,204 tokens in (800 of them cached), 56 out`."""
+    if not usage.requests:  # a server counts at the end, and the call failed or was stopped
+        return "· No model call was finished, so no tokens were counted."
     cached = usage.input_tokens_details.cached_tokens
-    calls = f"{usage.requests} model call{'s' * (usage.requests != 1)}"
+    calls = f"{usage.requests} finished model call{'s' * (usage.requests > 1)}"
     tokens = f"{usage.input_tokens:,} tokens in ({cached:,} of them cached)"
     return f"· {calls}: {tokens}, {usage.output_tokens:,} out"
 
@@ -98,6 +101,7 @@ class Chat:
     customer: Customer
     usage: bool = False  # show the tokens that each answer used
     failed: bool = False  # whether the last answer failed
+    again: str = "/retry"  # what the customer can do after an error
 
     async def run(self) -> None:
         """Greet, settle what is open, then answer until the customer leaves."""
@@ -117,6 +121,7 @@ class Chat:
 
     async def answer_once(self, message: str) -> bool:
         """Answer `message`, and words typed at a question. False if the last answer failed."""
+        self.again = "the same command"  # no prompt follows; the message is not stored twice
         typed: str | None = message
         try:
             while typed:
@@ -140,20 +145,19 @@ class Chat:
                 needed = await self._show(self.conversation.decide(needed, decision))
         except TurnFailed as error:
             self.failed = True
-            self._complain(error, words_for(error))
+            self._complain(error, words_for(error, self.again))
         return None
 
     async def decision(self, question: str, *, kept: bool = True) -> bool | str:
         """Ask for a yes or a no. Returns it, or the other words that the customer typed.
 
-        `kept`: the question is asked again at the next login if the input ends here.
+        `kept`: the question waits in MongoDB if the input ends here.
         """
         while True:
             try:
                 typed = (await self.screen.confirm(question)).strip()
             except EOFError:
-                later = ": you will be asked when you are back" if kept else ""
-                self.screen.notice(f"Not decided{later}.")
+                self.screen.notice(f"Not decided{LATER if kept else '.'}")
                 raise
             if typed.lower() in YES or typed.lower() in NO:
                 return typed.lower() in YES
@@ -255,6 +259,8 @@ def _command_in(typed: str) -> str:
 async def _help(chat: Chat) -> None:
     for name, each in COMMANDS.items():
         chat.screen.say(f"{name:10} {each.about}")
+    if chat.screen.interactive:  # in a pipe it ends the program
+        chat.screen.say(f"{'Ctrl-C':10} stop an answer, or clear the line")
 
 
 @command("/history", "show the whole conversation", shows=True)

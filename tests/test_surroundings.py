@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -54,7 +55,7 @@ def test_a_part_of_the_suite_is_green_in_hostile_surroundings(
     (tmp_path / ".env").write_text("OPENAI_API=soap\nCONVERSATION_TTL_DAYS=never\n")
     # -E as in the Makefile: it keeps the PYTHON variables from pytest itself.
     command = [sys.executable, "-E", "-m", "pytest", "-n", workers, "-q", "--tb=short", *PART]
-    output, code = pexpect.run(
+    done: Any = pexpect.run(
         "sh",
         args=["-c", "trap '' HUP INT QUIT; exec \"$@\"", "sh", *command],
         cwd=str(tmp_path),
@@ -64,4 +65,5 @@ def test_a_part_of_the_suite_is_green_in_hostile_surroundings(
         timeout=100,
         withexitstatus=True,
     )
+    output, code = done
     assert code == 0, output

@@ -100,7 +100,7 @@ def explain(error: Exception, uri: str) -> str:
         elif "name or service not known" in text or "nodename nor servname" in text:
             reason = "unknown host"
     advice = "Check MONGODB_URI, and whether this machine may connect to it."
-    if re.match(r"mongodb://([^@/]*@)?(localhost|127\.0\.0\.1|\[::1\])[:/?]", f"{uri}/"):
+    if re.match(r"mongodb://(.*@)?(localhost|127\.0\.0\.1|\[::1\])(:\d+)?([,/?]|$)", uri):
         advice = "Start it (`make chat` does, on this machine), or set MONGODB_URI."
     return f"Cannot connect to MongoDB ({redact(uri)}): {reason}. {advice}"
 

@@ -313,7 +313,7 @@ async def main() -> None:
     except PyMongoError as error:
         sys.exit(explain(error, uri))
     print(f"Seeded {DB_NAME}: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
-    print("Log in as " + ", ".join(f"{c['email']} ({c['tier']})" for c in CUSTOMERS))
+    print("Log in as:", *(f"{c['email']} ({c['tier']})" for c in CUSTOMERS), sep="\n  ")
 
 
 if __name__ == "__main__":

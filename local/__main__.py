@@ -10,7 +10,7 @@ from typing import IO, Any, NoReturn
 from pymongo import MongoClient, timeout
 from pymongo.errors import PyMongoError
 
-from database import CONNECT_SECONDS, DB_NAME, DatabaseUnavailable, explain, mongodb_uri
+from database import CONNECT_SECONDS, DB_NAME, DatabaseUnavailable, explain, mongodb_uri, redact
 from local.mongod import ensure_mongod, stop_mongod
 from local.program import DATA, ROOT, locked, say
 from settings import load_settings, only_rules
@@ -21,8 +21,10 @@ def chat(arguments: list[str]) -> NoReturn:
     uri = os.environ["MONGODB_URI"] = ensure_mongod(mongodb_uri())
     # Two chats that start at once must not both seed.
     with locked():
-        if is_empty(uri) and (failed := run_seed([], stdout=sys.stderr)):
-            sys.exit(failed)
+        if is_empty(uri):
+            if failed := run_seed([], stdout=sys.stderr):
+                sys.exit(failed)
+            say(f"Look with mongosh or Compass: {redact(uri)}")
     if only_rules():
         if "--offline" not in arguments:
             arguments = ["--offline", *arguments]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +26,10 @@ OTHER_WAYS = (
 
 
 def say(text: str) -> None:
-    """To stderr: stdout belongs to the chat."""
+    """To stderr: stdout belongs to the chat. On a terminal it is dim, and no word is broken."""
+    if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        text = f"\033[2m{textwrap.fill(text, columns or 80)}\033[0m"
     print(text, file=sys.stderr, flush=True)
 
 

@@ -46,7 +46,7 @@ def runs(*arguments: str) -> bool:
 
 
 def install(files: list[str]) -> None:
-    print("Installing the Python packages into .venv (once) ...", file=sys.stderr)
+    print("Installing packages in .venv (once) ...", file=sys.stderr)
     if not runs("-m", "pip", "--version"):  # none yet, or an upgrade took its Python away
         subprocess.run([sys.executable, "-m", "venv", "--clear", ".venv"], check=True)
     quietly = ["--quiet", "--disable-pip-version-check"]
@@ -64,4 +64,4 @@ if __name__ == "__main__":
             if not installed(sys.argv[1:]):
                 install(sys.argv[1:])
         except subprocess.CalledProcessError:
-            sys.exit("The installation failed; run it again to resume.")
+            sys.exit("It failed; run it again to resume.")

@@ -260,7 +260,7 @@ async def _help(chat: Chat) -> None:
     for name, each in COMMANDS.items():
         chat.screen.say(f"{name:10} {each.about}")
     if chat.screen.interactive:  # in a pipe it ends the program
-        chat.screen.say(f"{'Ctrl-C':10} stop an answer, or clear the line")
+        chat.screen.say(f"{'Ctrl-C':10} stop an answer; clear a line")
 
 
 @command("/history", "show the whole conversation", shows=True)
@@ -295,6 +295,6 @@ async def _reset(chat: Chat) -> str | None:
 
 
 @command("/exit", "the same as /quit")
-@command("/quit", "leave (so do quit, exit and Ctrl-D)")
+@command("/quit", "leave (also quit, exit, Ctrl-D)")
 async def _quit(_: Chat) -> None:
     raise EOFError

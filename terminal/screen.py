@@ -95,7 +95,14 @@ class Screen:
 
         Ctrl-C is an empty answer. Raises EOFError at the end of input.
         """
-        facts, _, last = clean(question).rpartition("\n")
+        question = clean(question)
+        if self._edits:  # the editor would break the last line inside of a word
+            from rich.text import Text as Words
+
+            console = self._console(self._prompts)
+            rows = Words(question).wrap(console, console.width)
+            question = "\n".join(row.plain.rstrip() for row in rows) + " "
+        facts, _, last = question.rpartition("\n")
         if facts:
             self._print(facts, self._prompts)
         if self.interactive:
@@ -146,7 +153,7 @@ class Screen:
             words = Words(clean(text), style) if role == "user" else Markdown(clean(text), style)
             lines = console.render_lines(words, pad=False)
             if above := max(len(lines) - most_lines, 0) if most_lines else 0:
-                self.notice(f"… {above} lines above; /history shows all")
+                self.notice(f"… {above} line{'s' * (above > 1)} above; /history shows all")
             console.print(SegmentLines(lines[above:], new_lines=True), end="")
 
     @contextlib.asynccontextmanager

@@ -264,6 +264,16 @@ def test_the_other_front_end_answers_and_asks_before_a_return(applied: Applied, 
     assert "Return initiated for order ORD-1001." in second
 
 
+def test_the_other_front_end_needs_no_key_if_an_address_is_set(
+    applied: Applied, shop: Shop
+) -> None:
+    folder = applied("Put another front end on it")
+    with ModelServer([say("From the model.")], api_key="none") as model:
+        asked = ("ask.py", "alice@example.com", "hello")
+        shown = said(folder, shop, *asked, OPENAI_BASE_URL=model.base_url, OPENAI_MODEL="m")
+    assert shown == "From the model.\n"
+
+
 def test_the_web_server_has_the_lines_that_the_page_says() -> None:
     stated = re.search(r"a server in (\d+) lines", RECIPES["Put it on the web"])
     lines = (ROOT / "docs" / "web.py").read_text(encoding="utf-8").splitlines()

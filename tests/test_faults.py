@@ -56,7 +56,10 @@ def model() -> Iterator[ModelServer]:
 FAULTS = {
     "a wrong key": ([fail(401)], "refused the API key"),
     "a forbidden key": ([fail(403)], "refused the API key"),
-    "an unknown model": ([fail(404)], "does not know this model"),
+    "an unknown model": (
+        [fail(404)],
+        "this model, or this address. Check OPENAI_MODEL and OPENAI_BASE_URL",
+    ),
     "too many requests": ([fail(429)] * 3, "The model is busy."),
     "no money left": ([fail(429, code="insufficient_quota")] * 3, "used up"),
     "a server error": ([fail(500)] * 3, "The model did not answer."),

@@ -122,6 +122,7 @@ def test_the_first_chat_starts_and_seeds_and_the_second_does_neither(clone: Clon
     assert "seeded" in first["said"]
     assert (clone.folder / ".mongodb").stat().st_mode & 0o077 == 0, "others can read the data"
     assert "--offline" in first["said"]
+    assert f"Look with mongosh or Compass: {first['uri']}\n" in first["said"]
 
     clone.env["OPENAI_API_KEY"] = "a key"
     second = clone.run("chat", "--fail")

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from pymongo.errors import ConfigurationError
+from pymongo.errors import ConfigurationError, ServerSelectionTimeoutError
 
 from database import connect, explain, redact
+from engine.events import Reason, TurnFailed
 from local.mongod import Mongod, temporary_mongod
 from settings import choose_model
+from terminal.chat import words_for
 from tests.model_server import ModelServer, call, fail, say, think
 from tests.processes import ROOT, Shop, chat, run
 
@@ -87,6 +89,44 @@ def test_a_question_on_the_command_line_is_answered_once(shop: Shop) -> None:
     assert "Goodbye" not in done.stdout and "Email" not in done.stdout
 
 
+def test_a_question_that_nobody_has_asked_is_not_answered_and_exits_with_1(shop: Shop) -> None:
+    done = run(shop, "--offline", "hello", lines="")
+    assert done.returncode == 1
+    assert done.stderr == "Not answered: say who asks, such as --email alice@example.com.\n"
+    assert run(shop, "--offline", lines="").returncode == 0  # nothing was asked
+
+
+def test_after_an_error_the_same_command_answers_the_message_once(
+    shop: Shop, model: ModelServer
+) -> None:
+    command = "--email", "alice@example.com", "hello"
+    model.script(fail(400), say("Hello."))
+    first = run(shop, *command, model=model)
+    assert first.returncode == 1
+    assert first.stderr.endswith("--debug shows why; the same command asks again.\n")
+    second = run(shop, *command, model=model)
+    assert (second.returncode, second.stdout) == (0, "Hello.\n")
+    sent = [item["content"] for item in model.requests[-1]["input"]]
+    assert sent == ["hello"]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_no_command_is_advised_where_none_can_be_typed(reason: Reason) -> None:
+    told = words_for(TurnFailed(reason), "the same command")
+    assert "/" not in told.replace("In the chat, /", "")
+    assert "{" not in told and "{" not in words_for(TurnFailed(reason))
+
+
+def test_tokens_that_no_server_has_counted_are_not_called_none(
+    shop: Shop, model: ModelServer
+) -> None:
+    model.script(say("Hello."), fail(400))
+    lines = "alice@example.com\nhello\nhello?\n"
+    done = run(shop, "--usage", lines=lines, model=model)
+    assert "· 1 finished model call: " in done.stderr
+    assert "· No model call was finished, so no tokens were counted.\n" in done.stderr
+
+
 def test_an_unknown_email_ends_a_pipe_with_1(shop: Shop) -> None:
     done = run(shop, "--offline", lines="x@y\nalice@example.com\n")
     assert done.returncode == 1
@@ -134,6 +174,23 @@ def test_without_mongodb_it_says_so_without_the_password(closed_port: int) -> No
         f"Cannot connect to MongoDB (mongodb://***@127.0.0.1:{closed_port}): connection refused. "
         "Start it (`make chat` does, on this machine), or set MONGODB_URI.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("uri", "here"),
+    [
+        ("mongodb://localhost:27017", True),
+        ("mongodb://me:x@127.0.0.1/?authSource=admin", True),
+        ("mongodb://[::1]:27017/shop", True),
+        ("mongodb://db.example.net", False),
+        ("mongodb://localhost.example.net:27017", False),
+        ("mongodb+srv://me:x@cluster.example.net", False),
+        ("mongodb://localhost:x@db.example.net", False),
+    ],
+)
+def test_only_a_mongodb_of_this_machine_is_started_by_make_chat(uri: str, here: bool) -> None:
+    told = explain(ServerSelectionTimeoutError("no answer"), uri)
+    assert ("`make chat`" in told, "Check MONGODB_URI" in told) == (here, not here)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +256,14 @@ def test_a_question_on_the_command_line_that_needs_a_yes_exits_with_1(shop: Shop
     done = run(shop, "--offline", "--email", "alice@example.com", question, lines="")
     assert "Make this return? [y/N]" in done.stdout
     assert done.returncode == 1
+    told = "the chat asks again when you are back, unless you send another message before.\n"
+    assert done.stderr.endswith(f"Not decided: {told}")
     order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
     assert order and order["return"] is None
+    assert "Make this return? [y/N]" in run(shop, "--offline", lines="alice@example.com\n").stdout
+    withdrawn = run(shop, "--offline", "--email", "alice@example.com", "Where is ORD-1002?")
+    assert "The return of ORD-1001 that waited for your yes was not made." in withdrawn.stdout
+    assert "[y/N]" not in run(shop, "--offline", lines="alice@example.com\n").stdout
 
 
 def test_end_of_input_at_the_question_leaves_it_for_the_next_login(
@@ -246,6 +309,7 @@ def test_words_instead_of_a_yes_withdraw_the_question_and_are_answered(
         told = "The return of ORD-1001 that waited for your yes was not made."
     assert done.returncode == 0, done.stderr
     assert f"{told}\n\nOn its way.\n" in done.stdout
+    assert done.stdout.count(told) == 1
     conversation = shop.ecommerce_support.conversations.find_one({})
     assert conversation and conversation["pending"] is None
     order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})

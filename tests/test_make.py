@@ -16,7 +16,7 @@ from local.program import ROOT
 
 # In place of the chat: what it was given, and which Python runs it.
 CHAT = "import sys; print(sys.argv[1:], sys.stdin.read(), sys.prefix)"
-ONCE = "Installing the Python packages into .venv (once) ...\n"
+ONCE = "Installing packages in .venv (once) ...\n"
 
 
 class Clone:
@@ -87,7 +87,7 @@ def test_an_installation_that_failed_or_was_interrupted_is_resumed(clone: Clone)
     out, err = clone.make()
     assert out == ""
     assert "No matching distribution found for no-such-package" in err
-    assert "The installation failed; run it again to resume." in err
+    assert "It failed; run it again to resume." in err
     clone.require("")
     out, err = clone.make()
     assert out

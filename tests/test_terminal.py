@@ -1077,6 +1077,41 @@ def test_keys_typed_into_an_answer_wait_unseen_for_the_next_prompt(sit: Sit) -> 
     assert customer.end() == ["· Typing", "An answer.", "echo True", "> next!", "got next!"]
 
 
+def test_ctrl_l_leaves_one_message_below_a_blank_line(sit: Sit) -> None:
+    """From the first row, a terminal such as tmux would keep the message twice."""
+    customer = sit("print('got', len(await screen.ask('> ', commands=['/help'])))", columns=40)
+    customer.wait_for_prompt()
+    message = "x" * 60
+    customer.press(message)
+    customer.wait_for(message[-20:])
+    before = len(customer.display.raw)
+    customer.press("\x0c")
+    customer.wait_for(message[-20:])
+    customer.press("\r")
+    assert customer.end()[:4] == ["", f"> {message[:38]}", message[38:], "got 60"]
+    assert "\x1b[0;0H" not in customer.display.raw[before:]
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_a_question_is_not_broken_inside_of_a_word(sit: Sit, columns: int) -> None:
+    question = "Your last message has no answer yet. Answer it now? [y/N] "
+    customer = sit(f"print('got', await screen.confirm({question!r}))", columns=columns)
+    customer.wait_for_prompt()
+    customer.press("y\r")
+    shown = customer.end()
+    assert " ".join(shown) == f"{question}y got y"
+    assert len(shown) == (3 if columns == 40 else 2)
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_what_make_chat_says_is_dim_and_not_broken_inside_of_a_word(sit: Sit, columns: int) -> None:
+    text = "Starting mongod 6.0 (data in .mongodb/, `make stop` ends it) ..."
+    customer = sit(f"import local.program; local.program.say({text!r})", columns=columns)
+    shown = customer.end()
+    assert " ".join(shown) == text and len(shown) == (2 if columns == 40 else 1)
+    assert customer.display.raw.startswith("\x1b[2m")
+
+
 def test_ctrl_d_is_the_end_of_input(sit: Sit) -> None:
     customer = sit(r"""
         try:
@@ -1304,6 +1339,7 @@ def test_at_the_question_what_is_pending_can_be_seen_and_it_asks_again(
     customer.press("return it\r")
     for typed, shown in (
         ("/help", "/inspect   show what MongoDB holds"),
+        ("/help", "Ctrl-C     stop an answer"),
         ("/history", "> return it"),
         ("/inspect", "waits for a yes"),
         ("/histroy", "Unknown command /histroy. Try /help."),

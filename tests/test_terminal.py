@@ -1105,7 +1105,7 @@ def test_a_question_is_not_broken_inside_of_a_word(sit: Sit, columns: int) -> No
 
 @pytest.mark.parametrize("columns", [40, 200])
 def test_what_make_chat_says_is_dim_and_not_broken_inside_of_a_word(sit: Sit, columns: int) -> None:
-    text = "Starting mongod 6.0 (data in .mongodb/, `make stop` ends it) ..."
+    text = "Starting mongod 7.0.14 (data in .mongodb/, `make stop` ends it) ..."
     customer = sit(f"import local.program; local.program.say({text!r})", columns=columns)
     shown = customer.end()
     assert " ".join(shown) == text and len(shown) == (2 if columns == 40 else 1)

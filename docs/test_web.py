@@ -152,13 +152,36 @@ def test_a_question_that_waits_is_asked_when_the_page_is_loaded(
     expect(page.locator("main")).to_contain_text("Nothing was returned.")
 
 
-def test_without_a_known_email_nothing_is_shown(
+def test_an_unknown_email_is_told_and_a_known_one_is_found_whatever_its_case(
     browser: Browser, start: Worker, address: str
 ) -> None:
     start()
     page = browser.new_page()
     page.goto(address)
     say(page, "nobody@example.com")
-    page.wait_for_timeout(300)
+    expect(page.locator("main p")).to_have_text(
+        ["No customer has this email. Try alice@example.com."]
+    )
     expect(page.get_by_placeholder("Email")).to_be_visible()
+    say(page, "Alice@Example.com")
+    expect(page.get_by_placeholder("Your message")).to_be_visible()
     expect(page.locator("main p")).to_have_count(0)
+
+
+def test_an_answer_is_drawn_and_its_end_is_in_view(
+    browser: Browser, start: Worker, address: str
+) -> None:
+    start()
+    page = browser.new_page(viewport={"width": 400, "height": 300})
+    log_in(page, address)
+    for question in ("Where is my order ORD-1002?", "What is the order ORD-1001?"):
+        say(page, question)
+        expect(page.locator("main b").first).to_have_text("ORD-1002")
+    expect(page.locator("main")).to_contain_text("TRK-7781001")
+    expect(page.locator("main")).not_to_contain_text("**")
+    expect(page.locator("main")).to_contain_text("• ")
+    expect(page.locator("input")).to_be_in_viewport()
+    page.reload()
+    expect(page.locator("main b").first).to_have_text("ORD-1002")
+    expect(page.locator("main")).not_to_contain_text("**")
+    expect(page.locator("input")).to_be_in_viewport()

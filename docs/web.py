@@ -1,6 +1,5 @@
-"""The support as a web page: python -m uvicorn docs.web:app --workers 2 --env-file .env"""
+"""The support as a web page: python -m uvicorn docs.web:app --workers 2"""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from database import DB_NAME, connect, mongodb_uri
 from engine.conversation import Conversation
 from engine.events import ApprovalNeeded, TurnFailed
 from main import open_conversation
-from settings import choose_model
+from settings import choose_model, load_settings, only_rules
 
 
 @asynccontextmanager
@@ -24,14 +23,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
+load_settings()
 app = FastAPI(lifespan=lifespan)
-model = choose_model(offline=not os.environ.get("OPENAI_API_KEY"))
+model = choose_model(offline=only_rules())
 app.get("/")(lambda: FileResponse(Path(__file__).with_suffix(".html")))
 
 
 async def opened(email: Annotated[str, Cookie()]) -> Conversation:
     """Put your own login here: an email alone proves nothing."""
-    customer = await app.state.client[DB_NAME].customers.find_one({"email": email})
+    customer = await app.state.client[DB_NAME].customers.find_one({"email": email.lower()})
     if customer is None:
         raise HTTPException(401)
     return await open_conversation(app.state.client, customer, *model)

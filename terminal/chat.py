@@ -47,15 +47,15 @@ ADVICE = {
 }
 
 
-def words_for(error: TurnFailed, again: str = "/retry") -> str:
-    """Say what happened, and what to do. `again` is what answers the message after all."""
-    advice = ADVICE.get(error.reason, "")
+def words_for(error: TurnFailed, *, prompt: bool = True) -> str:
+    """Say what happened, and what to do. `prompt`: whether one follows, for commands."""
+    advice, again = ADVICE.get(error.reason, ""), "in the chat, /retry"
     if error.reason in (Reason.DATABASE_SILENT, Reason.DATABASE_REFUSED):
         lost = "The answer above was not saved" if error.shown else "Your message was not saved"
         if error.maybe_stored:
             lost = lost.replace("was not", "may not be")
-        advice = f"{lost}; {{again}} asks again."
-    return f"{error} {advice.format(again=again)}".strip()
+        advice, again = f"{lost}; {{again}} asks again.", "the same command"
+    return f"{error} {advice.format(again='/retry' if prompt else again)}".strip()
 
 
 def words_of_usage(usage: Usage) -> str:
@@ -101,7 +101,7 @@ class Chat:
     customer: Customer
     usage: bool = False  # show the tokens that each answer used
     failed: bool = False  # whether the last answer failed
-    again: str = "/retry"  # what the customer can do after an error
+    prompt: bool = True  # whether the customer can type a command after an error
 
     async def run(self) -> None:
         """Greet, settle what is open, then answer until the customer leaves."""
@@ -121,7 +121,7 @@ class Chat:
 
     async def answer_once(self, message: str) -> bool:
         """Answer `message`, and words typed at a question. False if the last answer failed."""
-        self.again = "the same command"  # no prompt follows; the message is not stored twice
+        self.prompt = False
         typed: str | None = message
         try:
             while typed:
@@ -145,7 +145,7 @@ class Chat:
                 needed = await self._show(self.conversation.decide(needed, decision))
         except TurnFailed as error:
             self.failed = True
-            self._complain(error, words_for(error, self.again))
+            self._complain(error, words_for(error, prompt=self.prompt))
         return None
 
     async def decision(self, question: str, *, kept: bool = True) -> bool | str:

@@ -20,7 +20,6 @@ PART = [
     "tests/test_surroundings.py::"
     "test_a_process_that_a_test_starts_inherits_nothing_of_the_surroundings",
     "tests/test_terminal.py::test_inspect_hides_nothing_and_obeys_nothing",  # a wide window
-    "tests/test_docs.py::test_encrypted_messages_are_plain_nowhere_and_read_after_a_restart",
     "tests/test_terminal.py::test_a_piped_session_reads_like_one_and_keeps_its_notices_apart",
     "tests/test_terminal.py::test_a_start_shows_that_it_works",  # a .env
     "tests/test_settings.py::test_a_signal_in_mid_turn_gives_the_lease_back",
@@ -50,7 +49,7 @@ def test_a_part_of_the_suite_is_green_in_hostile_surroundings(
     """With a worker, as `make test` runs it; and without, as one types it."""
     for file in [*ROOT.glob("*.py"), *ROOT.glob("*.toml")]:
         shutil.copy(file, tmp_path)
-    for name in ("engine", "terminal", "local", "docs", "tests"):
+    for name in ("engine", "terminal", "local", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / ".env").write_text("OPENAI_API=soap\nCONVERSATION_TTL_DAYS=never\n")
     # -E as in the Makefile: it keeps the PYTHON variables from pytest itself.

@@ -42,6 +42,7 @@ def test_a_process_that_a_test_starts_inherits_nothing_of_the_surroundings() -> 
     assert set(more) <= {"TZ", "LC_CTYPE"}  # Python itself sets the second
 
 
+@pytest.mark.timeout(330)  # ten seconds, and a suite beside it
 @pytest.mark.parametrize(("columns", "workers"), [(40, "0"), (200, "1")])
 def test_a_part_of_the_suite_is_green_in_hostile_surroundings(
     tmp_path: Path, columns: int, workers: str
@@ -61,7 +62,7 @@ def test_a_part_of_the_suite_is_green_in_hostile_surroundings(
         env={**os.environ, **HOSTILE},
         dimensions=(24, columns),
         encoding="utf-8",
-        timeout=100,
+        timeout=300,
         withexitstatus=True,
     )
     output, code = done

@@ -26,6 +26,10 @@ def _always(_: object) -> bool:
     return True
 
 
+class ModelFailed(Exception):
+    """A model, or what its server sent, raised an error that no row below names."""
+
+
 # The first row that fits counts: a class stands above the classes that it derives from.
 REASONS: list[tuple[type[Exception], Callable[[Any], bool], Reason]] = [
     (sdk.InputGuardrailTripwireTriggered, _always, Reason.MESSAGE_BLOCKED),
@@ -34,6 +38,8 @@ REASONS: list[tuple[type[Exception], Callable[[Any], bool], Reason]] = [
     (sdk.ToolOutputGuardrailTripwireTriggered, _always, Reason.ANSWER_BLOCKED),
     (sdk.MaxTurnsExceeded, _always, Reason.TOO_MANY_STEPS),
     (sdk.ModelRefusalError, _always, Reason.MODEL_REFUSED),
+    (sdk.ModelBehaviorError, _always, Reason.ANSWER_UNREADABLE),
+    (ModelFailed, _always, Reason.ANSWER_UNREADABLE),
     (DocumentTooLarge, _always, Reason.TOO_LARGE),
     (LeaseLost, _always, Reason.TAKEN_OVER),
     (Unconfirmed, _always, Reason.DATABASE_SILENT),
@@ -53,6 +59,11 @@ REASONS: list[tuple[type[Exception], Callable[[Any], bool], Reason]] = [
 ]
 
 
+def is_known(error: Exception) -> bool:
+    """Whether a row stands for `error`, whoever raised it."""
+    return _reason(error) is not None
+
+
 def blocks_message(error: Exception) -> bool:
     """Whether `error` says that the message must not be sent again."""
     return failure(error).reason is Reason.MESSAGE_BLOCKED
@@ -62,9 +73,15 @@ def failure(error: Exception, *, shown: bool = False) -> TurnFailed:
     """`error` as a TurnFailed. `shown`: the customer has seen a part of the answer."""
     if isinstance(error, TurnFailed):
         return error
-    rows = (row for row in REASONS if isinstance(error, row[0]) and row[1](error))
-    reason = next((reason for _, _, reason in rows), Reason.ANSWER_UNREADABLE)
+    reason = _reason(error) or Reason.PROGRAM_ERROR
     text = None
     if reason is Reason.DATABASE_REFUSED:
         text = f"MongoDB refused a command ({error})."
+    elif reason is Reason.PROGRAM_ERROR:
+        text = f"This program made a mistake ({type(error).__name__})."
     return TurnFailed(reason, text, shown=shown, maybe_stored=isinstance(error, Unconfirmed))
+
+
+def _reason(error: Exception) -> Reason | None:
+    rows = (row for row in REASONS if isinstance(error, row[0]) and row[1](error))
+    return next((reason for _, _, reason in rows), None)

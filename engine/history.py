@@ -99,8 +99,8 @@ def taken(items: Sequence[Any]) -> Sequence[Any]:
     return [item for turn in turns for item in turn]
 
 
-def window(items: Sequence[Any]) -> list[TResponseInputItem]:
-    """What the model sees of `items`: its last whole turns, without the vendor's ids.
+def window(items: Sequence[Any], turns: int = HISTORY_TURNS) -> list[TResponseInputItem]:
+    """What the model sees of `items`: its last whole `turns`, without the vendor's ids.
 
     A turn starts at a message of the customer, so a call and its output stay or go together; a call
     without output is dropped by the SDK. The vendor keeps what an id names only for a while, and
@@ -111,7 +111,7 @@ def window(items: Sequence[Any]) -> list[TResponseInputItem]:
     starts = [index for index, item in enumerate(items) if begins_turn(item)]
     kept: list[Any] = []
     call_ids: dict[str, str] = {}  # of the turn, to ids that no other turn has
-    for stored in items[starts[-HISTORY_TURNS:][0] :] if starts else []:
+    for stored in items[starts[-turns:][0] :] if starts else []:
         item = repaired(stored)
         if item is None:
             continue

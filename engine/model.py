@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from agents import Model, ModelProvider, ModelResponse
 from agents.items import TResponseStreamEvent
 from pydantic import BaseModel
 
+from engine.errors import ModelFailed, is_known
 from engine.history import repaired
 from engine.text import clean
 
@@ -32,32 +35,27 @@ class CheckedModel(Model):
         await self._model.close()
 
     def get_retry_advice(self, request: Any) -> Any:
+        cause = request.error.__cause__
+        if isinstance(request.error, ModelFailed) and isinstance(cause, Exception):
+            request = dataclasses.replace(request, error=cause)
         return self._model.get_retry_advice(request)
 
     async def get_response(
         self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any
     ) -> ModelResponse:
-        response = await self._model.get_response(system_instructions, input, *args, **kwargs)
-        response.output = _checked(response.output, input)
-        return response
+        with _blamed():
+            response = await self._model.get_response(system_instructions, input, *args, **kwargs)
+            response.output = _checked(response.output, input)
+            return response
 
     async def stream_response(
         self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any
     ) -> AsyncIterator[TResponseStreamEvent]:
-        async for event in self._model.stream_response(system_instructions, input, *args, **kwargs):
-            changing: Any = event
-            if hasattr(event, "delta"):
-                if not isinstance(event.delta, str):
-                    continue
-                changing.delta = clean(event.delta.replace("\r", ""))  # "\r\n" may come in two
-            if hasattr(event, "item"):
-                checked = _checked([event.item], input)
-                if not checked:
-                    continue
-                changing.item = checked[0]
-            if hasattr(event, "response"):
-                changing.response.output = _checked(event.response.output, input)
-            yield event
+        stream = self._model.stream_response(system_instructions, input, *args, **kwargs)
+        with _blamed():
+            async for event in stream:
+                if (checked := _checked_event(event, input)) is not None:
+                    yield checked
 
 
 class CheckedProvider(ModelProvider):
@@ -71,6 +69,33 @@ class CheckedProvider(ModelProvider):
 
     async def aclose(self) -> None:
         await self._provider.aclose()
+
+
+@contextlib.contextmanager
+def _blamed() -> Iterator[None]:
+    """The model is to blame for what is raised here, and not the builder's program."""
+    try:
+        yield
+    except Exception as error:
+        if is_known(error):
+            raise
+        raise ModelFailed(f"The model raised {type(error).__name__}: {error}") from error
+
+
+def _checked_event(event: Any, request: Iterable[Any]) -> Any:
+    """`event`, repaired; None if nothing can be made of it."""
+    if hasattr(event, "delta"):
+        if not isinstance(event.delta, str):
+            return None
+        event.delta = clean(event.delta.replace("\r", ""))  # "\r\n" may come in two
+    if hasattr(event, "item"):
+        checked = _checked([event.item], request)
+        if not checked:
+            return None
+        event.item = checked[0]
+    if hasattr(event, "response"):
+        event.response.output = _checked(event.response.output, request)
+    return event
 
 
 def _checked(output: Iterable[Any] | None, request: Iterable[Any]) -> list[Any]:

@@ -90,24 +90,27 @@ class Approvals:
                 return await approval.ask(self._context, _arguments(call.arguments))
             return f"{call.name}({call.arguments or ''})"
         except Refusal as refusal:
-            self.decide(state, yes=False, told=str(refusal))
+            state.reject(call, rejection_message=str(refusal))
             return None
 
-    def decide(self, state: RunState[Any], *, yes: bool, told: str = "") -> None:
-        """Write the decision into `state`; after a no, the model is told so."""
+    async def decide(self, state: RunState[Any], yes: bool) -> bool:
+        """Write the decision into `state`. Returns whether the call is made: not without a tool."""
+        call, told = call_of(state), self._words.to_model_declined
         if yes:
-            state.approve(call_of(state))
-        else:
-            told = told or self._words.to_model_declined
-            state.reject(call_of(state), rejection_message=told)
+            if await self._is_there(call):
+                state.approve(call)
+                return True
+            told = self._words.to_model_gone
+        state.reject(call, rejection_message=told)
+        return False
 
     def show(self, pending: Pending, question: str) -> ApprovalNeeded:
         """The event that asks the owner."""
         self._shown = pending["id"]
         return ApprovalNeeded(pending["id"], question)
 
-    async def suspend(self, state: RunState[Any]) -> Pending:
-        """What `state` waits for, as it is stored in the record."""
+    async def suspend(self, state: RunState[Any], approved: Mapping[str, str]) -> Pending:
+        """What `state` waits for, as it is stored; `approved` are calls that it will make, too."""
         call, new_id = call_of(state), uuid.uuid4().hex
         self._last = new_id, state
         wanted = {"type": "function_call", "name": call.name, "arguments": call.arguments}
@@ -115,6 +118,7 @@ class Approvals:
             "id": new_id,
             "agent": call.agent.name,
             "tool": call.name or "",
+            "approved": [list(pair) for pair in approved.items()],
             "call": await self._stored.seal(wanted),
             "state": await self._stored.seal(state.to_json(context_serializer=lambda _: {})),
         }
@@ -146,7 +150,9 @@ class Approvals:
 
     async def _is_there(self, call: ToolApprovalItem) -> bool:
         """Whether the agent still has the tool that a local call names."""
-        if getattr(call.raw_item, "type", "function_call") != "function_call":
+        raw: Any = call.raw_item
+        kind = raw.get("type") if isinstance(raw, dict) else getattr(raw, "type", "")
+        if kind != "function_call":  # the model's server has the tool, or the SDK itself
             return True
         tools = await call.agent.get_all_tools(RunContextWrapper(self._context))
         return call.name in {tool.name for tool in tools}

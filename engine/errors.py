@@ -73,6 +73,8 @@ def failure(error: Exception, *, shown: bool = False) -> TurnFailed:
     """`error` as a TurnFailed. `shown`: the customer has seen a part of the answer."""
     if isinstance(error, TurnFailed):
         return error
+    if isinstance(error, sdk.UserError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # raised by a tool of the builder's
     reason = _reason(error) or Reason.PROGRAM_ERROR
     text = None
     if reason is Reason.DATABASE_REFUSED:

@@ -79,7 +79,7 @@ def _blamed() -> Iterator[None]:
     except Exception as error:
         if is_known(error):
             raise
-        raise ModelFailed(f"The model raised {type(error).__name__}: {error}") from error
+        raise ModelFailed(type(error).__name__) from error
 
 
 def _checked_event(event: Any, request: Iterable[Any]) -> Any:

@@ -34,6 +34,7 @@ class Pending(TypedDict):
     id: str
     agent: str
     tool: str
+    approved: list[list[str]]  # id and tool of earlier calls that are made with this one
     call: str  # sealed: the call as the model wrote it
     state: str  # sealed: the SDK's RunState
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agents import (
     Agent,
     RawResponsesStreamEvent,
-    RunConfig,
     RunErrorHandlerInput,
     RunHooks,
     RunItemStreamEvent,
@@ -19,15 +18,16 @@ from agents import (
     Tool,
     Usage,
 )
-from agents.items import MessageOutputItem, ToolApprovalItem, ToolCallItem, ToolCallOutputItem
+from agents.items import MessageOutputItem, ToolCallItem, ToolCallOutputItem
 from agents.stream_events import AgentUpdatedStreamEvent
 
 from engine.events import Event, HandedOff, Settled, Text, ToolStarted
 from engine.history import text_of
-from engine.options import Limits, Words
 from engine.session import TurnSession
+from engine.setup import INNER, Setup
 
 DELTAS = ("response.output_text.delta", "response.refusal.delta")
+ENDS = ("response.completed", "response.incomplete")
 
 
 class Run:
@@ -35,40 +35,35 @@ class Run:
 
     def __init__(
         self,
+        setup: Setup,
         agent: Agent[Any],
         todo: list[Any] | RunState[Any],
         *,
         earlier: Run | None,
-        approved: ToolApprovalItem | None,
+        approved: Mapping[str, str],
         tell: Callable[[Event], None],
         session: TurnSession,
-        context: Any,
-        config: RunConfig,
-        hooks: RunHooks[Any] | None,
-        limits: Limits,
-        words: Words,
     ) -> None:
-        """`earlier` is the run before, in the same turn; `approved` the call in `todo` that has got
-        its yes."""
-        self.said: bool = (
-            earlier.said if earlier else False
-        )  # whether the owner was shown any words
+        """`earlier` is the run before, in the same turn; `approved` the calls in `todo` that have
+        got a yes: the name of the tool by the call's id."""
+        self.said: bool = bool(earlier and earlier.said)  # whether the owner was shown any words
         self.unfinished = ""  # what was shown of a response that has not come to its end
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
-        self._approved = approved
+        self.approved = dict(approved)  # without those that were made
         self._tell = tell
-        self._seconds = limits.seconds
+        self._seconds = setup.limits.seconds
+        INNER.set(self.settle)
         self.result = Runner.run_streamed(
             agent,
             todo,
-            context=context,
+            context=setup.context,
             session=session,
-            run_config=config,
-            hooks=_Hooks(self, session, hooks),
-            max_turns=limits.model_calls,
+            run_config=setup.run_config,
+            hooks=_Hooks(self, session, setup.hooks),
+            max_turns=setup.limits.model_calls,
             error_handlers={
-                "max_turns": _says(words.too_many_steps),
-                "model_refusal": _says(words.refused),
+                "max_turns": _says(setup.words.too_many_steps),
+                "model_refusal": _says(setup.words.refused),
             },
         )
         # A state that waited for approval brings the usage of the turns before.
@@ -118,8 +113,7 @@ class Run:
             raise TimeoutError
 
     async def _tell_events(self) -> None:
-        agent, approved = self.result.current_agent, self._approved
-        inner = [approved.call_id] if approved and approved.agent is not agent else []
+        agent = self.result.current_agent
         streamed, message = 0, None  # messages that came in pieces; the one that comes now
         async for event in self.result.stream_events():
             match event:
@@ -139,12 +133,9 @@ class Run:
                     self._tell(HandedOff(agent.name))
                 case RunItemStreamEvent(name="tool_called", item=ToolCallItem() as called):
                     self._tell(ToolStarted(called.tool_name or "a tool"))
-                    if getattr(called.raw_item, "type", "") == "mcp_call":  # it ran there already
-                        self._settle(getattr(called.raw_item, "output", None))
+                    self._settle_hosted(called.raw_item)
                 case RunItemStreamEvent(item=ToolCallOutputItem() as output):
-                    # The output of a call inside an inner agent comes with that of the outer call.
-                    if self._approved and self._approved.call_id in (output.call_id, *inner):
-                        self._settle(output.output)
+                    self.settle(output.call_id, output.output)
                 case RunItemStreamEvent(item=MessageOutputItem() as said):
                     # A message that no model streamed, such as the one on too many steps.
                     message, text = None, text_of(said.to_input_item())
@@ -153,11 +144,18 @@ class Run:
                     elif text and _writes_text(agent):
                         self._tell(Text(self._apart(text)))
 
-    def _settle(self, output: Any) -> None:
-        """Tell what the approved call answered: a model may tell something else, or fail to."""
-        if self._approved and output is not None:
-            self._approved = None
-            self._tell(Settled(True, str(output).strip().partition("\n")[0]))
+    def settle(self, call_id: str | None, output: object, tool: str | None = None) -> None:
+        """If the call was approved, tell what it answered: a model may tell something else."""
+        if call_id in self.approved and tool in (None, self.approved[call_id]):
+            del self.approved[call_id]
+            said = str(getattr(output, "text", output))
+            self._tell(Settled(True, said.strip().partition("\n")[0]))
+
+    def _settle_hosted(self, call: Any) -> None:
+        """Tell what a call answered that the model's server has made, after its approval."""
+        if approval := getattr(call, "approval_request_id", None):
+            said = call.output if call.output is not None else call.error
+            self.settle(approval, getattr(said, "message", said))
 
     def _apart(self, text: str) -> str:
         """`text` as a paragraph of its own, if this turn has shown words before."""
@@ -165,18 +163,15 @@ class Run:
         return "\n\n" + text if before else text
 
 
-ENDS = ("response.completed", "response.incomplete")
-
-
 class _Hooks(RunHooks[Any]):
     """What the SDK tells of a run; the builder's own hooks are told the same."""
 
-    def __init__(self, run: Run, session: TurnSession, builders: RunHooks[Any] | None) -> None:
+    def __init__(self, run: Run, session: TurnSession, builders: RunHooks[Any]) -> None:
         self._run = run
         self._session = session
-        self._builders = builders or RunHooks()
-        for name in ("on_agent_start", "on_agent_end"):
-            setattr(self, name, getattr(self._builders, name))
+        self._builders = builders
+        for name in ("on_agent_start", "on_agent_end", "on_tool_end"):
+            setattr(self, name, getattr(builders, name))
 
     async def on_llm_start(self, context: Any, agent: Agent[Any], *args: Any) -> None:
         self._run.busy = False
@@ -189,11 +184,6 @@ class _Hooks(RunHooks[Any]):
     async def on_tool_start(self, context: Any, agent: Agent[Any], tool: Tool) -> None:
         self._run.busy = True
         await self._builders.on_tool_start(context, agent, tool)
-
-    async def on_tool_end(
-        self, context: Any, agent: Agent[Any], tool: Tool, result: object
-    ) -> None:
-        await self._builders.on_tool_end(context, agent, tool, result)
 
     async def on_handoff(self, context: Any, from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
         self._session.agent = to_agent.name

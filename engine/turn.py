@@ -1,70 +1,197 @@
-"""One turn as a stream: a task that does the work, the events that it tells, how it is stopped."""
+"""One turn under the lease: what is done with a message, an approval or a decision, in order."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from agents import Usage
+from agents import RunState, Usage
+from pydantic_core import to_json
 
-from engine.events import Event, Stopped
+from engine.approval import Approvals, call_of
+from engine.errors import blocks_message
+from engine.events import ApprovalLost, Finished, Reason, Settled, Stopped, Text, TurnFailed
+from engine.history import answer, first_line, unanswered
+from engine.record import FORMAT, Fields, Pending, Record, owner_of
 from engine.run import Run
+from engine.session import TurnSession
+from engine.setup import Setup
+from engine.stream import Stream
 
 
 class Turn:
-    """It lives for one turn. Its reader only reads a queue: the work goes on at its own pace."""
+    """It lives as long as its lease: `begin`, then `do`."""
 
-    def __init__(self) -> None:
-        self.run: Run | None = None  # the last call of the SDK's Runner
-        self.stopping = False
-        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
-        self._cancellable = True  # until the lease is held: then a cancel could cut a write
-
-    def tell(self, event: Event) -> None:
-        self._events.put_nowait(event)
-
-    @property
-    def running(self) -> bool:
-        return self._task is not None and not self._task.done()
+    def __init__(
+        self,
+        setup: Setup,
+        approvals: Approvals,
+        session: TurnSession,
+        record: Record,
+        stream: Stream,
+    ) -> None:
+        self.session = session
+        self._setup = setup
+        self._approvals = approvals
+        self._record = record
+        self._stream = stream
+        self._run: Run | None = None  # the last call of the SDK's Runner
 
     @property
     def usage(self) -> Usage:
         """Of the model calls that came to their end, inner agents included."""
-        return self.run.usage if self.run else Usage()
+        return self._run.usage if self._run else Usage()
 
-    async def stream(
-        self, work: Callable[[Turn], Coroutine[Any, Any, None]]
-    ) -> AsyncGenerator[Event, None]:
-        """Run `work` as a task of its own, and yield what it tells; then raise what it raised.
+    @property
+    def said(self) -> bool:
+        """Whether the owner was shown any words of an answer."""
+        return bool(self._run and self._run.said)
 
-        If the reader goes away, the work is stopped, and waited for.
-        """
-        task = self._task = asyncio.create_task(work(self))
-        task.add_done_callback(lambda _: self._events.put_nowait(None))
-        try:
-            while (event := await self._events.get()) is not None:
-                yield event
-            if task.cancelled():
-                yield Stopped()
-            else:
-                task.result()
-        finally:
-            if not task.done():
-                self.stop()
-                await asyncio.wait({task})
-                if not task.cancelled():
-                    task.exception()  # marked as seen: the reader has gone
+    @property
+    def unanswered(self) -> str | None:
+        return unanswered(self.session.items)
 
     def stop(self) -> None:
-        """Stop the answer under way. A running tool finishes, and a finished answer is stored."""
-        self.stopping = True
-        if self._cancellable and self._task:
-            self._task.cancel()
-        if self.run:
-            self.run.cancel()
+        if self._run:
+            self._run.cancel()
 
-    def begin_writing(self) -> None:
-        """The lease is held: from here on, a stop cancels nothing that could be a write."""
-        self._cancellable = False
+    async def begin(self, owner: str) -> None:
+        """Load the history, and tell what became of approvals. Raises TurnFailed."""
+        check_record(self._record, owner)
+        await self.session.load()
+        if (lease := self._record.get("lease")) and (withdrawn := lease["withdrawn"]):
+            self._stream.tell(Settled(False, await self._approvals.declined(withdrawn)))
+        if self.session.deed:
+            self._stream.tell(Settled(True, first_line(self.session.deed)))
+
+    async def do(self, work: Callable[[Turn], Awaitable[None]]) -> None:
+        """Do `work`, one of the methods below, unless the owner has stopped the turn already."""
+        if self._stream.stopping:
+            self._stream.tell(Stopped())
+        else:
+            await work(self)
+
+    async def answer(self) -> None:
+        """Answer the message that waits; an approval that waits comes first."""
+        if self._record.get("pending"):
+            await self.ask_again()
+        elif self.unanswered is None:
+            raise TurnFailed(Reason.NOTHING_TO_RETRY)
+        elif told := self._setup.instead(self._record):
+            self._stream.tell(Text(told))
+        else:
+            await self._go_on()
+
+    async def answer_with(self, text: str, fields: Fields) -> None:
+        """Store `text` as the answer; nobody is asked any more."""
+        if pending := self._record.get("pending"):
+            self._stream.tell(Settled(False, await self._approvals.declined(pending)))
+        await self.session.store([answer(text)], last=True, **{**fields, "pending": None})
+
+    async def ask_again(self) -> None:
+        """Ask for the approval that waits, if there is one."""
+        if not (pending := self._record.get("pending")):
+            return
+        state = await self._approvals.restore(pending)
+        if state is None:
+            self._stream.tell(ApprovalLost())
+        elif asked := await self._approvals.ask(state):
+            self._stream.tell(self._approvals.show(pending, asked))
+        else:
+            self.session.close_approval()
+            await self._go_on(state, _approved(pending))
+
+    async def decide(self, id: str, yes: bool) -> None:
+        """Go on after the decision on the approval `id`."""
+        pending = self._record.get("pending")
+        if not pending or pending["id"] != id:
+            raise TurnFailed(Reason.DECIDED_ELSEWHERE)
+        state = await self._approvals.restore(pending)
+        if state is None:
+            self._stream.tell(ApprovalLost())
+            return
+        call, approved = call_of(state), _approved(pending)
+        yes = await self._approvals.decide(state, yes)
+        if yes:
+            approved[call.call_id or ""] = pending["tool"]
+        self.session.close_approval(by_deed=bool(approved))
+        if not yes:
+            # A no counts from here on. A yes counts when its tool commits what it has done.
+            await self.session.store()
+            self._stream.tell(Settled(False, await self._approvals.declined(pending)))
+        await self._go_on(state, approved)
+
+    async def _go_on(
+        self, state: RunState[Any] | None = None, approved: Mapping[str, str] | None = None
+    ) -> None:
+        """Let the agents work until there is an answer, or an approval is needed."""
+        setup, session = self._setup, self.session
+        while not (self._stream.stopping and state is None):
+            self._run = Run(
+                setup,
+                setup.agents.get(session.agent, setup.agent),
+                state or [],
+                earlier=self._run,
+                approved=approved or {},
+                tell=self._stream.tell,
+                session=session,
+            )
+            try:
+                await self._run.tell_all()
+            except Exception as error:
+                if blocks_message(error):
+                    await session.withhold()
+                raise
+            if self._stream.stopping or not self._run.result.interruptions:
+                break
+            state, approved = self._run.result.to_state(), self._run.approved
+            if asked := await self._approvals.ask(state):
+                pending = await self._approvals.suspend(state, approved)
+                await session.store(pending=pending, last=True)
+                self._stream.tell(self._approvals.show(pending, asked))
+                return
+        await self._end(self._run)
+
+    async def _end(self, run: Run | None) -> None:
+        """Store what the run has not stored itself, and tell how it ended."""
+        answered = self.unanswered is None
+        if self._stream.stopping or not run:
+            if not answered:
+                shown = run.unfinished.strip() if run else ""
+                said = [answer(f"{shown} {self._setup.words.stopped}")] if shown else []
+                await self.session.store(said, last=True)
+            self._stream.tell(Stopped())
+            return
+        output = run.result.final_output
+        if not answered:  # the output of a tool ends the run, or a custom function's
+            text = output if isinstance(output, str) else to_json(output, fallback=str).decode()
+            if output is None or not text.strip():
+                raise TurnFailed(Reason.ANSWER_EMPTY)
+            await self.session.store([answer(text)], last=True)
+            if text is output:
+                self._stream.tell(Text(text))
+        self._stream.tell(Finished(run.result.last_agent.name, output, self.usage))
+
+
+def _approved(pending: Pending) -> dict[str, str]:
+    """Tools by the ids of calls that have got their yes before, and are not made yet."""
+    return {id: tool for id, tool in pending.get("approved", [])}
+
+
+def check_record(record: Record, owner: str) -> None:
+    """Raises TurnFailed if this engine must not touch the conversation."""
+    if record.get("format", 1) > FORMAT:
+        raise TurnFailed(Reason.NEWER_FORMAT)
+    if owner_of(record) not in (None, owner):
+        raise TurnFailed(Reason.OTHER_OWNER, f"This conversation belongs to another than {owner}.")
+
+
+def counted(used: Usage) -> dict[str, int]:
+    """What a turn adds to the record's `usage`; nothing if it called no model."""
+    counts = {
+        "calls": used.requests,
+        "input_tokens": used.input_tokens,
+        "cached_tokens": used.input_tokens_details.cached_tokens or 0,
+        "output_tokens": used.output_tokens,
+    }
+    return {f"usage.{name}": n for name, n in counts.items()} if used.requests else {}

@@ -1,0 +1,124 @@
+"""What the builder gave `Conversation.open`, as the engine uses it in each turn."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from agents import Agent, AgentHooks, Handoff, Model, RunConfig, RunHooks, Tool
+
+from engine.approval import Approval
+from engine.events import Reason, TurnFailed
+from engine.history import text_of
+from engine.model import CheckedModel, CheckedProvider
+from engine.options import Limits, Words
+from engine.text import clean
+
+# Called with the call's id, its output and its tool's name.
+INNER: ContextVar[Callable[[str | None, object, str], None]] = ContextVar("inner")
+Content: TypeAlias = "str | list[dict[str, Any]]"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """See `Conversation.open` for what each of them is."""
+
+    agent: Agent[Any]
+    agents: Mapping[str, Agent[Any]]  # by name, all that `agent` leads to
+    context: Any
+    approvals: Mapping[str, Approval]
+    check: Callable[[Content], str | None]
+    instead: Callable[[Mapping[str, object]], str | None]
+    run_config: RunConfig
+    hooks: RunHooks[Any]
+    limits: Limits
+    words: Words
+
+    def checked(self, message: Content) -> Content:
+        """`message`, cleaned. Raises TurnFailed if it is not taken."""
+        content: Content = clean(message).strip() if isinstance(message, str) else _parts(message)
+        text = text_of({"content": message})
+        if len(text) > self.limits.message:
+            told = (
+                f"That message has {len(text):,} characters; {self.limits.message:,} is the most."
+            )
+            raise TurnFailed(Reason.MESSAGE_TOO_LONG, told)
+        if not content:
+            raise TurnFailed(Reason.MESSAGE_EMPTY)
+        if refused := self.check(content):
+            raise TurnFailed(Reason.MESSAGE_BLOCKED, refused)
+        return content
+
+
+def _parts(content: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The content parts, with their texts cleaned; none of them if there is nothing to read."""
+    parts = [
+        {**part, "text": clean(part["text"])} if isinstance(part.get("text"), str) else dict(part)
+        for part in content
+    ]
+    read = [part for part in parts if "text" not in part or part["text"].strip()]
+    return parts if read else []
+
+
+def reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:
+    """All agents by name that `agent` leads to through handoffs.
+
+    The models of all agents are checked from here on, and the agents that are tools tell what
+    happens in them.
+    """
+    found: dict[str, Agent[Any]] = {}
+    seen: set[tuple[int, bool]] = set()
+    waiting: list[tuple[Any, bool]] = [(agent, False)]
+    while waiting:
+        target, is_tool = waiting.pop()
+        if isinstance(target, Handoff):
+            target = target._agent_ref() if target._agent_ref else None
+        if not isinstance(target, Agent) or (id(target), is_tool) in seen:
+            continue
+        seen.add((id(target), is_tool))
+        if isinstance(target.model, Model):
+            target.model = CheckedModel.of(target.model)
+        if is_tool:
+            target.hooks = InnerHooks.of(target.hooks)
+        else:
+            found.setdefault(target.name, target)
+        waiting += [(each, is_tool) for each in target.handoffs]
+        waiting += [(getattr(tool, "_agent_instance", None), True) for tool in target.tools]
+    return found
+
+
+class InnerHooks(AgentHooks[Any]):
+    """The hooks of an agent that is a tool: the SDK tells its run to nobody else.
+
+    The builder's agents may serve many conversations at once, so each run leaves in INNER whom to
+    tell.
+    """
+
+    def __init__(self, builders: AgentHooks[Any]) -> None:
+        names = "on_start", "on_end", "on_handoff", "on_tool_start", "on_llm_start", "on_llm_end"
+        for name in names:
+            setattr(self, name, getattr(builders, name))
+        self._builders = builders
+
+    @classmethod
+    def of(cls, hooks: AgentHooks[Any] | None) -> InnerHooks:
+        return hooks if isinstance(hooks, cls) else cls(hooks or AgentHooks())
+
+    async def on_tool_end(self, context: Any, agent: Any, tool: Tool, result: object) -> None:
+        if settle := INNER.get(None):
+            settle(getattr(context, "tool_call_id", None), result, tool.name)
+        await self._builders.on_tool_end(context, agent, tool, result)
+
+
+def completed(given: RunConfig, conversation: str) -> RunConfig:
+    """The builder's run config, with what the engine needs."""
+    return dataclasses.replace(
+        given,
+        model=CheckedModel.of(given.model) if isinstance(given.model, Model) else given.model,
+        model_provider=CheckedProvider(given.model_provider),
+        group_id=given.group_id or conversation,
+        tool_not_found_behavior="return_error_to_model",
+    )

@@ -1,0 +1,56 @@
+"""The work of a turn as a task of its own, what it tells as a stream, and how it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
+
+from engine.events import Event, Stopped
+
+
+class Stream:
+    """Its reader only reads a queue: the work goes on at its own pace."""
+
+    def __init__(self) -> None:
+        self.running = False
+        self.stopping = False
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._stop: Callable[[], object] = lambda: None
+
+    def tell(self, event: Event) -> None:
+        self._events.put_nowait(event)
+
+    def stop(self) -> None:
+        self.stopping = True
+        self._stop()
+
+    def stop_with(self, stop: Callable[[], object]) -> None:
+        """From here on, a stop calls `stop`: it must not cancel what could be a write."""
+        self._stop = stop
+
+    async def run(self, work: Coroutine[Any, Any, None]) -> AsyncGenerator[Event, None]:
+        """Do `work` as a task, and yield what it tells; then raise what it raised.
+
+        If the reader goes away, the work is stopped, and waited for.
+        """
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._end)
+        self.running, self._stop = True, task.cancel
+        try:
+            while (event := await self._events.get()) is not None:
+                yield event
+            if task.cancelled():
+                yield Stopped()
+            else:
+                task.result()
+        finally:
+            if not task.done():
+                self.stop()
+                await asyncio.wait({task})
+                if not task.cancelled():
+                    task.exception()  # marked as seen: the reader has gone
+
+    def _end(self, _: asyncio.Task[None]) -> None:
+        self.running = False
+        self._events.put_nowait(None)

@@ -21,6 +21,7 @@ from engine.lease import Lease
 from local.mongod import Mongod, temporary_mongod
 from seed_data import CUSTOMERS, seed
 from shop import Customer, session_id_for
+from tests.builders import Visits
 from tools import SupportContext
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
@@ -50,6 +51,14 @@ async def db(client: AsyncMongoClient[Document]) -> AsyncIterator[Database]:
     await seed(db, TODAY)
     yield db
     await client.drop_database(db.name)
+
+
+@pytest.fixture
+async def visits(client: AsyncMongoClient[Document]) -> AsyncIterator[Visits]:
+    """The conversation of a builder's own agents, in a database of its own."""
+    visits = Visits(client)
+    yield visits
+    await client.drop_database(visits.database)
 
 
 @pytest.fixture

@@ -1,0 +1,179 @@
+"""What a builder does with the engine: agents of their own, one conversation, no shop.
+
+`Visits` opens the conversation anew for each stream, as a new process would.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents import Agent, RunConfig
+from agents.extensions.memory import MongoDBSession
+from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
+from openai.types.responses import (
+    Response,
+    ResponseCompletedEvent,
+    ResponseOutputItemAddedEvent,
+    ResponseOutputItemDoneEvent,
+    ResponseTextDeltaEvent,
+)
+from pymongo import AsyncMongoClient
+
+from engine import ApprovalNeeded, Conversation, Event, Text, TurnFailed
+from engine.events import HandedOff, Settled, ToolStarted
+
+SESSION, OWNER = "visit-1", "somebody"
+
+
+def say(text: str) -> list[Any]:
+    return [assistant_message(text)]
+
+
+def call(name: str, call_id: str = "call_1", **arguments: Any) -> list[Any]:
+    return [function_call(name, arguments, call_id=call_id)]
+
+
+async def events(stream: AsyncIterator[Event]) -> list[Event]:
+    return [event async for event in stream]
+
+
+def text_of(seen: list[Event]) -> str:
+    return "".join(event.delta for event in seen if isinstance(event, Text))
+
+
+def told(seen: list[Event], kind: type[Event]) -> list[Any]:
+    return [event for event in seen if isinstance(event, kind)]
+
+
+def asked(seen: list[Event]) -> ApprovalNeeded:
+    """The approval that this turn ends with."""
+    assert isinstance(seen[-1], ApprovalNeeded), seen
+    return seen[-1]
+
+
+def settled(seen: list[Event]) -> list[tuple[bool, str]]:
+    return [(event.done, event.text) for event in told(seen, Settled)]
+
+
+def path(seen: list[Event]) -> list[str]:
+    """Which agents took over and which tools were called, in order."""
+    return [
+        event.agent if isinstance(event, HandedOff) else event.tool
+        for event in seen
+        if isinstance(event, (HandedOff, ToolStarted))
+    ]
+
+
+@dataclass
+class Visits:
+    """One conversation in a database of its own; `options` are those of `Conversation.open`."""
+
+    client: AsyncMongoClient[dict[str, Any]]
+    options: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)  # of the session's collections
+    session: type[MongoDBSession] = MongoDBSession
+    database: str = field(default_factory=lambda: f"test_{uuid.uuid4().hex}")
+
+    @property
+    def db(self) -> Any:
+        return self.client[self.database]
+
+    async def open(self, agent: Agent[Any], model: Any = None, **options: Any) -> Conversation:
+        session = self.session(SESSION, client=self.client, database=self.database, **self.names)
+        config = {"run_config": RunConfig(model=model)} if model else {}
+        return await Conversation.open(
+            session, **{"owner": OWNER, "agent": agent, **config, **self.options, **options}
+        )
+
+    async def turn(
+        self, agent: Agent[Any], message: Any, *replies: Any, **options: Any
+    ) -> list[Any]:
+        """The events of one turn; the model answers with `replies`."""
+        conversation = await self.open(agent, ScriptedModel(replies), **options)
+        return await events(conversation.turn(message))
+
+    async def resume(self, agent: Agent[Any], *replies: Any, **options: Any) -> list[Any]:
+        conversation = await self.open(agent, ScriptedModel(replies), **options)
+        return await events(conversation.resume())
+
+    async def retry(self, agent: Agent[Any], *replies: Any, **options: Any) -> list[Any]:
+        conversation = await self.open(agent, ScriptedModel(replies), **options)
+        return await events(conversation.retry())
+
+    async def decide(
+        self, agent: Agent[Any], needed: ApprovalNeeded, yes: bool, *replies: Any, **options: Any
+    ) -> list[Any]:
+        conversation = await self.open(agent, ScriptedModel(replies), **options)
+        return await events(conversation.decide(needed, yes))
+
+    async def record(self) -> dict[str, Any]:
+        found: dict[str, Any] = await self.db.conversations.find_one({"_id": SESSION})
+        return found
+
+    async def items(self) -> list[dict[str, Any]]:
+        """What the history holds, oldest first."""
+        name = self.names.get("messages_collection", "agent_messages")
+        documents = await self.db[name].find().sort("seq", 1).to_list()
+        return [json.loads(item) for each in documents for item in each["message_data"]]
+
+    async def calls_without_output(self) -> list[str]:
+        items = await self.items()
+        outputs = {
+            item.get("call_id") for item in items if str(item.get("type")).endswith("output")
+        }
+        return [
+            i["name"]
+            for i in items
+            if i.get("type") == "function_call" and i["call_id"] not in outputs
+        ]
+
+
+async def failure_of(stream: AsyncIterator[Event]) -> TurnFailed:
+    """What the stream raises, at its end."""
+    try:
+        seen = await events(stream)
+    except TurnFailed as failed:
+        return failed
+    raise AssertionError(f"it did not fail: {seen}")
+
+
+def hosted(*output: Any) -> ModelStep:
+    """A response with items of hosted tools, which ScriptedModel does not stream by itself."""
+    response = Response(
+        id="resp_1",
+        created_at=0,
+        model="m",
+        object="response",
+        output=list(output),
+        tool_choice="auto",
+        tools=[],
+        parallel_tool_calls=False,
+    )
+    stream: list[Any] = []
+    for index, item in enumerate(output):
+        place: Any = {"output_index": index, "sequence_number": 0}
+        stream.append(
+            ResponseOutputItemAddedEvent(item=item, type="response.output_item.added", **place)
+        )
+        if item.type == "message":
+            stream.append(
+                ResponseTextDeltaEvent(
+                    delta=item.content[0].text,
+                    content_index=0,
+                    item_id=item.id,
+                    logprobs=[],
+                    type="response.output_text.delta",
+                    **place,
+                )
+            )
+        stream.append(
+            ResponseOutputItemDoneEvent(item=item, type="response.output_item.done", **place)
+        )
+    stream.append(
+        ResponseCompletedEvent(response=response, type="response.completed", sequence_number=0)
+    )
+    return ModelStep.stream(stream, output=output)

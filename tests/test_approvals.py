@@ -1,0 +1,378 @@
+"""What is told about an approval is so, whatever tool it is and whatever the builder did to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from agents import (
+    Agent,
+    HostedMCPTool,
+    RunContextWrapper,
+    Tool,
+    ToolOutputText,
+    function_tool,
+)
+from agents.testing import ModelStep, ScriptedModel
+from openai.types.responses.response_output_item import (
+    McpApprovalRequest,
+    McpCall,
+)
+
+from engine import Approval, ApprovalNeeded
+from engine.events import ApprovalLost, HandedOff
+from tests.builders import (
+    Visits,
+    asked,
+    call,
+    events,
+    hosted,
+    say,
+    settled,
+    text_of,
+    told,
+)
+
+NOT_DONE = "Nothing was booked."
+Made = RunContextWrapper["Book"]
+
+
+class Book:
+    """The context: what was booked, and what stands in the way."""
+
+    def __init__(self) -> None:
+        self.days: list[str] = []
+        self.full: set[str] = set()
+
+
+@function_tool(needs_approval=True)
+async def book(context: Made, day: str) -> str:
+    """Book a day."""
+    if day in context.context.full:
+        return f"{day} is full.\nAsk for another day."
+    context.context.days.append(day)
+    return f"Booked {day}.\nBring your card."
+
+
+async def ask(context: Book, arguments: Mapping[str, Any]) -> str:
+    return f"Book {arguments['day']}?"
+
+
+APPROVALS = {"book": Approval(ask, NOT_DONE)}
+
+
+def desk(*tools: Tool) -> Agent[Any]:
+    return Agent(name="Desk", tools=list(tools) or [book])
+
+
+def booking(visits: Visits, **approvals: Any) -> Book:
+    """Let `visits` share one book, as processes share a database."""
+    made = Book()
+    visits.options = {"context": lambda commit: made, "approvals": APPROVALS | approvals}
+    return made
+
+
+async def test_a_yes_is_told_in_the_calls_own_words(visits: Visits) -> None:
+    made = booking(visits)
+    needed = asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
+    assert needed.question == "Book Monday?"
+    seen = await visits.decide(desk(), needed, True, say("See you."))
+    assert settled(seen) == [(True, "Booked Monday.")]
+    assert (text_of(seen), made.days) == ("See you.", ["Monday"])
+    assert await visits.calls_without_output() == []
+
+
+async def test_a_yes_that_the_tool_refuses_is_told_as_refused(visits: Visits) -> None:
+    made = booking(visits)
+    needed = asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
+    made.full.add("Monday")
+    made.days.append("Monday")  # somebody else's: the database would say that it is done
+    seen = await visits.decide(desk(), needed, True, say("Sorry."))
+    assert settled(seen) == [(True, "Monday is full.")]
+
+
+async def test_a_yes_to_a_tool_that_answers_in_parts_is_told_in_words(visits: Visits) -> None:
+    @function_tool(needs_approval=True)
+    async def draw(day: str) -> ToolOutputText:
+        """Draw a day."""
+        return ToolOutputText(text=f"Drawn: {day}.\nIn colour.")
+
+    needed = asked(await visits.turn(desk(draw), "draw", call("draw", day="Monday")))
+    seen = await visits.decide(desk(draw), needed, True, say("There."))
+    assert settled(seen) == [(True, "Drawn: Monday.")]
+
+
+async def test_a_no_is_never_told_as_done_though_staff_did_it(visits: Visits) -> None:
+    made = booking(visits)
+    needed = asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
+    made.days.append("Monday")
+    seen = await visits.decide(desk(), needed, False, say("All right."))
+    assert settled(seen) == [(False, NOT_DONE)]
+    assert made.days == ["Monday"]
+    assert await visits.calls_without_output() == []
+
+
+@pytest.mark.parametrize("first, second", [(True, False), (False, True), (False, False)])
+async def test_of_the_same_call_twice_each_is_told_for_itself(
+    visits: Visits, first: bool, second: bool
+) -> None:
+    made = booking(visits)
+    twice = call("book", "a", day="Monday") + call("book", "b", day="Monday")
+    needed = asked(await visits.turn(desk(), "twice", twice))
+    words = {True: (True, "Booked Monday."), False: (False, NOT_DONE)}
+    seen = await visits.decide(desk(), needed, first)
+    assert settled(seen) == [words[first]]
+    seen = await visits.decide(desk(), asked(seen), second, say("So be it."))
+    assert settled(seen) == [words[second]]
+    assert made.days == ["Monday"] * (first + second)
+    assert await visits.calls_without_output() == []
+
+
+async def test_a_message_withdraws_the_question_and_says_so(visits: Visits) -> None:
+    booking(visits)
+    asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
+    seen = await visits.turn(desk(), "no, wait", say("I wait."))
+    assert settled(seen) == [(False, NOT_DONE)]
+
+
+@function_tool(needs_approval=True)
+async def cancel(context: Made, day: str) -> str:
+    """Cancel a day. No Approval is registered for it."""
+    context.context.days.remove(day)
+    return f"Cancelled {day}."
+
+
+async def test_a_tool_without_an_approval_gets_a_plain_question(visits: Visits) -> None:
+    made = booking(visits)
+    made.days = ["Monday", "Tuesday"]
+    both = desk(book, cancel)
+    needed = asked(await visits.turn(both, "cancel", call("cancel", day="Monday")))
+    assert needed.question == 'cancel({"day":"Monday"})'
+    seen = await visits.decide(both, needed, True, say("Done."))
+    assert settled(seen) == [(True, "Cancelled Monday.")]
+    needed = asked(await visits.turn(both, "cancel", call("cancel", "b", day="Tuesday")))
+    seen = await visits.decide(both, needed, False, say("It stays."))
+    assert settled(seen) == [(False, "It was not done.")]
+    assert made.days == ["Tuesday"]
+
+
+def renamed() -> Agent[Any]:
+    @function_tool(needs_approval=True, name_override="book_day")
+    async def later(context: Made, day: str) -> str:
+        """Book a day."""
+        raise AssertionError("nobody has said yes to this one")
+
+    return desk(later)
+
+
+def disabled() -> Agent[Any]:
+    @function_tool(needs_approval=True, name_override="book", is_enabled=False)
+    async def later(context: Made, day: str) -> str:
+        """Book a day."""
+        raise AssertionError("it is disabled")
+
+    return desk(later)
+
+
+def removed() -> Agent[Any]:
+    return Agent(name="Desk")
+
+
+DEPLOYS: dict[str, Callable[[], Agent[Any]]] = {
+    "renamed": renamed,
+    "disabled": disabled,
+    "removed": removed,
+}
+
+
+@pytest.mark.parametrize("deploy", DEPLOYS)
+async def test_after_a_deploy_without_the_tool_nobody_is_asked_in_vain(
+    visits: Visits, deploy: str
+) -> None:
+    made = booking(visits)
+    asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
+    model = ScriptedModel([say("I cannot book any more.")])
+    conversation = await visits.open(DEPLOYS[deploy](), model)
+    assert conversation.opened.pending
+    seen = await events(conversation.resume())
+    assert (text_of(seen), made.days) == ("I cannot book any more.", [])
+    assert model.first_call and "not available any more" in model.first_call.input[-1]["output"]
+    assert await visits.calls_without_output() == []
+    assert (await visits.record())["pending"] is None
+    seen = await visits.turn(desk(), "and now?", say("Hello."))
+    assert text_of(seen) == "Hello."
+
+
+@pytest.mark.parametrize("deploy", DEPLOYS)
+@pytest.mark.parametrize("yes", [True, False])
+async def test_a_decision_that_comes_after_the_deploy_ends_well_too(
+    visits: Visits, deploy: str, yes: bool
+) -> None:
+    made = booking(visits)
+    needed = asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
+    seen = await visits.decide(DEPLOYS[deploy](), needed, yes, say("I cannot book any more."))
+    assert settled(seen) == [(False, NOT_DONE)]
+    assert (text_of(seen), made.days) == ("I cannot book any more.", [])
+    assert await visits.calls_without_output() == []
+
+
+async def test_an_agent_that_is_gone_is_a_lost_question_that_a_message_withdraws(
+    visits: Visits,
+) -> None:
+    booking(visits)
+    needed = asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
+    other = Agent(name="Front")
+    assert await visits.resume(other) == [ApprovalLost()]
+    assert await visits.decide(other, needed, True) == [ApprovalLost()]
+    seen = await visits.turn(other, "hello?", say("Hello."))
+    assert (settled(seen), text_of(seen)) == ([(False, NOT_DONE)], "Hello.")
+
+
+async def test_a_tool_server_that_is_down_keeps_the_question(visits: Visits) -> None:
+    class Down:
+        is_down = False
+
+    made = booking(visits)
+    agent = desk()
+    get = agent.get_all_tools
+
+    async def get_all_tools(context: Any) -> Any:
+        if Down.is_down:
+            raise ConnectionError("the tool server does not answer")
+        return await get(context)
+
+    vars(agent)["get_all_tools"] = get_all_tools
+    needed = asked(await visits.turn(agent, "Monday", call("book", day="Monday")))
+    Down.is_down = True
+    assert await visits.resume(agent) == [ApprovalLost()]
+    assert await visits.decide(agent, needed, True) == [ApprovalLost()]
+    Down.is_down = False
+    again = asked(await visits.resume(agent))
+    assert again == needed
+    seen = await visits.decide(agent, again, True, say("Done."))
+    assert (settled(seen), made.days) == ([(True, "Booked Monday.")], ["Monday"])
+
+
+# A tool that needs a yes inside an agent that is a tool.
+
+
+def front(inner: Agent[Any] | None = None, **options: Any) -> Agent[Any]:
+    inner = inner or desk()
+    tool = inner.as_tool("ask_desk", "Ask the desk.", **options)
+    return Agent(name="Front", tools=[tool])
+
+
+async def to_the_inner_question(visits: Visits) -> ApprovalNeeded:
+    replies = call("ask_desk", "outer", input="Monday"), call("book", "inner", day="Monday")
+    needed = asked(await visits.turn(front(), "Monday", *replies))
+    assert needed.question == "Book Monday?"
+    return needed
+
+
+async def test_a_nested_yes_is_told_in_the_inner_calls_words(visits: Visits) -> None:
+    made = booking(visits)
+    needed = await to_the_inner_question(visits)
+    seen = await visits.decide(front(), needed, True, say("The desk says: done."), say("Done."))
+    assert settled(seen) == [(True, "Booked Monday.")]
+    assert (text_of(seen), made.days) == ("Done.", ["Monday"])
+    assert told(seen, HandedOff) == []
+    assert await visits.calls_without_output() == []
+
+
+async def test_a_nested_yes_that_the_tool_refuses_is_told_as_refused(visits: Visits) -> None:
+    made = booking(visits)
+    needed = await to_the_inner_question(visits)
+    made.full.add("Monday")
+    seen = await visits.decide(front(), needed, True, say("I have booked it!"), say("Done."))
+    assert settled(seen) == [(True, "Monday is full.")]
+
+
+async def test_a_nested_no_is_told_and_no_handoff(visits: Visits) -> None:
+    made = booking(visits)
+    needed = await to_the_inner_question(visits)
+    seen = await visits.decide(front(), needed, False, say("Not booked."), say("It is not done."))
+    assert settled(seen) == [(False, NOT_DONE)]
+    assert told(seen, HandedOff) == []
+    assert (text_of(seen), made.days) == ("It is not done.", [])
+    assert (await visits.record())["active_agent"] in ("", "Front")
+
+
+async def test_the_output_of_an_inner_call_is_told_though_the_inner_agent_ends_with_it(
+    visits: Visits,
+) -> None:
+    booking(visits)
+    inner = Agent(name="Desk", tools=[book], tool_use_behavior="stop_on_first_tool")
+    replies = call("ask_desk", "outer", input="Monday"), call("book", "inner", day="Monday")
+    needed = asked(await visits.turn(front(inner), "Monday", *replies))
+    seen = await visits.decide(front(inner), needed, True, say("Done."))
+    assert settled(seen) == [(True, "Booked Monday.")]
+
+
+@pytest.mark.parametrize("second", [True, False])
+async def test_two_nested_approvals_are_told_though_the_sdk_makes_both_calls_at_the_end(
+    visits: Visits, second: bool
+) -> None:
+    made = booking(visits)
+    inner = call("book", "x", day="Monday") + call("book", "y", day="Tuesday")
+    needed = asked(await visits.turn(front(), "both", call("ask_desk", input="both"), inner))
+    needed = asked(await visits.decide(front(), needed, True))
+    assert needed.question == "Book Tuesday?"
+    seen = await visits.decide(front(), needed, second, say("So."), say("It is so."))
+    other = (True, "Booked Tuesday.") if second else (False, NOT_DONE)
+    assert sorted(settled(seen)) == sorted([(True, "Booked Monday."), other])
+    assert made.days == ["Monday", "Tuesday"][: 1 + second]
+
+
+# Hosted tools: the model's server asks, and calls.
+
+REQUEST = McpApprovalRequest(
+    id="mcpr_1", type="mcp_approval_request", arguments="{}", name="wipe", server_label="files"
+)
+
+
+def wiped(output: str | None = "Wiped.\nAll of it.", error: Any = None) -> ModelStep:
+    made = McpCall.model_construct(  # the type of an error is another in each version of openai
+        id="mcp_1",
+        type="mcp_call",
+        arguments="{}",
+        name="wipe",
+        server_label="files",
+        output=output,
+        error=error,
+        approval_request_id="mcpr_1",
+    )
+    return hosted(made, *say("It is wiped."))
+
+
+def files() -> Agent[Any]:
+    config: Any = {
+        "type": "mcp",
+        "server_label": "files",
+        "server_url": "https://files.example.com",
+        "require_approval": "always",
+    }
+    return Agent(name="Files", tools=[HostedMCPTool(tool_config=config)])
+
+
+@pytest.mark.parametrize("yes", [True, False])
+async def test_a_hosted_tools_approval_is_told_as_settled(visits: Visits, yes: bool) -> None:
+    needed = asked(await visits.turn(files(), "wipe", hosted(REQUEST)))
+    assert needed.question == "wipe({})"
+    model = ScriptedModel([wiped() if yes else say("It stays.")])
+    conversation = await visits.open(files(), model)
+    seen = await events(conversation.decide(needed, yes))
+    assert settled(seen) == [(True, "Wiped.") if yes else (False, "It was not done.")]
+    assert text_of(seen) == ("It is wiped." if yes else "It stays.")
+    assert model.first_call
+    kinds = [item.get("type", "message") for item in model.first_call.input]
+    assert kinds == ["message", "mcp_approval_request", "mcp_approval_response"]
+    assert model.first_call.input[-1]["approve"] is yes
+    assert text_of(await visits.turn(files(), "thanks", say("Bye."))) == "Bye."
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+async def test_a_hosted_call_that_failed_is_told_with_its_error(visits: Visits) -> None:
+    needed = asked(await visits.turn(files(), "wipe", hosted(REQUEST)))
+    seen = await visits.decide(files(), needed, True, wiped(None, "The disk is full."))
+    assert settled(seen) == [(True, "The disk is full.")]

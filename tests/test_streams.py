@@ -1,0 +1,276 @@
+"""Streams of one conversation: read in order, refused beside each other, stopped, left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from agents import Agent, function_tool
+from agents.extensions.memory import MongoDBSession
+from agents.testing import ModelStep, ScriptedModel
+from openai.types.responses import (
+    ResponseFunctionWebSearch,
+    ResponseOutputItemAddedEvent,
+    ResponseOutputItemDoneEvent,
+    ResponseTextDeltaEvent,
+)
+from openai.types.responses.response_function_web_search import ActionSearch
+from openai.types.responses.response_output_item import McpCall
+
+from engine import Limits, Reason, TurnFailed
+from engine.events import Stopped
+from tests.builders import (
+    SESSION,
+    Visits,
+    asked,
+    call,
+    events,
+    failure_of,
+    say,
+    settled,
+    text_of,
+)
+
+DESK = Agent(name="Desk")
+
+
+def never() -> tuple[Any, asyncio.Event]:
+    """A reply of a model that has been asked and never answers."""
+    reached = asyncio.Event()
+
+    async def wait(_: Any) -> Any:
+        reached.set()
+        await asyncio.Event().wait()
+
+    return ModelStep.respond(wait), reached
+
+
+async def is_free(visits: Visits) -> bool:
+    return (await visits.record())["lease"] is None
+
+
+async def is_free_soon(visits: Visits) -> None:
+    while not await is_free(visits):
+        await asyncio.sleep(0.02)
+
+
+async def test_two_turns_made_at_once_and_read_in_order_are_both_answered(visits: Visits) -> None:
+    conversation = await visits.open(DESK, ScriptedModel([say("1"), say("2")]))
+    one, two = conversation.turn("one"), conversation.turn("two")
+    assert text_of(await events(one)) + text_of(await events(two)) == "12"
+    said = [message.text for message in await conversation.transcript()]
+    assert said == ["one", "1", "two", "2"]
+
+
+async def test_a_second_stream_while_one_runs_is_refused_in_words(visits: Visits) -> None:
+    reply, reached = never()
+    conversation = await visits.open(DESK, ScriptedModel([reply, say("2")]))
+    one = conversation.turn("one")
+    reading = asyncio.create_task(events(one))
+    await reached.wait()
+    for second in conversation.turn("two"), conversation.retry(), conversation.resume():
+        failed = await failure_of(second)
+        assert failed.reason is Reason.ALREADY_ANSWERING
+    with pytest.raises(TurnFailed, match="An answer is under way"):
+        await conversation.erase()
+    conversation.stop()
+    assert (await reading)[-1] == Stopped()
+    assert text_of(await events(conversation.retry())) == "2"
+    assert [message.text for message in await conversation.transcript()] == ["one", "2"]
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled", "forgotten"])
+async def test_a_stream_that_nobody_reads_any_more_blocks_nobody(visits: Visits, how: str) -> None:
+    pieces = ModelStep.stream(lambda _: beginning())
+    conversation = await visits.open(DESK, ScriptedModel([pieces, say("2")]))
+    one = conversation.turn("one")
+    if how == "cancelled":
+        reading = asyncio.create_task(events(one))
+        while not await visits.db.conversations.find_one({"lease": {"$ne": None}}):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+    else:
+        assert text_of([await anext(one)]) == "Well"
+        if how == "closed":
+            await one.aclose()
+        del one
+        gc.collect()
+    await asyncio.wait_for(is_free_soon(visits), 5)
+    seen = await events(conversation.turn("two"))
+    assert text_of(seen) == "2"
+    said = [item["content"] for item in await visits.items() if item.get("role") == "user"]
+    assert said == ["one", "two"]
+
+
+async def beginning() -> AsyncIterator[Any]:
+    """A response that stays unfinished after its first word."""
+    yield ResponseTextDeltaEvent(
+        delta="Well",
+        content_index=0,
+        item_id="m",
+        logprobs=[],
+        output_index=0,
+        sequence_number=0,
+        type="response.output_text.delta",
+    )
+    await asyncio.Event().wait()
+
+
+async def test_what_was_made_and_never_read_runs_nothing(visits: Visits) -> None:
+    model = ScriptedModel([say("2")])
+    conversation = await visits.open(DESK, model)
+    one = conversation.turn("one")
+    del one
+    gc.collect()
+    assert text_of(await events(conversation.turn("two"))) == "2"
+    assert [message.text for message in await conversation.transcript()] == ["two", "2"]
+
+
+# Stop
+
+SEARCH = ResponseFunctionWebSearch(
+    id="ws_1",
+    type="web_search_call",
+    status="completed",
+    action=ActionSearch(type="search", query="rooms"),
+)
+MCP = McpCall(
+    id="mcp_1", type="mcp_call", arguments="{}", name="look", server_label="files", output="Two."
+)
+
+
+def after(item: Any) -> tuple[Any, asyncio.Event]:
+    """A response with a hosted call, which then never comes to its end."""
+    reached = asyncio.Event()
+
+    async def stream(_: Any) -> AsyncIterator[Any]:
+        place: Any = {"output_index": 0, "sequence_number": 0}
+        yield ResponseOutputItemAddedEvent(item=item, type="response.output_item.added", **place)
+        yield ResponseOutputItemDoneEvent(item=item, type="response.output_item.done", **place)
+        reached.set()
+        await asyncio.Event().wait()
+
+    return ModelStep.stream(stream), reached
+
+
+@pytest.mark.parametrize("item", [SEARCH, MCP], ids=["web_search", "mcp"])
+async def test_stop_stops_after_a_hosted_call(visits: Visits, item: Any) -> None:
+    reply, reached = after(item)
+    conversation = await visits.open(DESK, ScriptedModel([reply]))
+    reading = asyncio.create_task(events(conversation.turn("rooms?")))
+    await reached.wait()
+    await asyncio.sleep(0.05)
+    conversation.stop()
+    assert (await asyncio.wait_for(reading, 5))[-1] == Stopped()
+    assert await is_free(visits)
+    assert conversation.unanswered == "rooms?"
+
+
+@pytest.mark.parametrize("item", [SEARCH, MCP], ids=["web_search", "mcp"])
+async def test_the_time_limit_holds_after_a_hosted_call(visits: Visits, item: Any) -> None:
+    reply, _ = after(item)
+    conversation = await visits.open(DESK, ScriptedModel([reply]), limits=Limits(seconds=0.2))
+    failed = await asyncio.wait_for(failure_of(conversation.turn("rooms?")), 5)
+    assert failed.reason is Reason.MODEL_SILENT
+    assert await is_free(visits)
+
+
+@function_tool(needs_approval=True)
+async def book(day: str) -> str:
+    """Book a day."""
+    return f"Booked {day}."
+
+
+@pytest.mark.parametrize("how", ["stop", "time limit"])
+async def test_an_answer_after_a_nested_approval_can_be_stopped(visits: Visits, how: str) -> None:
+    inner = Agent(name="Inner", tools=[book])
+    front = Agent(name="Front", tools=[inner.as_tool("ask_inner", "Ask.")])
+    replies = call("ask_inner", "o", input="Monday"), call("book", "i", day="Monday")
+    needed = asked(await visits.turn(front, "Monday", *replies))
+    reply, reached = never()
+    limits = Limits(seconds=0.3 if how == "time limit" else 300)
+    model = ScriptedModel([say("The desk: done."), reply])
+    conversation = await visits.open(front, model, limits=limits)
+    reading = asyncio.create_task(events(conversation.decide(needed, True)))
+    await asyncio.wait_for(reached.wait(), 5)
+    if how == "stop":
+        conversation.stop()
+        seen = await asyncio.wait_for(reading, 5)
+        assert (settled(seen), seen[-1]) == ([(True, "Booked Monday.")], Stopped())
+    else:
+        with pytest.raises(TurnFailed) as raised:
+            await asyncio.wait_for(reading, 5)
+        assert raised.value.reason is Reason.MODEL_SILENT
+    assert await is_free(visits)
+    assert text_of(await visits.retry(front, say("It is booked."))) == "It is booked."
+    assert await visits.calls_without_output() == []
+
+
+async def test_a_reset_that_is_cancelled_twice_is_whole_and_leaves_no_lease(
+    visits: Visits,
+) -> None:
+    await visits.turn(DESK, "hello", say("Hello."))
+    conversation = await visits.open(DESK)
+    data = {"failCommands": ["delete"], "blockConnection": True, "blockTimeMS": 300}
+    point = {"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": data}
+    await visits.client.admin.command(point)
+    erasing = asyncio.create_task(conversation.erase())
+    await asyncio.sleep(0.15)
+    for _ in range(2):
+        erasing.cancel()
+        await asyncio.sleep(0.02)
+    with pytest.raises(asyncio.CancelledError):
+        await erasing
+    assert await visits.db.conversations.find_one({}) is None
+    assert await visits.items() == []
+
+
+# The session's own names
+
+NAMES = {"sessions_collection": "my_sessions", "messages_collection": "my_messages"}
+
+
+async def test_a_sessions_own_collections_are_used_seen_and_erased(visits: Visits) -> None:
+    visits.names, visits.options = NAMES, {"records": "my_records"}
+    conversation = await visits.open(DESK, ScriptedModel([say("1"), say("2"), say("3")]))
+    await events(conversation.turn("one"))
+    foreign = MongoDBSession(SESSION, client=visits.client, database=visits.database, **NAMES)
+    await foreign.add_items([{"role": "user", "content": "foreign"}])
+    await events(conversation.turn("two"))
+    assert "foreign" in [message.text for message in await conversation.transcript()]
+    names = set(await visits.db.list_collection_names())
+    assert names == {"my_sessions", "my_messages", "my_records"}
+    await conversation.erase()
+    for name in names:
+        assert await visits.db[name].count_documents({}) == 0, name
+    assert text_of(await events(conversation.turn("three"))) == "3"
+
+
+async def test_a_foreign_write_between_two_turns_is_in_the_next_request(visits: Visits) -> None:
+    visits.names = NAMES
+    model = ScriptedModel([say("1"), say("2")])
+    conversation = await visits.open(DESK, model)
+    await events(conversation.turn("one"))
+    foreign = MongoDBSession(SESSION, client=visits.client, database=visits.database, **NAMES)
+    await foreign.add_items([{"role": "user", "content": "foreign"}])
+    await events(conversation.turn("two"))
+    assert model.last_call
+    assert [item["content"] for item in model.last_call.input] == ["one", "1", "foreign", "two"]
+
+
+async def test_what_was_opened_is_a_snapshot_and_says_so(visits: Visits) -> None:
+    conversation = await visits.open(DESK, ScriptedModel([say("1")]))
+    await events(conversation.turn("one"))
+    assert (conversation.opened.total, conversation.opened.recent) == (0, ())
+    again = await visits.open(DESK)
+    assert (again.opened.total, len(again.opened.recent), again.opened.pending) == (2, 2, False)
+    assert again.opened.last_active
+    with pytest.raises(AttributeError):
+        again.opened.total = 3  # type: ignore[misc]

@@ -137,7 +137,7 @@ def test_a_tool_writes_after_a_yes_only(applied: Applied, shop: Shop) -> None:
         assert model.violations == []
     order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
     assert order and order["return"] is None and order["status"] == "delivered"
-    assert output_of(model.requests[-1]) == "The return is withdrawn."
+    assert output_of(model.requests[-1]) == "Kept ORD-1001: its return is withdrawn."
 
 
 def test_an_agent_is_handed_to_and_remembered(applied: Applied, shop: Shop) -> None:
@@ -251,6 +251,25 @@ def test_a_persons_answer_waits_for_the_turn_under_way(applied: Applied, shop: S
     items = [json.loads(item) for each in messages for item in each["message_data"]]
     assert items[-2]["content"][0]["text"] == "A colleague will answer."
     assert items[-1]["content"] == "A colleague: Yes, we repair it."
+
+
+def test_what_waits_is_listed_and_decided_by_another_process(applied: Applied, shop: Shop) -> None:
+    folder = applied("Decide what waits from another process")
+    ask = "Return ORD-1001, too heavy"
+    assert said(folder, shop, "approvals.py") == ""
+    said(folder, shop, *ALICE, "--offline", lines=f"{ask}\n")
+    waiting = said(folder, shop, "approvals.py")
+    assert waiting.startswith("alice@example.com: Return order ORD-1001: ")
+    assert waiting == said(folder, shop, "approvals.py", "bob@example.com", "y")
+    assert RETURNED not in waiting
+    assert "Return initiated for order ORD-1001." in said(
+        folder, shop, "approvals.py", "alice@example.com", "y"
+    )
+    assert said(folder, shop, "approvals.py") == ""
+    order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
+    assert order and order["return"]["reason"] == "Too heavy"
+    plan = shop.ecommerce_support.conversations.find({"pending.id": {"$exists": True}}).explain()
+    assert "IXSCAN" in str(plan["queryPlanner"]["winningPlan"])
 
 
 def test_the_other_front_end_answers_and_asks_before_a_return(applied: Applied, shop: Shop) -> None:

@@ -51,7 +51,8 @@ class ApprovalNeeded:
 @dataclass(frozen=True)
 class Settled:
     """An approval is closed. If `done`, `text` is the first line of what the approved call said,
-    else it says that nothing was done."""
+    else it says that nothing was done. After a crash on a standalone mongod, `text` may say that it
+    is not known."""
 
     done: bool
     text: str

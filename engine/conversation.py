@@ -198,8 +198,9 @@ class Conversation:
 
     async def next_input(self) -> list[Any]:
         """The history that the next turn would send to the model."""
-        items = [*await self._stored.read(self._limits.items), *await self._inbox()]
-        return history.window(history.taken(items))
+        limits = self._limits
+        items = [*await self._stored.read(limits.items), *await self._inbox()]
+        return history.window(history.taken(items), turns=limits.turns, tokens=limits.tokens)
 
     async def erase(self) -> None:
         """Delete every document of this conversation. It waits for a turn that runs elsewhere.
@@ -433,4 +434,5 @@ def _counts(turn: Turn) -> dict[str, int]:
         "cached_tokens": used.input_tokens_details.cached_tokens or 0,
         "output_tokens": used.output_tokens,
     }
+    counts = counts if used.total_tokens else {"calls": used.requests}  # unknown is not 0
     return {f"usage.{name}": n for name, n in counts.items()} if used.requests else {}

@@ -115,4 +115,6 @@ def failure(error: Exception, *, shown: bool = False) -> TurnFailed:
     text = None
     if isinstance(error, OperationFailure) and reason is Reason.DATABASE_REFUSED:
         text = f"MongoDB refused a command ({refusal_in(error.details)})."
+    if isinstance(error, SERVERS) and reason is Reason.MESSAGE_BLOCKED:
+        text = "The model's provider refuses to answer that. Put it differently."
     return TurnFailed(reason, text, shown=shown, maybe_stored=isinstance(error, Unconfirmed))

@@ -63,7 +63,6 @@ FAULTS = {
     "too many requests": ([fail(429)] * 3, "The model is busy."),
     "no balance left": ([fail(402, message="Insufficient Balance")], "used up. Check the plan"),
     "a request too large": ([fail(413)], "OPENAI_HISTORY_TOKENS sends less of it."),
-    "a filter": ([fail(400, code="content_filter")], "refuses to answer that. Put it differently."),
     "no money left": ([fail(429, code="insufficient_quota")], "used up"),
     "a server error": ([fail(500)] * 3, "The model did not answer."),
     "an overload": ([fail(503)] * 3, "The model did not answer."),

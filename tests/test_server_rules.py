@@ -405,6 +405,21 @@ async def test_the_reason_of_a_refusal_is_told(login: Login, name: str, api: str
         assert failed.value.reason is reason
 
 
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", ["filter", "Azure", "DeepSeek", "prompt"])
+async def test_a_message_that_a_filter_refuses_is_not_sent_again(
+    login: Login, name: str, api: str
+) -> None:
+    with ModelServer([say("Hi."), ERRORS[name][0], say("Hello."), say("Bye.")]) as server:
+        conversation = await login(server, api)
+        await heard(conversation.turn("hi"))
+        with pytest.raises(TurnFailed, match="Put it differently"):
+            await heard(conversation.turn("something awful"))
+        assert (await heard(conversation.turn("hello")))[0] == "Hello."
+        assert (await heard((await login(server, api)).turn("bye")))[0] == "Bye."
+        assert not any("awful" in str(request) for request in server.requests[2:])
+
+
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("how", [failed_response, in_stream, in_chunks])
 async def test_the_reason_of_an_error_inside_a_stream_is_told(

@@ -17,6 +17,7 @@ from pymongo.errors import (
 )
 
 from engine.lease import has_transactions
+from engine.text import refusal_in
 
 DB_NAME = "ecommerce_support"
 DEFAULT_URI = "mongodb://localhost:27017"
@@ -24,9 +25,13 @@ CONNECT_SECONDS = 5
 DEFAULTS: dict[str, Any] = {
     # For each command, its retries included: long enough for a failover to end.
     "timeoutMS": 15_000,
+    # Also for the DNS of mongodb+srv://, which timeoutMS does not end.
+    "connectTimeoutMS": CONNECT_SECONDS * 1000,
     "appname": "support-chat",
 }
-AUTHENTICATION_FAILED = 18  # a server's error code
+LOGIN_REFUSED = (18, 8000)  # error codes: a server's, and Atlas'
+# Of an SRV name that the driver could not resolve, in dnspython's words.
+UNRESOLVED = r"dns|_mongodb\._tcp|resolution lifetime|nameservers"
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -84,10 +89,13 @@ async def _connected(uri: str, **more: Any) -> AsyncMongoClient[Document]:
 
 def explain(error: Exception, uri: str) -> str:
     """One line on an error of MongoDB's: which address, why, what to do."""
-    if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:
+    if isinstance(error, OperationFailure) and error.code in LOGIN_REFUSED:
         return f"MongoDB ({redact(uri)}) refused the login. Check the user in MONGODB_URI."
     if isinstance(error, OperationFailure):
-        return f"MongoDB ({redact(uri)}) refused a command: {str(error)[:80]}"
+        return f"MongoDB ({redact(uri)}) refused a command: {refusal_in(error.details)}"
+    if isinstance(error, ConfigurationError) and re.search(UNRESOLVED, str(error), re.I):
+        told = f"Cannot connect to MongoDB ({redact(uri)}): its name cannot be resolved."
+        return f"{told} Check the name in MONGODB_URI, and the network."
     if isinstance(error, (InvalidURI, ConfigurationError, ValueError)):
         return f"MONGODB_URI is not valid: {redact(str(error))}"
     reason = "no answer"
@@ -95,6 +103,9 @@ def explain(error: Exception, uri: str) -> str:
         text = str(error).lower()
         if "connection refused" in text or "connect call failed" in text:
             reason = "connection refused"
+        elif "alert internal error" in text or "alert_internal_error" in text:
+            told = f"Cannot connect to MongoDB ({redact(uri)}): it ended the TLS handshake."
+            return f"{told} In Atlas, put this machine's address on the IP access list."
         elif "ssl" in text or "certificate" in text:
             reason = "TLS handshake failed"
         elif "name or service not known" in text or "nodename nor servname" in text:

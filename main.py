@@ -35,9 +35,9 @@ from database import (
     explain,
     mongodb_uri,
 )
-from engine import Conversation, TurnFailed, remove_idle
+from engine import Conversation, Limits, TurnFailed, remove_idle
 from engine.text import clean
-from settings import choose_model
+from settings import choose_model, history_tokens
 from shop import Customer, session_id_for
 from terminal.chat import Chat, words_for
 from terminal.screen import Screen
@@ -77,7 +77,9 @@ async def serve(
         if days := os.environ.get("CONVERSATION_TTL_DAYS"):
             await remove_idle(db.conversations, float(days))
         model, model_settings = choose_model(args.offline)
-        conversation = await open_conversation(client, customer, model, model_settings)
+        tokens = history_tokens()
+        limits: dict[str, Any] = {"limits": Limits(tokens=tokens)} if tokens else {}
+        conversation = await open_conversation(client, customer, model, model_settings, **limits)
     chat = Chat(screen, conversation, db, customer, usage=args.usage)
     if args.question:
         return 0 if await chat.answer_once(args.question) else 1

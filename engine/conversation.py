@@ -193,7 +193,7 @@ class Conversation:
         """The history that the next turn would send to the model."""
         limits = self._setup.limits
         items = [*await self._stored.read(limits.items), *await self._inbox()]
-        return history.window(history.taken(items), limits.turns)
+        return history.window(history.taken(items), turns=limits.turns, tokens=limits.tokens)
 
     async def erase(self) -> None:
         """Delete every document of this conversation. It waits for a turn that runs elsewhere.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,16 @@ from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
 from engine.events import Reason, TurnFailed
 from engine.lease import LeaseLost, Unconfirmed
+from engine.text import refusal_in
+
+
+class AnswerFailed(Exception):
+    """The model's server ended a stream with an error, such as `rate_limit_exceeded`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
 
 
 def _refused(error: Any) -> bool:
@@ -18,8 +29,25 @@ def _refused(error: Any) -> bool:
     return not error.timeout and not any(map(error.has_error_label, passing))
 
 
-def _code(code: str) -> Callable[[Any], bool]:
-    return lambda error: error.code == code
+def _status(*statuses: int) -> Callable[[Any], bool]:
+    return lambda error: getattr(error, "status_code", None) in statuses
+
+
+def _says(words: str) -> Callable[[Any], bool]:
+    """Whether the server's own error has one of `words`, in its code, its type or its text.
+
+    Each server has another form: a code inside a code, a number as the code, or the text alone.
+    """
+
+    def says(error: Any) -> bool:
+        body = getattr(error, "body", None)
+        body = body if isinstance(body, dict) else {}
+        inner = body.get("innererror") or body.get("inner_error")
+        told = [error.code, body.get("type"), body.get("message") or error.message]
+        told += [inner.get("code")] if isinstance(inner, dict) else []
+        return bool(re.search(words, " ".join(map(str, told)), re.IGNORECASE))
+
+    return says
 
 
 def _always(_: object) -> bool:
@@ -30,8 +58,21 @@ class ModelFailed(Exception):
     """A model, or what its server sent, raised an error that no row below names."""
 
 
+BLOCKED = _says(
+    r"content.?(policy|filter|management|exists risk)|invalid_prompt|responsibleai|usage polic"
+    r"|data_inspection_failed"
+)
+TOO_LONG = _says(
+    r"context.?(length|window|size)|prompt is too long|input is too long|too many (input )?tokens"
+    r"|request too large"
+)
+OUT_OF_MONEY = _says(r"insufficient.?(quota|balance|funds|credit)|billing_hard_limit")
+BUSY = _says(r"rate.?limit|too.?many.?requests|overloaded|at capacity")
+
+SERVERS = (openai.APIError, AnswerFailed)  # an error inside a stream has no status
+
 # The first row that fits counts: a class stands above the classes that it derives from.
-REASONS: list[tuple[type[Exception], Callable[[Any], bool], Reason]] = [
+REASONS: list[tuple[Any, Callable[[Any], bool], Reason]] = [
     (sdk.InputGuardrailTripwireTriggered, _always, Reason.MESSAGE_BLOCKED),
     (sdk.OutputGuardrailTripwireTriggered, _always, Reason.ANSWER_BLOCKED),
     (sdk.ToolInputGuardrailTripwireTriggered, _always, Reason.ANSWER_BLOCKED),
@@ -45,16 +86,23 @@ REASONS: list[tuple[type[Exception], Callable[[Any], bool], Reason]] = [
     (Unconfirmed, _always, Reason.DATABASE_SILENT),
     (OperationFailure, _refused, Reason.DATABASE_REFUSED),
     (PyMongoError, _always, Reason.DATABASE_SILENT),
-    (openai.AuthenticationError, _always, Reason.KEY_REFUSED),
-    (openai.PermissionDeniedError, _always, Reason.KEY_REFUSED),
-    (openai.NotFoundError, _always, Reason.MODEL_UNKNOWN),
-    (openai.RateLimitError, _code("insufficient_quota"), Reason.QUOTA_USED_UP),
-    (openai.RateLimitError, _always, Reason.MODEL_BUSY),
-    (openai.BadRequestError, _code("context_length_exceeded"), Reason.HISTORY_TOO_LONG),
-    (openai.BadRequestError, _always, Reason.REQUEST_REFUSED),
     (openai.APITimeoutError, _always, Reason.MODEL_SILENT),
     (openai.APIConnectionError, _always, Reason.MODEL_UNREACHABLE),
+    (openai.APIResponseValidationError, _always, Reason.ANSWER_UNREADABLE),
+    (openai.AuthenticationError, _always, Reason.KEY_REFUSED),
+    (SERVERS, BLOCKED, Reason.MESSAGE_BLOCKED),
+    (openai.PermissionDeniedError, _always, Reason.KEY_REFUSED),
+    (openai.NotFoundError, _always, Reason.MODEL_UNKNOWN),
+    (SERVERS, _status(402), Reason.QUOTA_USED_UP),
+    (SERVERS, OUT_OF_MONEY, Reason.QUOTA_USED_UP),
+    (SERVERS, _status(413), Reason.HISTORY_TOO_LONG),
+    (SERVERS, _status(429, 529), Reason.MODEL_BUSY),
+    (SERVERS, TOO_LONG, Reason.HISTORY_TOO_LONG),
+    (SERVERS, _status(408), Reason.MODEL_SILENT),
     (openai.InternalServerError, _always, Reason.MODEL_SILENT),
+    (openai.APIStatusError, _always, Reason.REQUEST_REFUSED),
+    (SERVERS, BUSY, Reason.MODEL_BUSY),
+    (SERVERS, _always, Reason.MODEL_SILENT),
     (TimeoutError, _always, Reason.MODEL_SILENT),
 ]
 
@@ -77,8 +125,10 @@ def failure(error: Exception, *, shown: bool = False) -> TurnFailed:
         error = error.__cause__  # raised by a tool of the builder's
     reason = _reason(error) or Reason.PROGRAM_ERROR
     text = None
-    if reason is Reason.DATABASE_REFUSED:
-        text = f"MongoDB refused a command ({error})."
+    if isinstance(error, OperationFailure) and reason is Reason.DATABASE_REFUSED:
+        text = f"MongoDB refused a command ({refusal_in(error.details)})."
+    elif isinstance(error, SERVERS) and reason is Reason.MESSAGE_BLOCKED:
+        text = "The model's provider refuses to answer that. Put it differently."
     elif reason is Reason.PROGRAM_ERROR:
         text = f"This program made a mistake ({type(error).__name__})."
     return TurnFailed(reason, text, shown=shown, maybe_stored=isinstance(error, Unconfirmed))

@@ -70,6 +70,18 @@ class Stopped:
 
 
 @dataclass(frozen=True)
+class CutOff:
+    """The model's server did not finish the answer; the piece stays, marked as cut off."""
+
+
+@dataclass(frozen=True)
+class ServerBusy:
+    """The model's server asks to wait; after `seconds` the turn goes on by itself."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Finished:
     """The turn has its answer, and the answer is stored.
 
@@ -91,6 +103,8 @@ Event: TypeAlias = (
     | Settled
     | ApprovalLost
     | Stopped
+    | CutOff
+    | ServerBusy
     | Finished
 )
 

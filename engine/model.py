@@ -1,30 +1,64 @@
-"""A model whose output has the types that the API promises, whatever its server sends."""
+"""Between the agents and a model: what is sent fits every server, and what comes back is whole."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from agents import Model, ModelProvider, ModelResponse
+import anyio
+import openai
+from agents import Model, ModelProvider, ModelResponse, ModelSettings
 from agents.items import TResponseStreamEvent
-from pydantic import BaseModel
 
-from engine.errors import ModelFailed, is_known
-from engine.history import repaired
-from engine.text import clean
+from engine.answer import Answer, mended
+from engine.errors import ModelFailed, failure, is_known
+from engine.events import Reason
+from engine.history import fit
+
+FIRST_SECONDS = 180.0  # until the first word: a local model may have to be loaded
+STALL_SECONDS = 45.0  # between two pieces of an answer
+LONGEST_PAUSE = 60.0  # seconds that a server may ask to wait before it is asked again
+PASSING = (Reason.MODEL_BUSY, Reason.MODEL_UNREACHABLE, Reason.MODEL_SILENT)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """An event among those of a stream: after `seconds`, the server is asked again."""
+
+    seconds: float
+    type: str = "engine.pause"
 
 
 class CheckedModel(Model):
-    """`model`, with each ill-formed item repaired or left out before the SDK sees it.
+    """`model`, for whatever server it speaks to.
 
-    The SDK trusts these types: a call whose name is null ends its run with a TypeError, and once
-    stored, it ends every later run as well.
+    What is sent is `history.fit`. What comes back has the types that the API promises: the SDK
+    trusts them, so a call whose name is null would end its run with a TypeError, and, once stored,
+    every later run as well.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        first_seconds: float = FIRST_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
+        retries: int = 0,
+        omit: Iterable[str] = (),
+    ) -> None:
+        """`first_seconds` until the first word, `stall_seconds` between two pieces. `retries`: how
+        often a server that is busy or away is asked again, if the model's client does not do it.
+        `omit`: names of the agents' ModelSettings that this model refuses."""
         self._model = model
+        self._first_seconds = first_seconds
+        self._stall_seconds = stall_seconds
+        self._retries = retries
+        self._omit = dict.fromkeys(omit)
+        self._own: set[str] = set()  # ids of items that this model has made
 
     @classmethod
     def of(cls, model: Model) -> CheckedModel:
@@ -37,25 +71,101 @@ class CheckedModel(Model):
     def get_retry_advice(self, request: Any) -> Any:
         cause = request.error.__cause__
         if isinstance(request.error, ModelFailed) and isinstance(cause, Exception):
-            request = dataclasses.replace(request, error=cause)
+            request = replace(request, error=cause)
         return self._model.get_retry_advice(request)
 
     async def get_response(
-        self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any
+        self,
+        system_instructions: Any,
+        input: Any,
+        model_settings: ModelSettings,
+        *args: Any,
+        **kwargs: Any,
     ) -> ModelResponse:
-        with _blamed():
-            response = await self._model.get_response(system_instructions, input, *args, **kwargs)
-            response.output = _checked(response.output, input)
-            return response
+        sent, settings = self._fit(input, kwargs), replace(model_settings, **self._omit)
+        for attempt in itertools.count():
+            try:
+                with anyio.fail_after(self._first_seconds):
+                    response = await self._model.get_response(
+                        system_instructions, sent, settings, *args, **kwargs
+                    )
+                response.output = mended(response.output, input, self._own)
+                return response
+            except Exception as error:
+                pause = self._pause(error, attempt)
+                if pause is None:
+                    raise blamed(error) from error
+            await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
 
     async def stream_response(
-        self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any
+        self,
+        system_instructions: Any,
+        input: Any,
+        model_settings: ModelSettings,
+        *args: Any,
+        **kwargs: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
-        stream = self._model.stream_response(system_instructions, input, *args, **kwargs)
-        with _blamed():
-            async for event in stream:
-                if (checked := _checked_event(event, input)) is not None:
-                    yield checked
+        sent, settings = self._fit(input, kwargs), replace(model_settings, **self._omit)
+        for attempt in itertools.count():
+            answer = Answer(input, self._own)
+            try:
+                stream = self._model.stream_response(
+                    system_instructions, sent, settings, *args, **kwargs
+                )
+                async with aclosing(self._in_time(stream, answer)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except Exception as error:
+                pause = None if answer.begun else self._pause(error, attempt)
+                if pause is None:
+                    raise blamed(error) from error
+            if pause > 1:
+                yield cast(TResponseStreamEvent, Pause(pause))
+            await asyncio.sleep(pause)
+
+    def _fit(self, input: Any, request: dict[str, Any]) -> Any:
+        # With one of these, the vendor holds the history, and `input` is only what is new.
+        held = request.get("previous_response_id") or request.get("conversation_id")
+        return input if held or not isinstance(input, list) else fit(input, self._own)
+
+    async def _in_time(
+        self, stream: AsyncIterator[Any], answer: Answer
+    ) -> AsyncGenerator[TResponseStreamEvent, None]:
+        """The events of `answer`. Raises TimeoutError if the next one takes too long."""
+        try:
+            while not answer.cut_off:
+                seconds = self._stall_seconds if answer.begun else self._first_seconds
+                with anyio.fail_after(seconds):  # unlike wait_for: no task for each piece
+                    event = await anext(stream, None)
+                for each in answer.rest() if event is None else answer.events(event):
+                    yield each
+                if event is None:
+                    return
+        finally:
+            if aclose := getattr(stream, "aclose", None):
+                await aclose()
+
+    def _pause(self, error: Exception, attempt: int) -> float | None:
+        """Seconds until the server is asked again; None if it is not.
+
+        After a wait for the first word it is not: a model that is being loaded would start anew.
+        """
+        silent = isinstance(error, TimeoutError | openai.APITimeoutError)
+        if attempt >= self._retries or silent or failure(error).reason not in PASSING:
+            return None
+        headers = getattr(getattr(error, "response", None), "headers", {})
+        try:
+            seconds = float(headers.get("retry-after", ""))
+        except ValueError:  # none, or a date
+            seconds = 0.5 * 2**attempt
+        return seconds if seconds <= LONGEST_PAUSE else None
+
+
+def blamed(error: Exception) -> Exception:
+    """What to raise for `error`: the model is to blame for it, and not the builder's program."""
+    return error if is_known(error) else ModelFailed(type(error).__name__)
 
 
 class CheckedProvider(ModelProvider):
@@ -69,60 +179,3 @@ class CheckedProvider(ModelProvider):
 
     async def aclose(self) -> None:
         await self._provider.aclose()
-
-
-@contextlib.contextmanager
-def _blamed() -> Iterator[None]:
-    """The model is to blame for what is raised here, and not the builder's program."""
-    try:
-        yield
-    except Exception as error:
-        if is_known(error):
-            raise
-        raise ModelFailed(type(error).__name__) from error
-
-
-def _checked_event(event: Any, request: Iterable[Any]) -> Any:
-    """`event`, repaired; None if nothing can be made of it."""
-    if hasattr(event, "delta"):
-        if not isinstance(event.delta, str):
-            return None
-        event.delta = clean(event.delta.replace("\r", ""))  # "\r\n" may come in two
-    if hasattr(event, "item"):
-        checked = _checked([event.item], request)
-        if not checked:
-            return None
-        event.item = checked[0]
-    if hasattr(event, "response"):
-        event.response.output = _checked(event.response.output, request)
-    return event
-
-
-def _checked(output: Iterable[Any] | None, request: Iterable[Any]) -> list[Any]:
-    models: list[Any] = [item for item in output or [] if isinstance(item, BaseModel)]
-    checked = [item for item in models if _repair(item)]
-    taken = {item.get("call_id") for item in request if isinstance(item, dict)}
-    for item in checked:
-        # Some servers count calls anew in each response; the SDK then ends the run.
-        if item.type == "function_call" and item.call_id in taken:
-            item.call_id = f"{item.call_id}_{len(taken)}"
-    return checked
-
-
-def _repair(item: Any) -> bool:
-    """Repair `item` in place; False if nothing can be made of it."""
-    raw = item.model_dump(exclude_unset=True, warnings=False)
-    fixed = repaired(raw, from_model=True)
-    if fixed is None or not isinstance(fixed.get("type"), str):
-        return False
-    for name, value in fixed.items():
-        if name != "content" and value != raw[name]:
-            setattr(item, name, value)
-    if item.type == "message":
-        item.content = [part for part in item.content or [] if isinstance(part, BaseModel)]
-        for part in item.content:
-            for name in ("text", "refusal"):
-                words = getattr(part, name, None)
-                if words is not None:
-                    setattr(part, name, clean(words) if isinstance(words, str) else "")
-    return True

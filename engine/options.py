@@ -11,6 +11,7 @@ class Limits:
 
     turns: int = 20  # the model sees so many whole turns at most ...
     items: int = 100  # ... out of so many stored items; MongoDB's first batch holds 101
+    tokens: int | None = None  # and of them, as many as fit in about so many tokens
     message: int = 4_000  # characters of one message
     model_calls: int = 10  # in one turn
     seconds: float = 300.0  # for these calls and the tools between; a running tool finishes

@@ -21,8 +21,9 @@ from agents import (
 from agents.items import MessageOutputItem, ToolCallItem, ToolCallOutputItem
 from agents.stream_events import AgentUpdatedStreamEvent
 
-from engine.events import Event, HandedOff, Settled, Text, ToolStarted
-from engine.history import text_of
+from engine.events import CutOff, Event, HandedOff, ServerBusy, Settled, Text, ToolStarted
+from engine.history import CUT_OFF, text_of
+from engine.model import Pause
 from engine.session import TurnSession
 from engine.setup import INNER, Setup
 
@@ -125,6 +126,8 @@ class Run:
                         message, streamed, delta = index, streamed + 1, self._apart(delta)
                     self.unfinished += delta
                     self._tell(Text(delta))
+                case RawResponsesStreamEvent(data=Pause(seconds)):
+                    self._tell(ServerBusy(seconds))
                 case RawResponsesStreamEvent(data=data):
                     if data.type in ("response.created", *ENDS):
                         self.unfinished = ""  # what is complete is stored by the SDK
@@ -143,6 +146,8 @@ class Run:
                         streamed -= 1
                     elif text and _writes_text(agent):
                         self._tell(Text(self._apart(text)))
+                    if text.endswith(CUT_OFF):
+                        self._tell(CutOff())
 
     def settle(self, call_id: str | None, output: object, tool: str | None = None) -> None:
         """If the call was approved, tell what it answered: a model may tell something else."""

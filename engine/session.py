@@ -160,7 +160,8 @@ class TurnSession(SessionABC):
         return self._stored.items + self._ahead + self._held
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        return window(taken(self.items), self._stored.limits.turns)
+        limits = self._stored.limits
+        return window(taken(self.items), turns=limits.turns, tokens=limits.tokens)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         step = cast("list[Item]", items)

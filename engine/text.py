@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 # Right-to-left overrides and isolates reorder what a terminal shows: a refund of 123 reads 321.
 _BIDI = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
@@ -17,3 +19,14 @@ def clean(text: str) -> str:
     if text.isprintable():  # true of most text, and fast
         return text
     return _HARMFUL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def refusal_in(reply: Mapping[str, Any] | None) -> str:
+    """MongoDB's own words in an error's `details`, such as `not authorized on shop`.
+
+    The rest of the reply is the command with its data, the sessions and the clocks.
+    """
+    reply = reply or {}
+    words = clean(str(reply.get("errmsg") or reply.get("codeName") or ""))
+    words = re.split(r"\s*(?: to execute command|[{\n])", words)[0][:100]
+    return words or f"error {reply.get('code', 'without a code')}"

@@ -194,4 +194,5 @@ def counted(used: Usage) -> dict[str, int]:
         "cached_tokens": used.input_tokens_details.cached_tokens or 0,
         "output_tokens": used.output_tokens,
     }
+    counts = counts if used.total_tokens else {"calls": used.requests}  # unknown is not 0
     return {f"usage.{name}": n for name, n in counts.items()} if used.requests else {}

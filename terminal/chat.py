@@ -40,7 +40,8 @@ ADVICE = {
     Reason.MODEL_BUSY: SAVED,
     Reason.MODEL_SILENT: SAVED,
     Reason.MODEL_UNREACHABLE: SAVED,
-    Reason.HISTORY_TOO_LONG: "In the chat, /reset starts a new one.",
+    Reason.HISTORY_TOO_LONG: "In the chat, /reset starts a new one; OPENAI_HISTORY_TOKENS sends "
+    "less of it.",
     Reason.REQUEST_REFUSED: "--debug shows why; {again} asks again.",
     Reason.ANSWER_EMPTY: SAVED,
     Reason.ANSWER_UNREADABLE: SAVED,
@@ -64,6 +65,8 @@ def words_of_usage(usage: Usage) -> str:
         return "· No model call was finished, so no tokens were counted."
     cached = usage.input_tokens_details.cached_tokens
     calls = f"{usage.requests} finished model call{'s' * (usage.requests > 1)}"
+    if not usage.total_tokens:
+        return f"· {calls}: the server did not count the tokens"
     tokens = f"{usage.input_tokens:,} tokens in ({cached:,} of them cached)"
     return f"· {calls}: {tokens}, {usage.output_tokens:,} out"
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.pretty import pretty_repr
 from rich.text import Text
 
-from engine.history import text_of
+from engine.history import HISTORY_TURNS, text_of, tokens_in
 from engine.text import clean
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ async def read(db: Database, conversation: Conversation, customer: Customer) -> 
         session,
         messages._replace(
             about=f"the last {LAST} of {total:,}" if total > LAST else f"{total} documents",
-            note=f"The next turn sends {len(history):,} items to the model, {size:,} bytes.",
+            note=f"The next turn sends {len(history):,} items to the model, {size:,} bytes, about "
+            f"{tokens_in(history):,} tokens (at most {HISTORY_TURNS} turns are sent).",
         ),
         await _find(
             db.orders, "what the tools change", {"customer_id": customer["_id"]}, OF_ORDERS

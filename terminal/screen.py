@@ -280,6 +280,10 @@ def _tell(answer: LiveAnswer | PlainAnswer, event: Event, phrases: Mapping[str, 
             answer.note("A question that waits cannot be asked now; a new message withdraws it.")
         case events.Stopped():
             answer.note("Stopped. Ask something else, or Ctrl-D to leave.")
+        case events.CutOff():
+            answer.note("The answer was cut off. Ask it to go on.")
+        case events.ServerBusy(seconds):
+            answer.wait(f"The model is busy; asking it again in {seconds:.0f} seconds", stays=True)
 
 
 async def _watch(answer: LiveAnswer | PlainAnswer, trouble: Callable[[], Awaitable[str]]) -> None:

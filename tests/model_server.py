@@ -7,7 +7,8 @@ one refuses.
 
 It serves POST /v1/responses and POST /v1/chat/completions, streamed or not, on 127.0.0.1. Of the
 many kinds of input item and tool it knows those that function tools and handoffs need. Error
-texts are the vendor's as users report them; the few that are ours say so.
+texts are the vendor's as users report them; the few that are ours say so. With a `Rule` it also
+refuses what another provider's server refuses: see server_rules.py.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None  # sent as it is, in place of items
     silence: Callable[[threading.Event], object] | None = None  # runs in place of an answer
+    end: str = ""  # why the answer stops early, see `stop_early`
 
     def __add__(self, other: Reply) -> Reply:
         return replace(self, items=self.items + other.items, delay=max(self.delay, other.delay))
@@ -102,6 +104,12 @@ def cut(reply: Reply, after: int) -> Reply:
     return replace(reply, cut_after=after)
 
 
+def stop_early(reply: Reply, why: str = "length") -> Reply:
+    """A streamed answer whose last item is a piece: `length`, `content_filter`, or `nothing`, which
+    is a stream that just ends. `reply` is the piece."""
+    return replace(reply, end=why)
+
+
 def hang(seconds: float | None = None, until: threading.Event | None = None) -> Reply:
     """Not a byte for `seconds`, or until the event, by default the server's end; then the
     connection breaks, with `hang(0)` at once. For a late answer, see `ModelServer.hold`."""
@@ -127,6 +135,19 @@ class Gate:
         self._released.wait()
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What one provider's server refuses beyond the checks below, and how its answers look."""
+
+    about: str
+    check: Callable[[Json, list[Json]], None] = lambda body, messages: None  # see `messages_of`
+    shape: Callable[[Json], None] = lambda message: None  # changes a chat completion's message
+    shape_item: Callable[[Json], None] = lambda item: None  # changes an item of a response
+    has_reasoning_items: bool = True  # of the Responses API
+    apis: tuple[str, ...] = ("responses", "chat_completions")
+    settings: Mapping[str, str] = field(default_factory=dict)  # what the chat needs to be told
+
+
 # --- The server ---------------------------------------------------------------------------------
 
 
@@ -139,9 +160,14 @@ class ModelServer:
     """
 
     def __init__(
-        self, script: Responder | Iterable[Reply] = (), *, api_key: str = "sk-test"
+        self,
+        script: Responder | Iterable[Reply] = (),
+        *,
+        api_key: str = "sk-test",
+        rule: Rule | None = None,
     ) -> None:
         self.api_key = api_key
+        self.rule = rule or Rule("the vendor's own server")
         self.requests: list[Json] = []
         self.violations: list[str] = []
         self.reasoning_of: dict[str, str] = {}  # id of an item sent: id of the reasoning before it
@@ -229,6 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = parse(data)
             owner.record(body)
             check(body, owner.reasoning_of)
+            owner.rule.check(body, messages_of(body))
             reply, gate = owner.next_reply(body)
         except Refused as refused:
             owner.violations.append(refused.message)
@@ -247,12 +274,27 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_whole(reply.status, reply.headers, reply.body)
 
     def _send_items(self, reply: Reply, gate: Gate | None, body: Json) -> None:
-        items = with_ids(reply.items, self.server.owner.reasoning_of)
+        rule = self.server.owner.rule
         chat = self.path == "/v1/chat/completions"
-        answer = completion(body, items) if chat else response(body, items)
+        given = [
+            item
+            for item in reply.items
+            if chat or rule.has_reasoning_items or item["type"] != "reasoning"
+        ]
+        items = with_ids(given, self.server.owner.reasoning_of)
+        if chat:
+            answer = completion(body, items)
+            rule.shape(answer["choices"][0]["message"])
+            answer["choices"][0]["message"].pop("thought", None)
+        else:
+            for item in items:
+                rule.shape_item(item)
+            answer = response(body, items)
         if body.get("stream"):
             self._send_head(200, {"Content-Type": "text/event-stream"}, length=None)
-            events = completion_chunks(answer) if chat else response_events(answer)
+            events = completion_chunks(answer, body) if chat else response_events(answer)
+            if reply.end:
+                events = stopped_early(list(events), answer, reply.end)
             if self._stream(events, reply, gate):
                 if chat:
                     self._chunk(b"data: [DONE]\n\n")
@@ -349,6 +391,24 @@ def response_events(answer: Json) -> Iterator[Event]:
         yield {**event, "sequence_number": number}, delta
 
 
+def stopped_early(events: list[Event], answer: Json, why: str) -> Iterator[Event]:
+    """`events` up to the last delta; then an end that gives the reason, or none."""
+    whole = max(n for n, (_, delta) in enumerate(events) if delta) + 1
+    yield from events[:whole]
+    if why == "nothing":
+        return
+    if "choices" in answer:
+        for event, _ in events[whole:]:
+            for choice in event["choices"]:
+                choice["finish_reason"] = why
+            yield event, ""
+        return
+    items = [*answer["output"][:-1], {**answer["output"][-1], "status": "incomplete"}]
+    reason = {"length": "max_output_tokens"}.get(why, why)
+    ended = {"status": "incomplete", "incomplete_details": {"reason": reason}, "output": items}
+    yield {"type": "response.incomplete", "response": {**answer, **ended}}, ""
+
+
 def item_events(index: int, item: Json) -> Iterator[Event]:
     at = {"output_index": index, "item_id": item["id"]}
     bare: Json = {"message": {"content": []}, "function_call": {"arguments": ""}}
@@ -378,6 +438,8 @@ def completion(body: Json, items: list[Json]) -> Json:
         for part in item.get("content", []):
             name = "content" if "text" in part else "refusal"
             message[name] = (message[name] or "") + part.get("text", part.get("refusal"))
+        if item["type"] == "reasoning":
+            message["thought"] = True  # how it is sent, if at all, is a rule's business
         if item["type"] == "function_call":
             function = {"name": item["name"], "arguments": item["arguments"]}
             made = {"id": item["call_id"], "type": "function", "function": function}
@@ -391,24 +453,31 @@ def completion(body: Json, items: list[Json]) -> Json:
     }
 
 
-def completion_chunks(answer: Json) -> Iterator[Event]:
+def completion_chunks(answer: Json, body: Json) -> Iterator[Event]:
     message = answer["choices"][0]["message"]
+    counts = (body.get("stream_options") or {}).get("include_usage")
 
     def chunk(delta: Json, reason: str | None = None) -> Json:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        usage = answer["usage"] if reason else None
-        return {**answer, "object": "chat.completion.chunk", "choices": [choice], "usage": usage}
+        made = {**answer, "object": "chat.completion.chunk", "choices": [choice], "usage": None}
+        return made if counts else {k: v for k, v in made.items() if k != "usage"}
 
     yield chunk({"role": "assistant", "content": None}), ""
+    for name in ("reasoning_content", "reasoning"):
+        if name in message:
+            yield chunk({name: message[name]}), ""
     for name in ("content", "refusal"):
         for word in words(message[name] or ""):
             yield chunk({name: word}), word
     for index, made in enumerate(message.get("tool_calls", [])):
+        index = made.pop("place", index)
         opening = {**made, "index": index, "function": {**made["function"], "arguments": ""}}
         yield chunk({"tool_calls": [opening]}), ""
         for piece in pieces(made["function"]["arguments"]):
             yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}), piece
-    yield chunk({}, answer["choices"][0]["finish_reason"]), None
+    yield chunk({}, answer["choices"][0]["finish_reason"]), "" if counts else None
+    if counts:  # the vendor counts in a chunk of its own, and only if it is asked to
+        yield {**chunk({}), "choices": [], "usage": answer["usage"]}, None
 
 
 def sse(event: Json) -> bytes:
@@ -661,6 +730,32 @@ def check_chat(body: Json, _: Mapping[str, str]) -> None:
         waiting = waiting or [made["id"] for made in message.get("tool_calls") or []]
         if not message.get("tool_calls"):
             must_be(message.get("content"), (str, list), TEXT_OR_LIST, f"{at}.content")
+
+
+def messages_of(body: Json) -> list[Json]:
+    """The conversation in a request of either API, as a model's template gets it: what the
+    assistant says and calls in one step is one message."""
+    if "messages" in body:
+        return list(body["messages"])
+    messages: list[Json] = []
+    items = body.get("input") or []
+    for item in items if isinstance(items, list) else [{"role": "user", "content": items}]:
+        kind = item.get("type", "message")
+        last = messages[-1] if messages else {}
+        if kind == "function_call":
+            function = {"name": item["name"], "arguments": item["arguments"]}
+            made = {"id": item["call_id"], "type": "function", "function": function}
+            if last.get("role") != "assistant":
+                messages.append({"role": "assistant", "content": None})
+            messages[-1].setdefault("tool_calls", []).append(made)
+        elif kind == "function_call_output":
+            output = {"tool_call_id": item["call_id"], "content": item["output"]}
+            messages.append({"role": "tool", **output})
+        elif kind == "message":
+            parts = item["content"]
+            text = parts if isinstance(parts, str) else "".join(p.get("text", "") for p in parts)
+            messages.append({"role": item["role"], "content": text})
+    return messages
 
 
 CHECKS: dict[str, Callable[[Json, Mapping[str, str]], None]] = {

@@ -204,7 +204,7 @@ def _become(
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    vars(settings)["dotenv_values"] = lambda _: {}  # a developer's own
+    vars(settings)["dotenv_values"] = lambda *_, **__: {}  # a developer's own
     defaults: Any = vars(Conversation)["open"].__func__.__kwdefaults__
     defaults["limits"] = Limits(lease_seconds=lease)
     if folder != ROOT:

@@ -519,7 +519,7 @@ async def test_what_another_program_stored_or_cleared_is_seen_by_the_next_turn(
     await session.add_items([{"role": "user", "content": "elsewhere"}])
     await events(conversation.turn("second"))
     assert [item["content"] for item in model.last_call.input] == [
-        *("first", "one", "elsewhere", "second")
+        *("first", "one", "elsewhere", "(no answer)", "second")
     ]
     await session.clear_session()
     await events(conversation.turn("third"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,12 @@ def test_the_policy_changes_in_tools_instructions_and_articles(
 def test_a_refused_message_is_neither_stored_nor_sent_later(applied: Applied, shop: Shop) -> None:
     folder = applied("Refuse a message before anybody reads it")
     typed = "My card is 4111 1111 1111 1111\n/retry\nHello\n/history\n"
+    orders = "Compare ORD-1001, 1002, 1003 and 1004 with 1001 1002 1003 1004."
+    guardrail = runpy.run_path(str(folder / "engine" / "guardrail.py"))
+    for card in ("4111.1111.1111.1111", "4111 - 1111 - 1111 - 1111", "378282246310005"):
+        assert guardrail["has_card_number"](f"It is {card}, thanks")
+    for harmless in (orders, "4111 1111 1111 1112", "My number is 0049 170 1234567"):
+        assert not guardrail["has_card_number"](harmless)
     with ModelServer([say("Hello, Alice."), say("Hello again.")]) as model:
         shown = said(folder, shop, *ALICE, lines=typed, model=model)
         assert "That looks like a card number, so it was not kept." in shown

@@ -33,7 +33,7 @@ from engine.session import FencedSession
 from local.mongod import Mongod, temporary_mongod
 from seed_data import seed
 from tests.conftest import TODAY, customer_of, session_for
-from tests.model_server import ModelServer, call, cut, fail, hang, raw, refuse, say
+from tests.model_server import ModelServer, call, cut, fail, hang, raw, refuse, say, stop_early
 from tests.processes import Chat, Shop, chat, run
 from tests.test_conversation import RETURN, Open, asked, events, return_1001, stored_items, text_of
 from tests.test_conversation import call as tool_call
@@ -61,7 +61,9 @@ FAULTS = {
         "this model, or this address. Check OPENAI_MODEL and OPENAI_BASE_URL",
     ),
     "too many requests": ([fail(429)] * 3, "The model is busy."),
-    "no money left": ([fail(429, code="insufficient_quota")] * 3, "used up"),
+    "no balance left": ([fail(402, message="Insufficient Balance")], "used up. Check the plan"),
+    "a request too large": ([fail(413)], "OPENAI_HISTORY_TOKENS sends less of it."),
+    "no money left": ([fail(429, code="insufficient_quota")], "used up"),
     "a server error": ([fail(500)] * 3, "The model did not answer."),
     "an overload": ([fail(503)] * 3, "The model did not answer."),
     "a refused request": ([fail(400)], "refused the request"),
@@ -91,6 +93,26 @@ def test_a_server_that_asks_to_wait_is_asked_again(shop: Shop, model: ModelServe
     model.script(fail(429, headers={"Retry-After": "1"}), say("Here I am."))
     done = run(shop, *ALICE, lines="hello?\n", model=model)
     assert done.stderr == "" and "Here I am." in done.stdout
+
+
+def test_what_is_waited_for_is_told(shop: Shop, model: ModelServer) -> None:
+    model.script(fail(429, headers={"Retry-After": "2"}), say("Here I am."))
+    done = run(shop, *ALICE, lines="hello?\n", model=model)
+    assert done.stderr == "· The model is busy; asking it again in 2 seconds\n"
+    assert "Here I am." in done.stdout
+
+
+@pytest.mark.parametrize("api", ["responses", "chat_completions"])
+def test_an_answer_that_was_cut_off_is_told_and_stays_in_the_history(
+    shop: Shop, model: ModelServer, api: str
+) -> None:
+    model.script(stop_early(say("Your order was")), say("shipped."))
+    lines = "where is it?\n/history\n"
+    done = run(shop, *ALICE, lines=lines, model=model, OPENAI_API=api)
+    assert done.stderr == "The answer was cut off. Ask it to go on.\n"
+    assert done.stdout.count("Your order was *(cut off)*") == 2
+    done = run(shop, *ALICE, "go on", model=model, OPENAI_API=api)
+    assert (done.returncode, done.stderr) == (0, "") and "shipped." in done.stdout
 
 
 def test_a_refusal_of_the_model_is_an_answer(shop: Shop, model: ModelServer) -> None:

@@ -226,7 +226,7 @@ def test_a_remote_uri_that_does_not_answer_is_an_error_and_never_replaced(
     monkeypatch: pytest.MonkeyPatch, user: str
 ) -> None:
     monkeypatch.setenv("MONGODB_URI", f"mongodb://{user}nowhere.invalid")
-    monkeypatch.setattr("settings.dotenv_values", lambda _: {})
+    monkeypatch.setattr("settings.dotenv_values", lambda *_, **__: {})
     monkeypatch.setattr("local.__main__.CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("local.mongod.Mongod.start", lambda self: pytest.fail("replaced"))
     monkeypatch.setattr("sys.argv", ["local", "chat"])

@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from pymongo.errors import ConfigurationError, ServerSelectionTimeoutError
+from dns.resolver import LifetimeTimeout
+from pymongo.errors import ConfigurationError, OperationFailure, ServerSelectionTimeoutError
 
-from database import connect, explain, redact
+from database import DatabaseUnavailable, connect, explain, redact
+from engine.errors import failure
 from engine.events import Reason, TurnFailed
 from local.mongod import Mongod, temporary_mongod
 from settings import choose_model
@@ -147,7 +150,11 @@ def test_without_a_key_it_says_what_to_do(shop: Shop) -> None:
     [
         ("OPENAI_BASE_URL", "foo"),
         ("OPENAI_BASE_URL", "http://[::1"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1/v1?api-version=1"),
         ("OPENAI_API", "soap"),
+        ("OPENAI_REPLAY_REASONING", "yes"),
+        ("OPENAI_FIRST_SECONDS", "0"),
+        ("OPENAI_HISTORY_TOKENS", "8k"),
         ("CONVERSATION_TTL_DAYS", "soon"),
         ("CONVERSATION_TTL_DAYS", "999999999999"),
     ],
@@ -211,6 +218,50 @@ def test_no_secret_of_a_uri_is_shown(uri: str) -> None:
     assert "hunter2" not in explain(ConfigurationError(f"in {uri}"), uri)
 
 
+ATLAS = "mongodb+srv://me:hunter2@cluster.example.net"
+DENIED = {
+    "ok": 0.0,
+    "errmsg": 'not authorized on shop to execute command { find: "customers", filter: { x: 1 } }',
+    "code": 13,
+    "codeName": "Unauthorized",
+    "$clusterTime": {"clusterTime": "Timestamp(1, 1)"},
+}
+TLS_ALERT = "SSL handshake failed: a:27017: [SSL: TLSV1_ALERT_INTERNAL_ERROR] tlsv1 alert internal"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OperationFailure("bad auth", 8000, {"codeName": "AtlasError"}), "refused the login."),
+        (OperationFailure(str(DENIED), 13, DENIED), "refused a command: not authorized on shop"),
+        (ServerSelectionTimeoutError(TLS_ALERT), "put this machine's address on the IP access"),
+        (ConfigurationError("The DNS query name does not exist: _mongodb._tcp.x."), "resolved."),
+        (ConfigurationError("Unknown option foo"), "MONGODB_URI is not valid: Unknown option foo"),
+    ],
+)
+def test_what_mongodb_refuses_is_told_without_the_command(error: Exception, told: str) -> None:
+    line = explain(error, ATLAS)
+    assert told in line and "hunter2" not in line
+    assert "customers" not in line and "Timestamp" not in line and len(line) < 200
+    if isinstance(error, OperationFailure):
+        assert "customers" not in str(failure(error))
+
+
+async def test_a_name_that_no_dns_answers_for_ends_in_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = []
+
+    async def silent(*_: Any, lifetime: float, **__: Any) -> None:
+        seconds.append(lifetime)
+        raise LifetimeTimeout(timeout=lifetime, errors=[])  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr("dns.asyncresolver.resolve", silent)
+    with pytest.raises(DatabaseUnavailable, match="its name cannot be resolved"):
+        await connect(ATLAS)
+    assert seconds and sum(seconds) <= 6
+
+
 async def test_writes_are_on_disk_unless_the_uri_says_otherwise(mongod: Mongod) -> None:
     async with await connect(mongod.uri) as client:
         # A replica set's own default is majority; in a transaction none may be sent.
@@ -243,7 +294,7 @@ def test_traces_go_only_where_the_model_is(
     offline: bool, key: str | None, url: str | None, traced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disabled: list[bool] = []
-    monkeypatch.setattr("agents.set_tracing_disabled", disabled.append)
+    monkeypatch.setattr("settings._disable_tracing", lambda: disabled.append(True))
     for name, value in {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": url}.items():
         monkeypatch.setenv(name, value or "")
     choose_model(offline)

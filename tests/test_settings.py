@@ -44,6 +44,35 @@ def test_only_the_env_file_of_the_project_counts(tmp_path: Path) -> None:
     assert python(project, code) == "None None\n"
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_mark_before_the_first_variable_is_no_part_of_its_name(tmp_path: Path, mark: str) -> None:
+    """Notepad writes one: the first variable was lost, and with it the database."""
+    shutil.copy(ROOT / "settings.py", tmp_path)
+    (tmp_path / ".env").write_text(f"{mark}MONGODB_URI=mongodb://here\n", encoding="utf-8")
+    code = "import os, settings; settings.load_settings(); print(os.environ['MONGODB_URI'])"
+    assert python(tmp_path, code) == "mongodb://here\n"
+
+
+SURROUNDINGS = [
+    ("ALL_PROXY", "socks5://127.0.0.1:1"),
+    ("all_proxy", "socks5h://127.0.0.1:1"),
+    ("HTTPS_PROXY", "ftp://127.0.0.1:1"),
+    ("SSL_CERT_FILE", "/nowhere/cert.pem"),
+    ("SSL_CERT_FILE", __file__),  # a file without a certificate
+]
+
+
+@pytest.mark.parametrize(("name", "value"), SURROUNDINGS)
+def test_what_the_surroundings_break_is_named_in_one_line(
+    shop: Shop, name: str, value: str
+) -> None:
+    done = run(shop, "--email", "bob@example.com", "hi", OPENAI_API_KEY="sk-x", **{name: value})
+    assert done.returncode == 1 and done.stderr.startswith(name), done.stderr
+    assert done.stderr.count("\n") == 1
+    done = run(shop, "--offline", "--email", "bob@example.com", "hi", **{name: value})
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfeA\0", b"A=\xe9", b"A=\0"])
 def test_an_env_file_that_is_no_text_is_named_in_one_line(tmp_path: Path, content: bytes) -> None:
     shutil.copy(ROOT / "settings.py", tmp_path)

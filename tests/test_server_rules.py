@@ -1,0 +1,484 @@
+"""The same conversation on every server: each refuses something else and answers its own way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+import main
+from database import Database
+from engine.answer import Thoughts
+from engine.conversation import Conversation
+from engine.events import ApprovalNeeded, CutOff, Event, Reason, ServerBusy, Text, TurnFailed
+from engine.history import CUT_OFF, fit, tokens_in, window, without_thoughts
+from settings import CHOICES, NUMBERS, choose_model
+from terminal.chat import words_of_usage
+from tests.conftest import TODAY, customer_of, session_for
+from tests.model_server import (
+    ModelServer,
+    Reply,
+    call,
+    fail,
+    hang,
+    messages_of,
+    raw,
+    say,
+    sse,
+    stop_early,
+    think,
+)
+from tests.processes import ROOT
+from tests.server_rules import RULES, THOUGHT
+
+RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
+APIS = ("responses", "chat_completions")
+UNDER_EVERY_RULE = [(name, api) for name, rule in RULES.items() for api in rule.apis]
+
+Login = Callable[..., Awaitable[Conversation]]
+
+
+@pytest.fixture
+def login(db: Database, monkeypatch: pytest.MonkeyPatch) -> Login:
+    """A fresh process's conversation, on the model that the settings name."""
+
+    async def login(server: ModelServer, api: str = "responses", **more: str) -> Conversation:
+        wanted = {"OPENAI_API_KEY": server.api_key, "OPENAI_BASE_URL": server.base_url}
+        wanted |= {"OPENAI_API": api, "OPENAI_MODEL": "test"} | dict(server.rule.settings) | more
+        for name, value in wanted.items():
+            monkeypatch.setenv(name, value)
+        return await main.open_conversation(
+            db.client, customer_of(), *choose_model(False), database=db.name, now=lambda: TODAY
+        )
+
+    return login
+
+
+async def heard(stream: Any) -> tuple[str, list[Event]]:
+    seen = [event async for event in stream]
+    return "".join(event.delta for event in seen if isinstance(event, Text)), seen
+
+
+async def asked(stream: Any) -> ApprovalNeeded:
+    last = (await heard(stream))[1][-1]
+    assert isinstance(last, ApprovalNeeded), last
+    return last
+
+
+# Under every rule
+
+
+@pytest.mark.parametrize(("rule", "api"), UNDER_EVERY_RULE)
+async def test_the_same_conversation_goes_through_under_every_rule(
+    db: Database, login: Login, rule: str, api: str
+) -> None:
+    """A tool call, a question, yes, the next message, a restart, the next message."""
+    script = [
+        think() + say("One moment.") + call("transfer_to_orders"),
+        think() + call("list_orders"),
+        think() + say("Let me see.") + call("initiate_return", RETURN),
+        think() + say("Done."),
+        think() + say("You are welcome."),
+        think() + call("get_order", {"order_id": "ORD-1002"}),
+        think() + say("It was shipped."),
+        say("Bye."),
+    ]
+    with ModelServer(script, rule=RULES[rule]) as server:
+        first = await login(server, api)
+        approval = await asked(first.turn("return my laptop"))
+        assert (await heard(first.decide(approval, True)))[0] == "Done."
+        assert (await heard(first.turn("thank you")))[0] == "You are welcome."
+        second = await login(server, api)
+        assert (await heard(second.turn("where is ORD-1002?")))[0] == "It was shipped."
+        assert (await heard(second.turn("bye")))[0] == "Bye."
+        assert server.violations == []
+    order = await db.orders.find_one({"_id": "ORD-1001"})
+    assert order and order["return"]["refund_cents"] == 148_498
+    assert THOUGHT not in str(await second.transcript())
+
+
+@pytest.mark.parametrize(("rule", "api"), UNDER_EVERY_RULE)
+async def test_other_words_a_restart_and_a_failure_go_through_under_every_rule(
+    db: Database, login: Login, rule: str, api: str
+) -> None:
+    """Other words at a question, a yes after a restart, a message that failed, and /retry."""
+    blank = say(" ") if rule != "r1" else say("Hm.")
+    script = [
+        think() + call("transfer_to_orders"),
+        think() + call("initiate_return", RETURN),
+        think() + blank + call("list_orders"),
+        think() + call("initiate_return", RETURN),
+        think() + say("Done."),
+        fail(400),
+        think() + call("list_orders"),
+        fail(400),
+        think() + say("Two orders."),
+        say("Bye."),
+    ]
+    with ModelServer(script, rule=RULES[rule]) as server:
+        first = await login(server, api)
+        await asked(first.turn("return my laptop"))
+        await asked(first.turn("wait, which one was it?"))
+        second = await login(server, api)
+        approval = await asked(second.resume())
+        assert (await heard(second.decide(approval, True)))[0] == "Done."
+        for message in ("hello?", "are you there?"):
+            with pytest.raises(TurnFailed, match="refused the request"):
+                await heard(second.turn(message))
+        assert (await heard(second.retry()))[0] == "Two orders."
+        assert (await heard(second.turn("bye")))[0] == "Bye."
+        assert server.violations == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        ("openai", "responses"),
+        ("mistral", "chat_completions"),
+        ("deepseek", "chat_completions"),
+        ("gemini", "chat_completions"),
+    ],
+)
+@pytest.mark.parametrize("after", ["mistral", "deepseek", "groq", "gemini", "openai"])
+async def test_another_server_takes_over_in_the_middle_of_a_question(
+    db: Database, login: Login, before: tuple[str, str], after: str
+) -> None:
+    """What is bound to one server (ids, reasoning, signatures) is not sent to another."""
+    rule, api = before
+    script = [think() + call("transfer_to_orders"), think() + call("initiate_return", RETURN)]
+    with ModelServer([*script, say("I wait.")], rule=RULES[rule]) as server:
+        approval = await asked((await login(server, api)).turn("return my laptop"))
+        assert server.violations == []
+    script = [think() + say("Done."), say("Bye.")]
+    for each in RULES[after].apis:
+        with ModelServer(script, rule=RULES[after]) as server:
+            conversation = await login(server, each)
+            if each == RULES[after].apis[0]:
+                approval = await asked(conversation.resume())
+                assert (await heard(conversation.decide(approval, True)))[0] == "Done."
+            else:
+                assert (await heard(conversation.turn("thanks")))[0] == "Done."
+            assert (await heard(conversation.turn("bye")))[0] == "Bye."
+            assert server.violations == []
+
+
+# What comes back
+
+
+BAD_ARGUMENTS = {
+    "a brace is missing": '{"order_id": "ORD-1001"',
+    "two calls in one": "{}{}",
+    "a list": "[]",
+    "a number": "7",
+    "not a number": '{"order_id": NaN}',
+}
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("arguments", BAD_ARGUMENTS)
+async def test_arguments_that_are_no_object_poison_no_turn(
+    login: Login, arguments: str, api: str
+) -> None:
+    """Not the same turn, not /retry, not the next one; and no tool runs with half of them."""
+    script = [
+        call("transfer_to_orders"),
+        call("get_order", BAD_ARGUMENTS[arguments]),
+        fail(400),
+        call("initiate_return", BAD_ARGUMENTS[arguments]),
+        say("Sorry."),
+        say("Bye."),
+    ]
+    with ModelServer(script, rule=RULES["bedrock"]) as server:
+        conversation = await login(server, api)
+        with pytest.raises(TurnFailed, match="refused the request"):
+            await heard(conversation.turn("where is it?"))
+        assert (await heard(conversation.retry()))[0] == "Sorry."
+        assert (await heard((await login(server, api)).turn("bye")))[0] == "Bye."
+        assert server.violations == []
+        outputs = [m["content"] for m in messages_of(server.requests[-1]) if m["role"] == "tool"]
+    assert len(outputs) == 3 and not any("Aero 14" in output for output in outputs)
+
+
+async def test_two_calls_with_one_place_stay_two_calls(login: Login) -> None:
+    two = call("get_order", {"order_id": "ORD-1001"}) + call("get_order", {"order_id": "ORD-1002"})
+    script = [call("transfer_to_orders"), two, say("Both are here.")]
+    with ModelServer(script, rule=RULES["gemini"]) as server:
+        conversation = await login(server, "chat_completions")
+        assert (await heard(conversation.turn("both?")))[0] == "Both are here."
+        assert server.violations == []
+        *_, one, other = server.requests[-1]["messages"]
+    assert "ORD-1001" in one["content"] and "ORD-1002" in other["content"]
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("blank", [" ", "\n\n", "\t\u00a0"])
+async def test_an_answer_of_blanks_is_an_empty_answer(login: Login, blank: str, api: str) -> None:
+    script = [say(blank), say("Hello."), say("Bye.")]
+    with ModelServer(script, rule=RULES["bedrock"]) as server:
+        conversation = await login(server, api)
+        with pytest.raises(TurnFailed, match="empty answer"):
+            await heard(conversation.turn("hello?"))
+        again = await login(server, api)
+        assert again.unanswered == "hello?"
+        assert (await heard(again.retry()))[0] == "Hello."
+        assert (await heard(again.turn("bye")))[0] == "Bye."
+        assert server.violations == []
+    said = [m.text for m in await again.transcript()]
+    assert said == ["hello?", "Hello.", "bye", "Bye."]
+
+
+OLD: list[Any] = [
+    {"role": "user", "content": "my orders?"},
+    {"type": "function_call", "call_id": "call_0", "name": "list_orders", "arguments": "{}{}"},
+    {"type": "function_call_output", "call_id": "call_0", "output": ""},
+    {"role": "assistant", "content": [{"type": "output_text", "text": "<think>Hm</think> Two."}]},
+    {"role": "user", "content": "and?"},
+    {"type": "function_call", "call_id": "call_0", "name": "list_orders", "arguments": '{"a'},
+    {"type": "function_call_output", "call_id": "call_0", "output": "none"},
+    {"role": "assistant", "content": [{"type": "output_text", "text": "\n"}]},
+    {"role": "user", "content": "well?"},
+    {"type": "function_call", "call_id": "call_1", "name": "list_orders", "arguments": "{}"},
+]
+
+
+@pytest.mark.parametrize(("rule", "api"), UNDER_EVERY_RULE)
+async def test_an_old_conversation_heals_when_it_is_sent(
+    db: Database, login: Login, rule: str, api: str
+) -> None:
+    await session_for(db).add_items(OLD)
+    with ModelServer([say("Still here.")], rule=RULES[rule]) as server:
+        assert (await heard((await login(server, api)).turn("hi")))[0] == "Still here."
+        assert server.violations == []
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("why", ["length", "content_filter", "nothing"])
+async def test_an_answer_that_was_cut_off_is_kept_and_marked(
+    login: Login, why: str, api: str
+) -> None:
+    script = [stop_early(say("Your order was"), why), say("Go on.")]
+    with ModelServer(script) as server:
+        conversation = await login(server, api)
+        told, seen = await heard(conversation.turn("where is it?"))
+        assert (told, CutOff() in seen) == (f"Your order was {CUT_OFF}", True)
+        again = await login(server, api)
+        assert again.unanswered is None
+        assert (await heard(again.turn("go on")))[0] == "Go on."
+        assert f"Your order was {CUT_OFF}" in str(server.requests[-1])
+        assert server.violations == []
+    assert (await again.transcript())[1].text == f"Your order was {CUT_OFF}"
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("why", ["length", "nothing"])
+@pytest.mark.parametrize("piece", ["", '{"order_id": "ORD-10'])
+async def test_a_call_that_was_cut_off_is_not_made(
+    login: Login, why: str, piece: str, api: str
+) -> None:
+    cut = stop_early(call("list_orders", piece or " "), why)
+    script = [call("transfer_to_orders"), cut, say("Sorry."), say("Bye.")]
+    with ModelServer(script, rule=RULES["bedrock"]) as server:
+        conversation = await login(server, api)
+        try:
+            assert (await heard(conversation.turn("my orders?")))[0] == "Sorry."
+        except TurnFailed as failed:
+            assert "empty answer" in str(failed)
+            assert (await heard(conversation.retry()))[0] == "Sorry."
+        assert (await heard(conversation.turn("bye")))[0] == "Bye."
+        assert server.violations == []
+        assert "Aero 14" not in str(server.requests)
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_thoughts_without_words_are_an_empty_answer(login: Login, api: str) -> None:
+    """Cut off before the first word: there is nothing to keep."""
+    with ModelServer([stop_early(say("<think>Let me"), "length"), say("Hi.")]) as server:
+        conversation = await login(server, api)
+        with pytest.raises(TurnFailed, match="empty answer"):
+            await heard(conversation.turn("hello?"))
+        assert (await heard(conversation.retry()))[0] == "Hi."
+
+
+# Waits, counts and errors
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_a_first_word_may_take_long_and_a_piece_may_not(login: Login, api: str) -> None:
+    """A model that is being loaded is not asked again: it would start anew."""
+    waits = {"OPENAI_FIRST_SECONDS": "1.5", "OPENAI_STALL_SECONDS": "0.3"}
+    script = [say("Here I am."), hang(), say("One two three.", delay=0.6), say("At last.")]
+    with ModelServer(script) as server:
+        start = server.hold()
+        conversation = await login(server, api, **waits)
+        turn = asyncio.create_task(heard(conversation.turn("hello?")))
+        await asyncio.to_thread(start.wait_reached)
+        await asyncio.sleep(0.8)
+        start.release()
+        assert (await turn)[0] == "Here I am."
+        for told in ("silence", "a stall"):
+            with pytest.raises(TurnFailed, match="The model did not answer"):
+                await heard(conversation.turn(told))
+        assert len(server.requests) == 3
+        assert (await heard(conversation.retry()))[0] == "At last."
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_a_busy_server_is_waited_for_and_the_customer_is_told(login: Login, api: str) -> None:
+    busy = fail(429, "rate_limit_exceeded", headers={"Retry-After": "2"})
+    with ModelServer([busy, fail(503), say("Here I am.")]) as server:
+        told, seen = await heard((await login(server, api)).turn("hello?"))
+    assert (told, seen[0]) == ("Here I am.", ServerBusy(2.0))
+    busy = fail(429, headers={"Retry-After": "3600"})
+    with ModelServer([busy]) as server, pytest.raises(TurnFailed, match="The model is busy"):
+        await heard((await login(server, api)).turn("and now?"))
+
+
+@pytest.mark.parametrize(("asked", "known"), [("true", True), ("false", False)])
+async def test_tokens_are_counted_over_chat_completions_and_unknown_is_not_0(
+    db: Database, login: Login, asked: str, known: bool
+) -> None:
+    with ModelServer([say("Hello.")]) as server:
+        conversation = await login(server, "chat_completions", OPENAI_INCLUDE_USAGE=asked)
+        await heard(conversation.turn("hi"))
+    counted = {"calls": 1, "input_tokens": 100, "cached_tokens": 0, "output_tokens": 10}
+    stored = (await db.conversations.find_one({}))["usage"]
+    assert stored == (counted if known else {"calls": 1})
+    assert ("did not count" in words_of_usage(conversation.usage)) != known
+
+
+def failed_response(code: str) -> Reply:
+    error = {"code": code, "message": "It failed."}
+    response = {"id": "resp_1", "object": "response", "status": "failed", "error": error}
+    more = {"created_at": 1, "model": "m", "output": [], "tools": [], "tool_choice": "auto"}
+    response |= more | {"parallel_tool_calls": True}
+    return raw(sse({"type": "response.failed", "response": response, "sequence_number": 0}))
+
+
+def in_stream(code: str) -> Reply:
+    return raw(sse({"type": "error", "code": code, "message": "It failed.", "param": None}))
+
+
+def in_chunks(code: str) -> Reply:
+    return raw(sse({"error": {"code": code, "message": "It failed."}}))
+
+
+def refused(status: int, **error: Any) -> Reply:
+    return raw(json.dumps({"error": error}).encode(), status, {"Content-Type": "application/json"})
+
+
+AZURE = {"code": "ResponsibleAIPolicyViolation"}
+TOO_LONG = "This model's maximum context length is 8192 tokens. You requested 9000 tokens."
+ERRORS = {
+    "402": (refused(402, message="Insufficient Balance"), Reason.QUOTA_USED_UP),
+    "413": (refused(413, message="Request too large"), Reason.HISTORY_TOO_LONG),
+    "422": (refused(422, message="Extra inputs"), Reason.REQUEST_REFUSED),
+    "vLLM": (refused(400, message=TOO_LONG, code=400), Reason.HISTORY_TOO_LONG),
+    "llama.cpp": (refused(400, type="exceed_context_size_error"), Reason.HISTORY_TOO_LONG),
+    "Anthropic": (refused(400, message="prompt is too long: 9 > 8"), Reason.HISTORY_TOO_LONG),
+    "filter": (refused(400, code="content_filter"), Reason.MESSAGE_BLOCKED),
+    "Azure": (refused(400, code="x", innererror=AZURE), Reason.MESSAGE_BLOCKED),
+    "DeepSeek": (refused(400, message="Content Exists Risk"), Reason.MESSAGE_BLOCKED),
+    "prompt": (refused(400, code="invalid_prompt"), Reason.MESSAGE_BLOCKED),
+}
+CODES = {
+    "context_length_exceeded": Reason.HISTORY_TOO_LONG,
+    "insufficient_quota": Reason.QUOTA_USED_UP,
+    "rate_limit_exceeded": Reason.MODEL_BUSY,
+    "invalid_prompt": Reason.MESSAGE_BLOCKED,
+    "content_filter": Reason.MESSAGE_BLOCKED,
+    "server_error": Reason.MODEL_SILENT,
+}
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", ERRORS)
+async def test_the_reason_of_a_refusal_is_told(login: Login, name: str, api: str) -> None:
+    reply, reason = ERRORS[name]
+    with ModelServer([reply, say("Hello.")]) as server:
+        conversation = await login(server, api)
+        with pytest.raises(TurnFailed) as failed:
+            await heard(conversation.turn("hello?"))
+        assert failed.value.reason is reason
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", ["filter", "Azure", "DeepSeek", "prompt"])
+async def test_a_message_that_a_filter_refuses_is_not_sent_again(
+    login: Login, name: str, api: str
+) -> None:
+    with ModelServer([say("Hi."), ERRORS[name][0], say("Hello."), say("Bye.")]) as server:
+        conversation = await login(server, api)
+        await heard(conversation.turn("hi"))
+        with pytest.raises(TurnFailed, match="Put it differently"):
+            await heard(conversation.turn("something awful"))
+        assert (await heard(conversation.turn("hello")))[0] == "Hello."
+        assert (await heard((await login(server, api)).turn("bye")))[0] == "Bye."
+        assert not any("awful" in str(request) for request in server.requests[2:])
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("how", [failed_response, in_stream, in_chunks])
+async def test_the_reason_of_an_error_inside_a_stream_is_told(
+    login: Login, how: Callable[[str], Reply], code: str
+) -> None:
+    api = APIS[how is in_chunks]
+    with ModelServer([how(code)] * 3) as server:
+        conversation = await login(server, api)
+        with pytest.raises(TurnFailed) as failed:
+            await heard(conversation.turn("hello?"))
+        assert failed.value.reason is CODES[code]
+
+
+def test_the_page_on_servers_names_every_rule_and_real_tests() -> None:
+    page = (ROOT / "docs" / "servers.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\(`([^`]+)`\) \|", page)) == set(RULES)
+    assert set(re.findall(r"`(test_\w+)`", page)) <= set(globals())
+    assert set(re.findall(r"OPENAI_[A-Z_]+[A-Z]", page)) <= CHOICES.keys() | NUMBERS.keys() | {
+        "OPENAI_BASE_URL",
+        "OPENAI_MODEL",
+    }
+
+
+# Pure functions
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<think>a</think>\n\nHello.", "Hello."),
+        (" <think>a</think> <think>b</think>Hi <think>", "Hi <think>"),
+        ("Use <think> and </think>.", "Use <think> and </think>."),
+        ("<thinking aloud>", "<thinking aloud>"),
+        ("<think>only", ""),
+        ("  indented", "  indented"),
+    ],
+)
+def test_thoughts_are_left_out_however_the_pieces_are_cut(text: str, said: str, size: int) -> None:
+    thoughts = Thoughts()
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    assert "".join(map(thoughts.said, pieces)) == said
+    assert without_thoughts(text) == said
+
+
+def test_what_fits_is_not_changed_again_and_keeps_its_ids() -> None:
+    sent = window(OLD)
+    assert fit(sent) == sent
+    ids = [item["call_id"] for item in fit([*sent, *sent]) if "call_id" in item]
+    assert len(set(ids)) == 2 * len({item["call_id"] for item in sent if "call_id" in item})
+    more = [*OLD, {"role": "user", "content": "more"}]
+    assert window(more)[: len(sent)] == sent  # a vendor's cache of what was sent stays valid
+
+
+def test_a_window_by_tokens_holds_whole_turns_and_always_the_last() -> None:
+    history = [{"role": "user", "content": f"{n} " + "x" * 400} for n in range(10)]
+    history = [each for n in history for each in (n, {"role": "assistant", "content": "yes"})]
+    shown = window(history, tokens=500)
+    assert tokens_in(shown) <= 500 < tokens_in(window(history))
+    assert shown == window(history)[-len(shown) :] and shown[0]["content"].startswith("6 ")
+    assert window(history, tokens=1) == window(history, turns=1)
+    assert len(window(history, turns=3)) == 6

@@ -6,7 +6,6 @@ carries it. A tool answers in text, refusals included: nothing that a model pass
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -105,9 +104,13 @@ async def get_order(context: Context, order_id: str) -> str:
 
 
 async def _ask_return(ctx: SupportContext, arguments: Mapping[str, Any]) -> str:
-    order, _ = await _returnable(ctx, arguments.get("order_id"), arguments.get("reason"))
-    facts = f"Return order {order['_id']}: {_names(order)}. Refund {_refund_text(order, ctx)}."
-    return f"{facts}\nMake this return? [y/N] "
+    """Facts, and what would be stored: the customer says yes to this, not to a model's words."""
+    order, reason = await _returnable(ctx, arguments.get("order_id"), arguments.get("reason"))
+    return (
+        f"Return order {order['_id']}: {_names(order)}. Refund {_refund_text(order, ctx)}.\n"
+        f"Reason: {reason}\n"
+        "Make this return? [y/N] "
+    )
 
 
 def _return_withdrawn(arguments: Mapping[str, Any]) -> str:
@@ -249,6 +252,13 @@ def _product_line(product: Product) -> str:
 
 # Help articles
 
+# They are in most questions and in most articles, so they say nothing about which one is meant.
+SMALL_WORDS = frozenset(
+    "after ask can customer day days first get give got happen happens have item know last long "
+    "may month much my need new number once one only order orders please product products say "
+    "still take takes tell time up us use want week weeks will work year".split()
+)
+
 
 @support_tool("Searching the help articles")
 async def search_knowledge_base(context: Context, query: str) -> str:
@@ -259,38 +269,16 @@ async def search_knowledge_base(context: Context, query: str) -> str:
     """
     db = context.context.db
     # A quote or a leading minus would be an operator to $text: "-refund" leaves refunds out.
-    words = re.findall(r"\w+", _argument(query).lower())[:20]
-    found = await _text_search(db, words)
-    if not found and words:
-        titles_and_words = await _vocabulary(db)
-        corrected = [_nearest(word, titles_and_words) for word in words]
-        found = await _text_search(db, corrected)
+    words = re.findall(r"\w+", _argument(query).lower())
+    # $text has stop words of its own, but counts "can", "please" and a shop's "order" like others.
+    telling = [word for word in words if word not in SMALL_WORDS] or words
+    score = {"score": {"$meta": "textScore"}}
+    cursor = db.support_articles.find({"$text": {"$search": " ".join(telling[:20])}}, score)
+    found = cast("list[Article]", await cursor.sort(score).limit(3).to_list())
     if found:
         return "\n\n".join(f"{article['title']}\n{article['body']}" for article in found)
     titles = [a["title"] async for a in db.support_articles.find({}, {"title": 1}).limit(20)]
     return "No article matches. There are articles on: " + "; ".join(titles)
-
-
-async def _text_search(db: Database, words: list[str]) -> list[Article]:
-    score = {"score": {"$meta": "textScore"}}
-    cursor = db.support_articles.find({"$text": {"$search": " ".join(words)}}, score)
-    return cast("list[Article]", await cursor.sort(score).limit(3).to_list())
-
-
-async def _vocabulary(db: Database) -> set[str]:
-    """The articles' words of four letters or more. A large knowledge base would store them."""
-    articles = await db.support_articles.find().to_list()
-    text = " ".join(f"{a['title']} {' '.join(a['tags'])} {a['body']}" for a in articles)
-    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 3}
-
-
-def _nearest(word: str, vocabulary: set[str]) -> str:
-    """`refnd` -> `refund`, `ship` -> `shipping`: $text knows no typos and no prefixes."""
-    if len(word) < 4:
-        return word
-    close = difflib.get_close_matches(word, sorted(vocabulary), n=1, cutoff=0.75)
-    prefixed = (other for other in sorted(vocabulary) if other.startswith(word))
-    return close[0] if close else next(prefixed, word)
 
 
 ORDER_TOOLS: list[Tool] = [list_orders, get_order, initiate_return]

@@ -123,7 +123,7 @@ ARTICLES: list[Article] = [
     {
         "_id": "warranty",
         "title": "Warranty and repairs",
-        "tags": ["guarantee", "broke", "broken", "stopped working", "faulty", "damaged"],
+        "tags": ["guarantee", "broke", "broken", "cracked", "stopped working", "faulty", "damaged"],
         "body": "Every product has a 24-month warranty from its delivery against defects in "
         "material and workmanship. It does not cover accidents, liquids or wear. For a repair, "
         "write to support@example.com with your order number and a photograph of the defect; "

@@ -77,7 +77,7 @@ async def list_orders(context: Context) -> str:
 
 @support_tool("Looking up your order")
 async def get_order(context: Context, order_id: str) -> str:
-    """Get one of the customer's orders: status, dates, tracking, items, total and any return.
+    """Get one of the customer's orders: status, dates, tracking, items, total, and its return.
 
     Args:
         order_id: The order number, such as ORD-1001.
@@ -100,7 +100,18 @@ async def get_order(context: Context, order_id: str) -> str:
     if made := order["return"]:
         refund = policy.refund_text(made["refund_cents"], made["tier"])
         lines += [f"Return reason: {made['reason']}", f"Estimated refund: {refund}"]
+    else:
+        lines += [f"Return: {_return_terms(order, context.context)}"]
     return "\n".join(lines)
+
+
+def _return_terms(order: Order, ctx: SupportContext) -> str:
+    """Said here, so that no model has to reckon with dates or percentages."""
+    try:
+        until = policy.day(policy.check_return(order, ctx.now()))
+    except Refusal as refusal:
+        return str(refusal)
+    return f"possible until {until}, refund {_refund_text(order, ctx)}"
 
 
 async def _ask_return(ctx: SupportContext, arguments: Mapping[str, Any]) -> str:
@@ -256,7 +267,7 @@ def _product_line(product: Product) -> str:
 SMALL_WORDS = frozenset(
     "after ask can customer day days first get give got happen happens have item know last long "
     "may month much my need new number once one only order orders please product products say "
-    "still take takes tell time up us use want week weeks will work year".split()
+    "still take takes taking tell time up us use want week weeks will work year".split()
 )
 
 
@@ -269,7 +280,7 @@ async def search_knowledge_base(context: Context, query: str) -> str:
     """
     db = context.context.db
     # A quote or a leading minus would be an operator to $text: "-refund" leaves refunds out.
-    words = re.findall(r"\w+", _argument(query).lower())
+    words = re.findall(r"[^\W\d]\w+", _argument(query).lower())
     # $text has stop words of its own, but counts "can", "please" and a shop's "order" like others.
     telling = [word for word in words if word not in SMALL_WORDS] or words
     score = {"score": {"$meta": "textScore"}}

@@ -54,7 +54,12 @@ async def test_an_order_shows_status_dates_tracking_items_and_total(db: Database
         "Shipped: 20 Nov 2026\n"
         "Tracking: TRK-7781002\n"
         "Item: 1 x Halo Desk Lamp (LMP-01), $79.50 each\n"
-        "Total: $79.50"
+        "Total: $79.50\n"
+        "Return: Order ORD-1002 cannot be returned yet: its status is shipped, and only delivered "
+        "orders can be returned."
+    )
+    assert (await use(db, "get_order", order_id="ORD-1001")).endswith(
+        "Return: possible until 13 Dec 2026, refund $1,484.98 (includes 10% Gold loyalty bonus)"
     )
 
 

@@ -52,8 +52,8 @@ def oldest_returnable_delivery(now: datetime) -> datetime:
     return now - timedelta(days=RETURN_WINDOW_DAYS)
 
 
-def check_return(order: Order, now: datetime) -> None:
-    """Raise `Refusal` if `order` cannot be returned at `now`."""
+def check_return(order: Order, now: datetime) -> datetime:
+    """Until when `order` can be returned. Raises `Refusal` if it cannot be at `now`."""
     if made := order["return"]:
         raise Refusal(
             f"Order {order['_id']} already has a return, since {day(made['at'])}; "
@@ -73,3 +73,4 @@ def check_return(order: Order, now: datetime) -> None:
             f"{day(delivered) if delivered else 'an unknown day'}, and the "
             f"{RETURN_WINDOW_DAYS}-day window has closed."
         )
+    return delivered + timedelta(days=RETURN_WINDOW_DAYS)

@@ -6,7 +6,6 @@ carries it. A tool answers in text, refusals included: nothing that a model pass
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -78,7 +77,7 @@ async def list_orders(context: Context) -> str:
 
 @support_tool("Looking up your order")
 async def get_order(context: Context, order_id: str) -> str:
-    """Get one of the customer's orders: status, dates, tracking, items, total and any return.
+    """Get one of the customer's orders: status, dates, tracking, items, total, and its return.
 
     Args:
         order_id: The order number, such as ORD-1001.
@@ -101,13 +100,28 @@ async def get_order(context: Context, order_id: str) -> str:
     if made := order["return"]:
         refund = policy.refund_text(made["refund_cents"], made["tier"])
         lines += [f"Return reason: {made['reason']}", f"Estimated refund: {refund}"]
+    else:
+        lines += [f"Return: {_return_terms(order, context.context)}"]
     return "\n".join(lines)
 
 
+def _return_terms(order: Order, ctx: SupportContext) -> str:
+    """Said here, so that no model has to reckon with dates or percentages."""
+    try:
+        until = policy.day(policy.check_return(order, ctx.now()))
+    except Refusal as refusal:
+        return str(refusal)
+    return f"possible until {until}, refund {_refund_text(order, ctx)}"
+
+
 async def _ask_return(ctx: SupportContext, arguments: Mapping[str, Any]) -> str:
-    order, _ = await _returnable(ctx, arguments.get("order_id"), arguments.get("reason"))
-    facts = f"Return order {order['_id']}: {_names(order)}. Refund {_refund_text(order, ctx)}."
-    return f"{facts}\nMake this return? [y/N] "
+    """Facts, and what would be stored: the customer says yes to this, not to a model's words."""
+    order, reason = await _returnable(ctx, arguments.get("order_id"), arguments.get("reason"))
+    return (
+        f"Return order {order['_id']}: {_names(order)}. Refund {_refund_text(order, ctx)}.\n"
+        f"Reason: {reason}\n"
+        "Make this return? [y/N] "
+    )
 
 
 def _return_withdrawn(arguments: Mapping[str, Any]) -> str:
@@ -249,6 +263,13 @@ def _product_line(product: Product) -> str:
 
 # Help articles
 
+# They are in most questions and in most articles, so they say nothing about which one is meant.
+SMALL_WORDS = frozenset(
+    "after ask can customer day days first get give got happen happens have item know last long "
+    "may month much my need new number once one only order orders please product products say "
+    "still take takes taking tell time up us use want week weeks will work year".split()
+)
+
 
 @support_tool("Searching the help articles")
 async def search_knowledge_base(context: Context, query: str) -> str:
@@ -259,38 +280,16 @@ async def search_knowledge_base(context: Context, query: str) -> str:
     """
     db = context.context.db
     # A quote or a leading minus would be an operator to $text: "-refund" leaves refunds out.
-    words = re.findall(r"\w+", _argument(query).lower())[:20]
-    found = await _text_search(db, words)
-    if not found and words:
-        titles_and_words = await _vocabulary(db)
-        corrected = [_nearest(word, titles_and_words) for word in words]
-        found = await _text_search(db, corrected)
+    words = re.findall(r"[^\W\d]\w+", _argument(query).lower())
+    # $text has stop words of its own, but counts "can", "please" and a shop's "order" like others.
+    telling = [word for word in words if word not in SMALL_WORDS] or words
+    score = {"score": {"$meta": "textScore"}}
+    cursor = db.support_articles.find({"$text": {"$search": " ".join(telling[:20])}}, score)
+    found = cast("list[Article]", await cursor.sort(score).limit(3).to_list())
     if found:
         return "\n\n".join(f"{article['title']}\n{article['body']}" for article in found)
     titles = [a["title"] async for a in db.support_articles.find({}, {"title": 1}).limit(20)]
     return "No article matches. There are articles on: " + "; ".join(titles)
-
-
-async def _text_search(db: Database, words: list[str]) -> list[Article]:
-    score = {"score": {"$meta": "textScore"}}
-    cursor = db.support_articles.find({"$text": {"$search": " ".join(words)}}, score)
-    return cast("list[Article]", await cursor.sort(score).limit(3).to_list())
-
-
-async def _vocabulary(db: Database) -> set[str]:
-    """The articles' words of four letters or more. A large knowledge base would store them."""
-    articles = await db.support_articles.find().to_list()
-    text = " ".join(f"{a['title']} {' '.join(a['tags'])} {a['body']}" for a in articles)
-    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 3}
-
-
-def _nearest(word: str, vocabulary: set[str]) -> str:
-    """`refnd` -> `refund`, `ship` -> `shipping`: $text knows no typos and no prefixes."""
-    if len(word) < 4:
-        return word
-    close = difflib.get_close_matches(word, sorted(vocabulary), n=1, cutoff=0.75)
-    prefixed = (other for other in sorted(vocabulary) if other.startswith(word))
-    return close[0] if close else next(prefixed, word)
 
 
 ORDER_TOOLS: list[Tool] = [list_orders, get_order, initiate_return]

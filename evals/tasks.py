@@ -242,7 +242,8 @@ TASKS = (
         script=("Return ORD-1001, it is too heavy.", NO),
         agent="Orders",
         ran=(RETURN,),
-        says=(CANNOT + r"|\b(stays?|remains?|keep|unchanged|cancel\w*)\b",),
+        # The program has said "Nothing was returned."; a model need not repeat it.
+        says=(CANNOT + r"|\b(stays?|remains?|keep|unchanged|cancel\w*|change your mind)\b",),
         never_claims=(MADE,),
     ),
     Task(

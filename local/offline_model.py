@@ -1,7 +1,4 @@
-"""A rule-based model for `main.py --offline` and the evals: no API key, no network.
-
-It sees what a real model sees, and no more. What it says is in offline_rules.py, as a table.
-"""
+"""A rule-based model for `main.py --offline` and the evals: it sees what a real model sees."""
 
 from __future__ import annotations
 
@@ -50,25 +47,24 @@ def _respond(call: ModelCall) -> ModelStep:
 
 def _read(call: ModelCall) -> Turn:
     """Sort the input items. What is unknown or incomplete is left out."""
-    alone = [{"role": "user", "content": call.input}]
-    given = call.input if isinstance(call.input, list) else alone
-    asked, talk, spoken = list[str](), list[str](), list[str]()
+    sent = call.input if isinstance(call.input, list) else [{"role": "user", "content": call.input}]
+    asked, talk, spoken = list[str](), [""], [""]
     calls: dict[str, tuple[str, str]] = {}
-    done: dict[tuple[str, str], str] = {}
-    for item in [item for item in given if isinstance(item, Mapping)]:
-        call_id = str(item.get("call_id"))
+    done, before = dict[tuple[str, str], str](), dict[tuple[str, str], str]()
+    for item in [item for item in sent if isinstance(item, Mapping)]:
+        call_id, text = str(item.get("call_id")), _text(item.get("content")).replace("\u2019", "'")
         if item.get("role") == "user":
-            asked.append(_text(item.get("content")).replace("\u2019", "'"))
-            spoken, done = [*talk], {}
+            asked.append(text)
+            spoken, before, done = [*talk], done, {}
         if item.get("role") in ("user", "assistant"):
-            talk.append(_text(item.get("content")))
+            talk.append(text)
         elif item.get("type") == "function_call":
             calls[call_id] = str(item.get("name")), str(item.get("arguments"))
         elif call_id in calls:
             done[calls[call_id]] = _text(item.get("output"))
     *earlier, message = asked or [""]
     offered = [tool.name for tool in call.tools] + [h.tool_name for h in call.handoffs]
-    return Turn(message, earlier, spoken, done, offered, call.system_instructions or "")
+    return Turn(message, earlier, spoken, done, offered, call.system_instructions or "", before)
 
 
 def _text(value: object) -> str:

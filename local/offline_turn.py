@@ -10,14 +10,12 @@ from itertools import takewhile
 ORDER = r"ORD-\d{4,10}"
 SKU = r"\b[A-Z]{3}-\d\d\b"
 CONTACT = r"[\w.+-]+@[\w.-]+\w|(?:https?://|www\.)\S+"
-# A shop's text speaks to the customer as "you". A sentence that speaks to a model, or about the
-# customer, was planted there.
+# A shop's text speaks to "you"; what speaks to a model, or about the customer, was planted.
 PLANTED = (
     r"(?i)\b(assistants?|chatbot|ai|language model|system (notice|message|prompt|note|override)"
-    r"|system:|prompt|instructions?|ignore|disregard|override|admin|developer|from now on"
-    r"|(the|this|that) (customer|user)|transfer to|[a-z]+_[a-z_]+"
-    r"|(tell|inform|ask) (the|every|each|all|them|customers|users|anyone)"
-    r"|(say|reply|respond|answer) (that|with|only|to))\b"
+    r"|system:|prompt|instructions?|ignore|disregard|override|admin|developer|from now on|(the|this"
+    r"|that) (customer|user)|transfer to|[a-z]+_[a-z_]+|(tell|inform|ask) (the|every|each|all|them"
+    r"|customers|users|anyone)|(say|reply|respond|answer) (that|with|only|to))\b"
 )
 
 
@@ -25,8 +23,8 @@ class Wanted(Exception):
     """A rule needs a tool or handoff before it can answer: its name and arguments."""
 
 
-class OutOfReach(Exception):
-    """The tool is not on offer, and no handoff that is left leads to it."""
+class Instead(Exception):
+    """What to say in place of an answer; without words, if no tool can be had for it."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +33,14 @@ class Turn:
 
     message: str
     earlier: list[str]  # the customer's messages before it
-    spoken: list[str]  # the messages of both before it; no tool's output, which may be planted
+    spoken: list[str]  # "" and the messages of both before it; no tool's output: it may be planted
     done: dict[tuple[str, str], str]  # outputs since, by tool and arguments
     offered: list[str]  # tools and handoffs
     instructions: str
+    done_before: dict[tuple[str, str], str]  # the same, of the message before
 
     def use(self, tool: str, **arguments: str) -> str:
-        """The tool's output, if the input has it already; else ask for it, or hand off.
-
-        Each call of the model plays its rule from the start, so a rule reads like plain calls.
-        """
+        """The tool's output, if it has one; else ask for it: the rule then starts anew with it."""
         call = tool, json.dumps(arguments)
         orders = re.search("order|return", tool)
         if call in self.done:
@@ -52,16 +48,12 @@ class Turn:
         if tool in self.offered:
             raise Wanted(*call)
         self.hand_off("transfer_to_orders" if orders else "transfer_to_knowledge_base")
-        raise OutOfReach
+        raise Instead
 
     def hand_off(self, handoff: str) -> None:
         """Hand off, but only once per message: two agents must not pass it to and fro."""
         if handoff in self.offered and handoff not in {name for name, _ in self.done}:
             raise Wanted(handoff, "{}")
-
-    def answers(self, *questions: str) -> bool:
-        """Whether the last thing we said was one of `questions`."""
-        return bool(self.spoken) and self.spoken[-1].endswith(questions)
 
     @property
     def subject(self) -> str:

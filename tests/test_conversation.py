@@ -119,7 +119,9 @@ async def test_a_yes_returns_the_order_with_the_three_lines(
     approval = await asked(conversation.turn("return ORD-1001, not powerful enough"))
     assert approval.question == (
         "Return order ORD-1001: Aero 14 Laptop, Felt Laptop Sleeve. "
-        "Refund $1,484.98 (includes 10% Gold loyalty bonus).\nMake this return? [y/N] "
+        "Refund $1,484.98 (includes 10% Gold loyalty bonus).\n"
+        "Reason: Not powerful enough\n"
+        "Make this return? [y/N] "
     )
     assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is None
 

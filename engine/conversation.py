@@ -13,11 +13,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from agents import Agent, Handoff, Model, RunConfig, RunHooks, RunState, Usage
 from agents.extensions.memory import MongoDBSession
 from agents.items import ToolApprovalItem
+from pymongo.asynchronous.collection import AsyncCollection
 
 from engine import history, retention
 from engine.approval import Approval, Approvals, Commit, call_of
@@ -60,6 +61,14 @@ class Opened:
     pending: bool  # whether an approval waits: see `Conversation.resume`
 
 
+class Collections(NamedTuple):
+    """Where a conversation is stored."""
+
+    sessions: AsyncCollection[Any]
+    messages: AsyncCollection[Any]
+    records: AsyncCollection[Any]
+
+
 class Conversation:
     """Open it with `Conversation.open`; then run one of its streams of events at a time."""
 
@@ -80,6 +89,7 @@ class Conversation:
         self.id = session.session_id
         self.opened = Opened((), 0, None, False)
         self.unanswered: str | None = None  # the last message, if it has no answer
+        self.collections = Collections(session._sessions, session._messages, lease.records)
         self._lease = lease
         self._stored = Stored(session, limits)
         self._agents = _reachable(agent)

@@ -41,15 +41,11 @@ class Visit:
     commit: Commit
 
 
-async def free_times(visit: Visit) -> list[str]:
-    taken = await visit.db.bookings.distinct("time")
-    return [time for time in TIMES if time not in taken]
-
-
 @function_tool
-async def find_times(run: RunContextWrapper[Visit]) -> str:
-    """List the times that are free."""
-    return ", ".join(await free_times(run.context)) or "No time is free."
+async def list_bookings(run: RunContextWrapper[Visit]) -> str:
+    """List the member's appointments."""
+    found = await run.context.db.bookings.find({"member": run.context.member}).to_list()
+    return "\n".join(f"{each['time']}: {each['about']}" for each in found) or "None yet."
 
 
 @function_tool(needs_approval=True)
@@ -57,14 +53,13 @@ async def book(run: RunContextWrapper[Visit], time: str, about: str) -> str:
     """Book an appointment. The member is asked before it happens.
 
     Args:
-        time: One of the free times, such as "Monday 9:00".
+        time: Such as "Monday 9:00".
         about: What the visit is about, in the member's words.
     """
     visit = run.context
 
     async def write() -> str:
         # A bare insert: run twice, it would book twice. The engine runs it once for one yes.
-        # (It takes a unique index on `time` to keep two members from the same time.)
         await visit.db.bookings.insert_one({"member": visit.member, "time": time, "about": about})
         return f"Booked: {time}."
 
@@ -72,12 +67,12 @@ async def book(run: RunContextWrapper[Visit], time: str, about: str) -> str:
 
 
 async def ask_to_book(visit: Visit, arguments: Mapping[str, Any]) -> str:
-    if arguments.get("time") not in (free := await free_times(visit)):
-        raise Refusal(f"That time is not free. Free are: {', '.join(free) or 'none'}.")
+    if arguments.get("time") not in TIMES:
+        raise Refusal(f"There is no such time. The times are: {', '.join(TIMES)}.")
     return f"Book {arguments['time']}: {arguments.get('about')!r}.\nIs that right? [y/N] "
 
 
-PHRASES = {"find_times": "Looking for free times", "book": "Preparing the booking"}
+PHRASES = {"list_bookings": "Looking up your bookings", "book": "Preparing the booking"}
 APPROVALS = {"book": Approval(ask_to_book, declined="Nothing was booked.")}
 
 
@@ -88,10 +83,10 @@ def build_agents() -> Agent[Visit]:
     )
     calendar = Agent[Visit](
         name="Calendar",
-        handoff_description="Finds free times and books them.",
-        instructions="Call find_times. Once the member has chosen a time and said what the visit "
-        "is about, call book; the program asks for the yes. All else: hand off to Reception.",
-        tools=[find_times, book],
+        handoff_description="Knows the member's appointments and books new ones.",
+        instructions=f"The times are {', '.join(TIMES)}. Once the member has chosen one and said "
+        "what it is about, call book; the program asks for the yes. All else: go to Reception.",
+        tools=[list_bookings, book],
         handoffs=[reception],
     )
     reception.handoffs = [calendar]

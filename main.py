@@ -40,8 +40,9 @@ from engine.text import clean
 from settings import choose_model, history_tokens
 from shop import Customer, session_id_for
 from terminal.chat import Chat, words_for
+from terminal.inspect import Query
 from terminal.screen import Screen
-from tools import APPROVALS, SupportContext
+from tools import APPROVALS, PHRASES, SupportContext
 
 
 async def support(args: argparse.Namespace, screen: Screen, email: str) -> int:
@@ -80,7 +81,17 @@ async def serve(
         tokens = history_tokens()
         limits: dict[str, Any] = {"limits": Limits(tokens=tokens)} if tokens else {}
         conversation = await open_conversation(client, customer, model, model_settings, **limits)
-    chat = Chat(screen, conversation, db, customer, usage=args.usage)
+    mine, shown = {"customer_id": customer["_id"]}, {"status": 1, "return": 1}
+    chat = Chat(
+        screen,
+        conversation,
+        customer["name"],
+        phrases=PHRASES,
+        farewell=f"Goodbye. Run again with {customer['email']} to continue.",
+        stays="Orders and returns stay.",
+        inspected=[Query(db.orders, "what the tools change", mine, shown)],
+        usage=args.usage,
+    )
     if args.question:
         return 0 if await chat.answer_once(args.question) else 1
     await chat.run()

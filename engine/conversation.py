@@ -11,10 +11,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from agents import Agent, RunConfig, RunHooks, Usage
 from agents.extensions.memory import MongoDBSession
+from pymongo.asynchronous.collection import AsyncCollection
 
 from engine import history, retention
 from engine.approval import Approval, Approvals, Commit
@@ -43,6 +44,14 @@ class Opened:
     pending: bool  # whether an approval waits: see `Conversation.resume`
 
 
+class Collections(NamedTuple):
+    """Where a conversation is stored."""
+
+    sessions: AsyncCollection[Any]
+    messages: AsyncCollection[Any]
+    records: AsyncCollection[Any]
+
+
 class Conversation:
     """Open it with `Conversation.open`; then run one of its streams of events at a time."""
 
@@ -50,6 +59,9 @@ class Conversation:
         self.id = lease.session_id
         self.opened = Opened((), 0, None, False)
         self.unanswered: str | None = None  # the last message, if it has no answer
+        self.collections = Collections(
+            stored.session._sessions, stored.session._messages, lease.records
+        )
         self._stored = stored
         self._lease = lease
         self._setup = setup(self._commit)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from agents import Usage
 from pymongo import timeout
 from pymongo.errors import PyMongoError
 
-from database import Database
 from engine.conversation import Conversation
 from engine.errors import failure
 from engine.events import ApprovalNeeded, Event, Reason, TurnFailed
-from shop import Customer
 from terminal import inspect
 from terminal.screen import Screen
-from tools import PHRASES
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +25,8 @@ logger = logging.getLogger(__name__)
 RECENT_EXCHANGES, RECENT_LINES = 2, 10
 YES, NO = ("y", "yes"), ("n", "no", "")
 LATER = ": the chat asks again when you are back, unless you send another message before."
-FORGET = "Forget this conversation? Orders and returns stay. [y/N] "
 
+HAPPENED = {Reason.TAKEN_OVER: "Another terminal took this conversation over."}
 # What the customer can do, said after what happened; `again` is a command.
 SAVED = "Your message is saved; {again} answers it."
 ADVICE = {
@@ -56,7 +53,8 @@ def words_for(error: TurnFailed, *, prompt: bool = True) -> str:
         if error.maybe_stored:
             lost = lost.replace("was not", "may not be")
         advice, again = f"{lost}; {{again}} asks again.", "the same command"
-    return f"{error} {advice.format(again='/retry' if prompt else again)}".strip()
+    happened = HAPPENED.get(error.reason, error)
+    return f"{happened} {advice.format(again='/retry' if prompt else again)}".strip()
 
 
 def words_of_usage(usage: Usage) -> str:
@@ -100,8 +98,11 @@ class Chat:
 
     screen: Screen
     conversation: Conversation
-    db: Database
-    customer: Customer
+    name: str  # of the customer, for the greeting
+    phrases: Mapping[str, str] = field(default_factory=dict)  # tool: what is shown while it runs
+    farewell: str = "Goodbye."
+    stays: str = ""  # what `/reset` does not delete, as a sentence
+    inspected: Sequence[inspect.Query] = ()  # what `/inspect` shows beside the conversation
     usage: bool = False  # show the tokens that each answer used
     failed: bool = False  # whether the last answer failed
     prompt: bool = True  # whether the customer can type a command after an error
@@ -119,8 +120,7 @@ class Chat:
                 prompted = typed or await self.screen.ask("> ", commands=list(COMMANDS))
                 typed = await self._take(prompted.strip())
         except EOFError:
-            email = self.customer["email"]
-            self.screen.say(f"Goodbye. Run again with {email} to continue.")
+            self.screen.say(self.farewell)
 
     async def answer_once(self, message: str) -> bool:
         """Answer `message`, and words typed at a question. False if the last answer failed."""
@@ -183,7 +183,7 @@ class Chat:
         return None
 
     def _greet(self) -> None:
-        name, opened = self.customer["name"], self.conversation.opened
+        name, opened = self.name, self.conversation.opened
         last = opened.last_active
         if not opened.total or last is None:
             self.screen.say(f"Hello, {name}. How can I help?")
@@ -217,7 +217,7 @@ class Chat:
         try:
             with self.screen.interrupts(self.conversation.stop):
                 async with aclosing(events):
-                    return await self.screen.show(events, PHRASES, self._trouble)
+                    return await self.screen.show(events, self.phrases, self._trouble)
         finally:
             if self.usage:
                 self.screen.notice(words_of_usage(self.conversation.usage))
@@ -226,7 +226,7 @@ class Chat:
         """Say what keeps the answer waiting: the driver itself tells it only after 15 seconds."""
         try:
             with timeout(1):
-                await self.db.command("ping")
+                await self.conversation.collections.records.database.command("ping")
         except PyMongoError:
             return "MongoDB does not answer; waiting for it"
         return ""
@@ -276,7 +276,7 @@ async def _history(chat: Chat) -> None:
 @command("/inspect", "show what MongoDB holds", shows=True)
 async def _inspect(chat: Chat) -> None:
     async with chat.screen.waiting("Asking MongoDB"):
-        found = await inspect.read(chat.db, chat.conversation, chat.customer)
+        found = await inspect.read(chat.conversation, chat.inspected)
     chat.screen.inspect(found)
 
 
@@ -287,7 +287,8 @@ async def _retry(chat: Chat) -> str | None:
 
 @command("/reset", "forget this conversation")
 async def _reset(chat: Chat) -> str | None:
-    decision = await chat.decision(FORGET, kept=False)
+    question = " ".join(filter(None, ["Forget this conversation?", chat.stays, "[y/N] "]))
+    decision = await chat.decision(question, kept=False)
     if isinstance(decision, str):
         return decision
     if decision:

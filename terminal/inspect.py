@@ -18,18 +18,24 @@ from engine.text import clean
 if TYPE_CHECKING:
     from pymongo.asynchronous.collection import AsyncCollection
 
-    from database import Database
     from engine.conversation import Conversation
-    from shop import Customer
 
 Document = Mapping[str, Any]
 LAST = 4  # of agent_messages: one turn with a handoff and a tool
-OF_ORDERS = {"status": 1, "return": 1}
 LINE = 80  # columns: a longer document gets a line for each field
 MARK = "\0"  # separates a stored value, its kind, and what it says
 WAITS = "waits for a yes"
 STRING = r"""([\"'])(\\.|(?!\1).)*\1"""
 OTHER_VALUE = r"(?<=[ \[])(null|true|false|-?[\d.]+)(?=,?$|, |[\]}])|\b[A-Z]\w+(?=\()"
+
+
+class Query(NamedTuple):
+    """What to look up, and what to say about it."""
+
+    collection: AsyncCollection[Any]
+    about: str
+    filter: Document
+    projection: Document | None = None
 
 
 class Found(NamedTuple):
@@ -44,15 +50,15 @@ class Found(NamedTuple):
     note: str = ""
 
 
-async def read(db: Database, conversation: Conversation, customer: Customer) -> list[Found]:
-    """Look up all that MongoDB holds for `conversation`, and the customer's orders."""
-    of_session = {"session_id": conversation.id}
-    session = await _find(db.agent_sessions, "the SDK's session", of_session)
+async def read(conversation: Conversation, inspected: Sequence[Query] = ()) -> list[Found]:
+    """Look up all that MongoDB holds for `conversation`, and what else is `inspected`."""
+    of_session, stored = {"session_id": conversation.id}, conversation.collections
+    session = await _find(Query(stored.sessions, "the SDK's session", of_session))
     generation = session.documents[0].get("_generation") if session.documents else None
     # The SDK asks so, too: its earlier versions stored messages without a generation.
     active = {**of_session, "generation": generation or {"$in": [0, None]}}
-    messages = await _find(db.agent_messages, "", active, last=LAST)
-    total = await db.agent_messages.count_documents(active)
+    messages = await _find(Query(stored.messages, "", active), last=LAST)
+    total = await stored.messages.count_documents(active)
     history = await conversation.next_input()
     size = len(json.dumps(history, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return [
@@ -62,26 +68,23 @@ async def read(db: Database, conversation: Conversation, customer: Customer) -> 
             note=f"The next turn sends {len(history):,} items to the model, {size:,} bytes, about "
             f"{tokens_in(history):,} tokens (at most {HISTORY_TURNS} turns are sent).",
         ),
-        await _find(
-            db.orders, "what the tools change", {"customer_id": customer["_id"]}, OF_ORDERS
-        ),
-        await _find(db.conversations, "kept by the engine", {"_id": conversation.id}),
+        *[await _find(query) for query in inspected],
+        await _find(Query(stored.records, "kept by the engine", {"_id": conversation.id})),
     ]
 
 
-async def _find(
-    collection: AsyncCollection[Any], about: str, *query: Document, last: int = 0
-) -> Found:
+async def _find(query: Query, last: int = 0) -> Found:
     """What `query` finds; with `last`, only the last documents by their `seq`."""
+    collection, about, filter, projection = query
     indexes = (await collection.index_information()).values()
-    usable = [index for index in indexes if index["key"][0][0] in query[0]]
-    cursor, sort = collection.find(*query), ""
+    usable = [index for index in indexes if index["key"][0][0] in filter]
+    cursor, sort = collection.find(filter, projection), ""
     if last:
         cursor, sort = cursor.sort("seq", -1).limit(last), ".sort({seq: 1})"
     documents = await cursor.to_list()
-    return Found(
-        collection.name, about, query, documents[::-1] if last else documents, usable, sort
-    )
+    asked = [filter] if projection is None else [filter, projection]
+    documents = documents[::-1] if last else documents
+    return Found(collection.name, about, asked, documents, usable, sort)
 
 
 def draw(console: Console, everything: Sequence[Found]) -> None:
@@ -132,14 +135,15 @@ def _decoded(document: Document) -> Document:
         told = [_explained(each) for each in items]
         shown["message_data"] = told if isinstance(stored, list) else told[0]
     if waiting := shown.get("pending"):
-        arguments, state = waiting.get("arguments"), str(waiting.get("state"))
-        call = f"{waiting.get('tool')}({arguments})"
+        call, state = waiting.get("call"), str(waiting.get("state"))
         size = len(state.encode("utf-8", "surrogatepass"))
         shown["pending"] = {
             **waiting,
-            "arguments": _explained(arguments, WAITS, _line(call)),
+            "call": _explained(call, WAITS, describe(call)[1]),
             "state": _Written(f"{size:,} bytes: the SDK's RunState"),
         }
+    if inbox := shown.get("inbox"):
+        shown["inbox"] = [{**each, "item": _explained(each["item"])} for each in inbox]
     return shown
 
 

@@ -31,13 +31,23 @@ import terminal.answer
 import terminal.screen
 from database import DB_NAME, Database
 from engine.conversation import Conversation
-from engine.events import Event, HandedOff, Settled, Stopped, Text, ToolStarted, Waiting
+from engine.events import (
+    Event,
+    HandedOff,
+    Reason,
+    Settled,
+    Stopped,
+    Text,
+    ToolStarted,
+    TurnFailed,
+    Waiting,
+)
 from local.mongod import Mongod
-from terminal.chat import Chat
-from terminal.inspect import Found, describe, read
+from terminal.chat import Chat, words_for
+from terminal.inspect import Found, Query, describe, read
 from terminal.markdown import cut, finished
 from terminal.screen import Screen
-from tests.conftest import customer_of, session_for
+from tests.conftest import session_for
 from tests.model_server import ModelServer, Reply, call, fail, say
 from tests.processes import Shop, new_process, on_terminal, run
 
@@ -529,8 +539,12 @@ def inspection(arguments: str = '{"order_id":"ORD-1001"}') -> list[Found]:
             "message_data": '{"role":"user","content":"as SDK 0.14 stored it"}',
         },
     ]
-    pending = {"tool": "initiate_return", "arguments": arguments, "agent": "Orders"}
-    conversation = {"_id": "x", "lease": None, "pending": {**pending, "state": "x" * 5000}}
+    call = {"type": "function_call", "name": "initiate_return", "arguments": arguments}
+    as_stored = json.dumps(call, ensure_ascii=False)
+    pending = {"tool": "initiate_return", "agent": "Orders", "call": as_stored}
+    inbox = [{"id": "a", "item": '{"role":"user","content":"one more thing"}'}]
+    pending["state"] = "x" * 5000
+    conversation = {"_id": "x", "lease": None, "pending": pending, "inbox": inbox}
     order = {"_id": "ORD-1002", "status": "shipped", "return": None}
     returned = {"reason": "Too heavy", "refund_cents": 148_498, "tier": "Gold", "at": now}
     of_session = {"session_id": "support_alice_at_example_com"}
@@ -568,6 +582,7 @@ def test_inspect_shows_documents_as_mongosh_does_and_decodes_the_messages(
         "\nA note.\n",
         "\n  lease: null,\n  pending: {\n",
         "\n    └ waits for a yes",
+        "└ user  one more thing",
         "\n    state: 5,000 bytes: the SDK's",
         'reason: "Too heavy"',
         "refund_cents: 148498",
@@ -589,9 +604,11 @@ def test_inspect_shows_documents_as_mongosh_does_and_decodes_the_messages(
 
 
 def test_inspect_hides_nothing_and_obeys_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    Screen().inspect(inspection("\x1b[2J\u202exxx"))
+    hostile = "\x1b[2J\u202exxx"
+    Screen().inspect([*inspection(hostile), Found("x", "x", [{}], [{"a": hostile}])])
     page = capsys.readouterr().out
-    assert '"\\u001b[2J\\u202exxx' in page
+    assert '"\\u001b[2J\\u202exxx"' in page and "initiate_return([2Jxxx)" in page
+    assert "\u202e" not in page
     assert "\x1b" not in page
     assert all(len(line) <= 85 for line in page.split("\n") if not line.startswith("db."))
 
@@ -601,7 +618,8 @@ async def test_inspect_asks_as_the_sdk_does(
 ) -> None:
     model = ScriptedModel([[assistant_message("Hello.")]])
     conversation = await open_conversation(model)
-    nothing = await read(db, conversation, customer_of())
+    inspected = [Query(db.orders, "hers", {"customer_id": "CUST-1"})]
+    nothing = await read(conversation, inspected)
     assert [len(found.documents) for found in nothing] == [0, 0, 2, 0]
     async for _ in conversation.turn("hello"):
         pass
@@ -609,14 +627,14 @@ async def test_inspect_asks_as_the_sdk_does(
         of_session = {"session_id": conversation.id}
         await db.agent_sessions.update_one(of_session, {"$set": {"_generation": generation}})
         await db.agent_messages.update_many(of_session, {"$set": {"generation": generation}})
-        sessions, messages, orders, conversations = await read(db, conversation, customer_of())
+        sessions, messages, orders, conversations = await read(conversation, inspected)
         items = [item for each in messages.documents for item in each["message_data"]]
         assert [json.loads(item) for item in items] == await session_for(db).get_items()
         assert len(items) == 2
         assert messages.indexes and sessions.indexes and conversations.indexes
         assert {order["_id"] for order in orders.documents} == {"ORD-1001", "ORD-1002"}
     await db.agent_messages.update_many({}, {"$set": {"generation": 2}})  # replaced
-    assert (await read(db, conversation, customer_of()))[1].documents == []
+    assert (await read(conversation))[1].documents == []
 
 
 @pytest.mark.parametrize(
@@ -1055,8 +1073,14 @@ async def test_only_a_yes_is_a_yes_and_other_words_are_not_swallowed(
         return typed
 
     monkeypatch.setattr(screen, "confirm", confirm)
-    chat = Chat(screen, cast(Any, None), cast(Any, None), customer_of())
+    chat = Chat(screen, cast(Any, None), "Alice")
     assert await chat.decision("Sure? [y/N] ") == decision
+
+
+def test_the_engine_knows_processes_and_the_terminal_says_terminal() -> None:
+    error = TurnFailed(Reason.TAKEN_OVER)
+    assert str(error) == "Another process took this conversation over."
+    assert words_for(error).startswith("Another terminal took this conversation over. ")
 
 
 def test_keys_typed_into_an_answer_wait_unseen_for_the_next_prompt(sit: Sit) -> None:

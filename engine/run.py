@@ -119,11 +119,13 @@ class Run:
         async for event in self.result.stream_events():
             match event:
                 case RawResponsesStreamEvent(data=data) if data.type in DELTAS:
-                    delta, index = getattr(data, "delta", ""), getattr(data, "output_index", 0)
+                    delta = getattr(data, "delta", "")
+                    # llama.cpp's server gives no index, and the SDK gives all messages one id.
+                    place = getattr(data, "output_index", None), getattr(data, "item_id", None)
                     if not delta or not _writes_text(agent):
                         continue
-                    if index != message:
-                        message, streamed, delta = index, streamed + 1, self._apart(delta)
+                    if place != message:
+                        message, streamed, delta = place, streamed + 1, self._apart(delta)
                     self.unfinished += delta
                     self._tell(Text(delta))
                 case RawResponsesStreamEvent(data=Pause(seconds)):

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from agents.items import TResponseStreamEvent
 from agents.models.openai_responses import OpenAIResponsesModel
 from agents.testing import ScriptedModel, assistant_message, function_call
 from openai import AsyncOpenAI
+from openai.types.responses import ResponseTextDeltaEvent
 from pymongo.errors import PyMongoError
 
 from database import Database
@@ -301,6 +303,28 @@ async def test_two_messages_in_one_response_are_two_paragraphs_shown_once(
 ) -> None:
     both = [assistant_message("One."), assistant_message("Two.")]
     conversation = await open_conversation(ScriptedModel([both, say("Three.")]))
+    assert text_of(await events(conversation.turn("hi"))) == "One.\n\nTwo."
+    assert text_of(await events(conversation.turn("and?"))) == "Three."
+
+
+class Unnumbered(ScriptedModel):
+    """Names the message of a piece of text by its id alone, as llama.cpp's server does."""
+
+    async def stream_response(
+        self, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        async for event in super().stream_response(*args, **kwargs):
+            if isinstance(event, ResponseTextDeltaEvent):
+                item_id = f"msg_{event.output_index}"
+                event = event.model_copy(update={"output_index": None, "item_id": item_id})
+            yield event
+
+
+async def test_messages_whose_server_gives_no_index_are_shown_once(
+    db: Database, open_conversation: Open
+) -> None:
+    both = [assistant_message("One."), assistant_message("Two.")]
+    conversation = await open_conversation(Unnumbered([both, say("Three.")]))
     assert text_of(await events(conversation.turn("hi"))) == "One.\n\nTwo."
     assert text_of(await events(conversation.turn("and?"))) == "Three."
 

@@ -9,8 +9,9 @@ import openai
 from agents import exceptions as sdk
 from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
+from engine.driver import Unconfirmed
 from engine.events import Reason, TurnFailed
-from engine.lease import LeaseLost, Unconfirmed
+from engine.lease import LeaseLost
 
 
 def _refused(error: Any) -> bool:

@@ -21,6 +21,7 @@ from agents.items import ToolApprovalItem
 
 from engine import history, retention
 from engine.approval import Approval, Approvals, Commit, call_of
+from engine.driver import has_transactions
 from engine.errors import blocks_message, failure
 from engine.events import (
     ApprovalLost,
@@ -35,10 +36,10 @@ from engine.events import (
     Waiting,
 )
 from engine.history import Item, Message
-from engine.lease import Lease, has_transactions
+from engine.lease import Lease
 from engine.model import CheckedModel, CheckedProvider
 from engine.options import Limits, Words
-from engine.record import FORMAT, Accepted, Record, owner_of
+from engine.record import Accepted, Record, check_record
 from engine.run import Run
 from engine.session import Stored, TurnSession
 from engine.text import clean
@@ -150,7 +151,7 @@ class Conversation:
             words=words,
         )
         record = await lease.read() or Record()
-        _check_record(record, owner)
+        check_record(record, owner)
         now = TurnSession(self._stored, lease, record)
         await now.load()
         self.unanswered = history.unanswered(now.items)
@@ -220,8 +221,7 @@ class Conversation:
         return await self._session.commit(write)
 
     async def _inbox(self) -> list[Item]:
-        inbox = (await self._lease.read() or {}).get("inbox") or []
-        return [await self._stored.open(each["item"]) for each in inbox]
+        return await self._stored.inbox(await self._lease.read() or Record())
 
     def _checked(self, message: Content) -> Content:
         """`message`, cleaned. Raises TurnFailed if it cannot be taken."""
@@ -240,8 +240,9 @@ class Conversation:
         return message
 
     async def _accept(self, content: Content) -> Accepted:
-        item = await self._stored.seal({"role": "user", "content": content})
-        return {"id": uuid.uuid4().hex, "item": item}
+        item = {"role": "user", "content": content}
+        self.unanswered = history.text_of(item)
+        return {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
 
     async def _accept_again(self) -> Accepted | None:
         return self._sent  # its id tells whether MongoDB has it after all
@@ -272,7 +273,7 @@ class Conversation:
                 turn.begin_writing()
                 if message:
                     self._sent = None
-                _check_record(record, self._lease.owner)
+                check_record(record, self._lease.owner)
                 session = self._session = TurnSession(self._stored, self._lease, record)
                 await session.load()
                 try:
@@ -288,7 +289,7 @@ class Conversation:
         if session.deed:
             turn.tell(Settled(True, history.first_line(session.deed)))
         if turn.stopping:
-            turn.tell(Stopped())
+            await self._end(turn, session)
         else:
             await work(turn, session, record)
 
@@ -296,6 +297,7 @@ class Conversation:
         if record.get("pending"):
             await self._ask_again(turn, session, record)
         elif history.unanswered(session.items) is None:
+            await session.store(last=True)  # on a standalone, a kill may have left the inbox behind
             raise TurnFailed(Reason.NOTHING_TO_RETRY)
         else:
             await self._run(turn, session)
@@ -322,12 +324,12 @@ class Conversation:
         if state is None:
             turn.tell(ApprovalLost())
             return
-        session.close_approval(by_deed=yes)
+        call = call_of(state)
+        session.close_approval(call.call_id if yes else None)
         if not yes:
             # A no counts from here on. A yes counts when its tool commits what it has done.
             await session.store()
             turn.tell(Settled(False, await self._approvals.declined(pending)))
-        call = call_of(state)
         self._approvals.decide(state, yes=yes)
         await self._run(turn, session, state, approved=call if yes else None)
 
@@ -387,14 +389,6 @@ class Conversation:
             await session.store([history.answer(text)], last=True)
             turn.tell(Text(text))
         turn.tell(Finished(run.result.last_agent.name, output, turn.usage))
-
-
-def _check_record(record: Record, owner: str) -> None:
-    """Raises TurnFailed if this engine must not touch the conversation."""
-    if record.get("format", 1) > FORMAT:
-        raise TurnFailed(Reason.NEWER_FORMAT)
-    if owner_of(record) not in (None, owner):
-        raise TurnFailed(Reason.OTHER_OWNER, f"This conversation belongs to another than {owner}.")
 
 
 def _reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help chat seed stop test test-docs lint format eval stalls histories bench picture gone
+.PHONY: help chat seed recover stop test test-docs lint format eval stalls histories bench picture gone
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,6 +11,9 @@ chat: .venv/requirements.done ## open the chat, with a database of its own if no
 
 seed: .venv/requirements.done ## put the demo's customers, orders and articles back as they were
 	@$(RUN) -m local seed $(ARGS)
+
+recover: .venv/requirements.done ## answer what nobody answered, since a process died or the model failed
+	@$(RUN) recover.py $(ARGS)
 
 stop: .venv/requirements.done ## end the database that `make chat` started; its data stays
 	@$(RUN) -m local stop

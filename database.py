@@ -16,7 +16,7 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from engine.lease import has_transactions
+from engine.driver import has_transactions
 from engine.text import refusal_in
 
 DB_NAME = "ecommerce_support"

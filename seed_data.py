@@ -19,6 +19,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 import policy
 from database import DB_NAME, Database, DatabaseUnavailable, Document, connect, explain, mongodb_uri
+from engine.record import UNANSWERED
 from settings import load_settings
 from shop import Article, Customer, Order, Product, Status
 
@@ -273,6 +274,7 @@ async def seed(db: Database, today: datetime) -> dict[str, int]:
             await db.command("collMod", name, validator=validator)
     await db.customers.create_index("email", unique=True)
     await db.orders.create_index("customer_id")
+    await db.conversations.create_index("unanswered_since", partialFilterExpression=UNANSWERED)
     await db.support_articles.create_index(
         [("title", "text"), ("tags", "text"), ("body", "text")],
         weights={"title": 10, "tags": 5, "body": 1},

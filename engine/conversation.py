@@ -19,16 +19,17 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from engine import history, retention
 from engine.approval import Approval, Approvals, Commit
+from engine.driver import has_transactions
 from engine.errors import failure
 from engine.events import ApprovalNeeded, Event, Reason, TurnFailed, Waiting
 from engine.history import Item, Message
-from engine.lease import Lease, has_transactions
+from engine.lease import Lease
 from engine.options import Limits, Words
-from engine.record import Accepted, Record
+from engine.record import Accepted, Record, check_record
 from engine.session import Stored, TurnSession
 from engine.setup import Content, Setup, completed, reachable
 from engine.stream import Stream
-from engine.turn import Turn, check_record, counted
+from engine.turn import Turn, counted
 
 T = TypeVar("T")
 MessageToAccept = Callable[[], Awaitable["Accepted | None"]]
@@ -160,8 +161,9 @@ class Conversation:
         content = self._setup.checked(message)
 
         async def accept() -> Accepted:
-            item = await self._stored.seal({"role": "user", "content": content})
-            return {"id": uuid.uuid4().hex, "item": item}
+            item = {"role": "user", "content": content}
+            self.unanswered = history.text_of(item)
+            return {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
 
         return self._run(accept, Turn.answer)
 
@@ -230,8 +232,7 @@ class Conversation:
         return await self._turn.session.commit(write)
 
     async def _inbox(self) -> list[Item]:
-        inbox = (await self._lease.read() or {}).get("inbox") or []
-        return [await self._stored.open(each["item"]) for each in inbox]
+        return await self._stored.inbox(await self._lease.read() or Record())
 
     def _only_stream(self) -> Stream:
         """A new stream. Raises TurnFailed while another one runs."""

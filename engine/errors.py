@@ -10,8 +10,9 @@ import openai
 from agents import exceptions as sdk
 from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
+from engine.driver import Unconfirmed
 from engine.events import Reason, TurnFailed
-from engine.lease import LeaseLost, Unconfirmed
+from engine.lease import LeaseLost
 from engine.text import refusal_in
 
 

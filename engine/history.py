@@ -86,11 +86,22 @@ def ends_turn(items: Sequence[Any]) -> bool:
     return said_only and bool(answer_in(items[-1]))
 
 
-def waiting_call(items: Sequence[Any]) -> Item | None:
-    """The last call in `items` that has no output, such as one that waits for approval."""
+def last_turn(items: Sequence[Any]) -> Sequence[Any]:
+    """`items` from the customer's last message on. In another turn, a call may have the same id."""
+    starts = [index for index, item in enumerate(items) if begins_turn(item)]
+    return items[starts[-1] :] if starts else items
+
+
+def waiting_call(items: Sequence[Any], call_id: str | None = None) -> Item | None:
+    """The call in `items` that has no output, such as one that waits for approval.
+
+    If there are several: the one with `call_id`, or else the last.
+    """
     done = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
-    calls = (item for item in reversed(items) if str(item.get("type")).endswith("_call"))
-    return next((item for item in calls if item.get("call_id", "") not in {"", *done}), None)
+    calls = [item for item in items if str(item.get("type")).endswith("_call")]
+    waiting = [item for item in calls if item.get("call_id", "") not in {"", *done}]
+    named = [item for item in waiting if item["call_id"] == call_id]
+    return next(reversed(named or waiting), None)
 
 
 def output_of(call: Item, output: str) -> Item:

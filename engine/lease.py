@@ -16,14 +16,22 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from pymongo import AsyncMongoClient, WriteConcern, timeout
+from pymongo import WriteConcern, timeout
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
-from engine.record import FORMAT, REMEMBERED, Accepted, Fields, Record, Records, primary
+from engine.acceptance import creation, taking
+from engine.driver import (
+    Unconfirmed,
+    is_unknown_commit,
+    is_unknown_write,
+    uncancelled,
+    unconfirmed_if,
+)
+from engine.record import Accepted, Fields, Record, Records, check_record, primary
 
 POLL_SECONDS = 0.25
 LOCK_SECONDS = 2.0  # to wait for a document that another transaction has locked
@@ -33,10 +41,6 @@ T = TypeVar("T")
 
 class LeaseLost(Exception):
     """Another process has taken the conversation over."""
-
-
-class Unconfirmed(PyMongoError):
-    """MongoDB did not say whether a write was done: it may be there all the same."""
 
 
 class Lease:
@@ -109,38 +113,30 @@ class Lease:
             await uncancelled(self._give_back())
 
     async def take(self, message: Accepted | None = None) -> Record | None:
-        """Take the lease and return the record; None while another process holds it."""
+        """Take the lease, accept `message` with it, and return the record.
+
+        None while another process holds it. Raises Unconfirmed if the message may be accepted;
+        its id tells: taken again, it counts once.
+        """
         self._holder, self._spent = uuid.uuid4().hex, dict
         if self.transactions and self._client_session is None:
             self._client_session = self.records.database.client.start_session()
-        failed = 0
-        while True:
-            deadlines = _clocks(self._seconds)
+        for last_try in (False, True):
             try:
                 with timeout(LOCK_SECONDS):
-                    record = await self._take(message)
+                    return await self._take(message)
             except PyMongoError as error:
                 if not (error.timeout or isinstance(error, ConnectionFailure)):
                     raise
                 # A failover, or a transaction that a dead holder left open and that locks the
                 # record. Or the write is there, and its reply is lost or waits for a majority.
-                with _unconfirmed_if(lambda _: message is not None):
-                    ours, theirs = await self._whose()
-                failed += 1
-                if ours and failed > 1:
+                with unconfirmed_if(lambda _: message is not None):
+                    holder = await self._whose()
+                if holder == self._holder and last_try:
                     raise Unconfirmed from error
-                if theirs or failed > 1:
+                if holder not in (None, self._holder):
                     return None
-                continue
-            last = record["accepted"][-1] if record.get("accepted") else None
-            lease = record["lease"]
-            if lease and lease["holder"] == self._holder:
-                self._deadlines, self._held, self._seen = deadlines, True, last
-                await self._end_transactions(lease["former"])
-                return record
-            if last == self._seen:
-                return None
-            self._seen = last  # somebody else was answered meanwhile: now we know of it
+        return None
 
     async def commit(
         self,
@@ -173,10 +169,10 @@ class Lease:
             async with self._writing:
                 with timeout(await self._time_left()):
                     if self._client_session:
-                        with _unconfirmed_if(_is_unknown_commit):
+                        with unconfirmed_if(is_unknown_commit):
                             return await self._client_session.with_transaction(transaction)
                     await self.set(before)
-                    with _unconfirmed_if(_is_unknown_write):
+                    with unconfirmed_if(is_unknown_write):
                         written = await write()
                         if after or last:
                             await self.set(after, last=last)
@@ -194,12 +190,11 @@ class Lease:
 
     async def set(self, fields: Fields, *, last: bool = False) -> None:
         """For a `write` of `commit`: set `fields` in the same transaction. Raises LeaseLost."""
-        # An update that changes nothing would lock nothing: so it counts.
-        change: dict[str, Any] = {"$set": fields, "$inc": {"lease.writes": 1}}
         if last:
             change = self._giving_back({**fields, "unanswered_since": None})
-        if not fields:
-            change.pop("$set")
+        else:
+            # An update that changes nothing would lock nothing: so it counts.
+            change = {"$inc": {"lease.writes": 1}, **({"$set": fields} if fields else {})}
         if not (await self.records.update_one(self._ours, change)).matched_count:
             raise LeaseLost
 
@@ -225,51 +220,53 @@ class Lease:
         # Both clocks: the monotonic one stands still while a laptop sleeps.
         return min(end - at for end, at in zip(self._deadlines, _clocks(), strict=True))
 
-    async def _take(self, message: Accepted | None) -> Record:
-        """Set the lease and accept the message if that may be; the record as it is then."""
+    async def _take(self, message: Accepted | None) -> Record | None:
         records = self.records
         if message is None:
             # It need not be on disk: should it get lost, the turn's first write finds out.
             records = records.with_options(write_concern=WriteConcern(w=1))
-        elif self._seen is None:
-            await self._create()
-        server_session = self._client_session.session_id if self._client_session else None
+        if self._seen is None:
+            self._seen = (await self._create())["accepted"][-1]
         while True:
-            change = _taking(self._term(server_session), message, self._seen)
-            found = await records.find_one_and_update(
-                {"_id": self.session_id}, change, return_document=True
-            )
-            if found is not None:
+            query, change = taking(self._term(), message, self._seen)
+            query |= {"_id": self.session_id, "owner": {"$in": [self.owner, None]}}
+            deadlines = _clocks(self._seconds)
+            found = await records.find_one_and_update(query, change, return_document=True)
+            if found:
+                self._deadlines, self._held = deadlines, True
+                self._seen = found["accepted"][-1]
+                await self._end_transactions(found["lease"]["former"])
                 return cast("Record", found)
-            await self._create()
+            record = await self.records.find_one({"_id": self.session_id})
+            if not record or "accepted" not in record:
+                record = await self._create()
+            check_record(record, self.owner)
+            last = record["accepted"][-1]
+            if message and message["id"] in record["accepted"]:
+                message = None  # the reply was lost: only the lease is missing
+            elif last == self._seen:
+                return None
+            self._seen = last  # somebody else was answered, or began anew: now we know of it
 
-    async def _create(self) -> None:
-        """Make the record of a new conversation, or give one of format 1 its first accepted id.
+    async def _create(self) -> Record:
+        """Make the record of a new conversation: a command of its own, so no take ever makes one.
 
-        It is a command of its own. So a take never creates a record, and one that arrives after a
-        reset adds nothing.
+        A take that arrives after a reset then adds nothing.
         """
-        first = uuid.uuid4().hex
-        new = {
-            "format": FORMAT,
-            "owner": {"$ifNull": ["$owner", "$email", {"$literal": self.owner}]},
-            "accepted": {"$ifNull": ["$accepted", [first]]},
-            "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
-        }
-        record = await self.records.find_one_and_update(
-            {"_id": self.session_id}, [{"$set": new}], upsert=True, return_document=True
+        found = await self.records.find_one_and_update(
+            {"_id": self.session_id}, creation(self.owner), upsert=True, return_document=True
         )
-        self._seen = cast("Record", record)["accepted"][-1]
+        record = cast("Record", found)
+        check_record(record, self.owner)
+        return record
 
-    def _term(self, server_session: Any) -> dict[str, Any]:
+    def _term(self) -> dict[str, Any]:
+        server_session = self._client_session.session_id if self._client_session else None
         return {
             "owner": self._process,
             "holder": self._holder,
             "until": self._end,
             "server_session": {"$literal": server_session},
-            "former": {"$ifNull": ["$lease.server_session", None]},
-            "writes": 0,
-            "withdrawn": None,
         }
 
     @property
@@ -278,26 +275,25 @@ class Lease:
 
     async def _take_or_give_back(self, message: Accepted | None) -> Record | None:
         """Like `take`; if it is cancelled, nobody has to wait for what it may have taken."""
-        taking = asyncio.create_task(self.take(message))
+        task = asyncio.create_task(self.take(message))
         try:
-            return await asyncio.shield(taking)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await asyncio.wait({taking}, timeout=0.5)
-            taking.cancel()
-            await self._give_back()
+            await asyncio.wait({task}, timeout=0.5)
+            task.cancel()
+            await self._give_back({"unanswered_since": None})  # it was stopped
             raise
 
-    async def _whose(self) -> tuple[bool, bool]:
-        """Whether the lease is ours, and whether another has it; ends what an expired one left."""
+    async def _whose(self) -> str | None:
+        """The holder, if there is one. Ends what a holder left open whose time is over."""
         over = {"$lt": ["$lease.until", "$$NOW"]}
         found = await self.records.find_one({"_id": self.session_id}, {"lease": 1, "over": over})
-        lease = (found or {}).get("lease")
-        if not found or not lease:
-            return False, False
+        if not found or not (lease := found.get("lease")):
+            return None
         if found["over"]:
             await self._end_transactions(lease["server_session"])
-        ours = lease["holder"] == self._holder
-        return ours, not ours and not found["over"]
+            return None
+        return str(lease["holder"])
 
     async def _end_transactions(self, server_session: dict[str, Any] | None) -> None:
         """Abort what a former holder left open, which would block our writes for a minute."""
@@ -323,11 +319,11 @@ class Lease:
                 self._deadlines = (0.0, 0.0)
                 return
 
-    async def _give_back(self) -> None:
+    async def _give_back(self, fields: Fields | None = None) -> None:
         # MongoDB may be what failed; the lease then ends by itself.
         if self._held:
             with contextlib.suppress(PyMongoError), timeout(1):
-                await self.records.update_one(self._ours, self._giving_back({}))
+                await self.records.update_one(self._ours, self._giving_back(fields or {}))
         self._held = False
         client_session, self._client_session = self._client_session, None
         if client_session:
@@ -335,82 +331,6 @@ class Lease:
                 await client_session.end_session()
 
 
-def _taking(term: dict[str, Any], message: Accepted | None, seen: str | None) -> list[Any]:
-    """The update that takes the lease, if it is free, and accepts `message` with it, once.
-
-    If this process has not seen what was accepted last, it takes nothing: a take that arrives late,
-    from a process that was killed, must not add its message behind newer ones.
-    """
-    ours = {"$eq": ["$lease.owner", term["owner"]]}  # left by a turn that lost MongoDB
-    free: Any = {"$or": [{"$lt": ["$lease.until", "$$NOW"]}, ours]}  # true if there is no lease
-    fields: dict[str, Any] = {
-        "format": FORMAT,
-        "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
-    }
-    if message:
-        ids = {"$ifNull": ["$accepted", []]}
-        new = {"$not": {"$in": [message["id"], ids]}}
-        free = {"$and": [free, {"$or": [{"$not": new}, {"$eq": [{"$last": ids}, seen]}]}]}
-        adds = {"$and": [free, new]}
-        inbox = {"$ifNull": ["$inbox", []]}
-        told = {"id": "$pending.id", "tool": "$pending.tool", "call": "$pending.call"}
-        withdrawn = {"$cond": [{"$ifNull": ["$pending", False]}, told, None]}
-        before = {"$cond": [ours, {"$ifNull": ["$lease.withdrawn", None]}, None]}
-        term = {**term, "withdrawn": {"$cond": [new, withdrawn, before]}}
-        for name, value, otherwise in (
-            ("inbox", {"$concatArrays": [inbox, [{"$literal": message}]]}, inbox),
-            (
-                "accepted",
-                {"$slice": [{"$concatArrays": [ids, [message["id"]]]}, -REMEMBERED]},
-                ids,
-            ),
-            ("pending", None, {"$ifNull": ["$pending", None]}),
-            ("unanswered_since", "$$NOW", {"$ifNull": ["$unanswered_since", None]}),
-            ("updated_at", "$$NOW", fields["updated_at"]),  # or it is removed as idle at once
-        ):
-            fields[name] = {"$cond": [adds, value, otherwise]}
-    fields["lease"] = {"$cond": [free, term, {"$ifNull": ["$lease", None]}]}
-    return [{"$set": fields}]
-
-
 def _clocks(later: float = 0.0) -> tuple[float, float]:
     """Seconds, monotonic and wall time."""
     return time.monotonic() + later, time.time() + later
-
-
-async def has_transactions(client: AsyncMongoClient[Any]) -> bool:
-    """Whether the server has transactions: a replica set or a sharded cluster."""
-    hello = await client.admin.command("hello")
-    return "setName" in hello or hello.get("msg") == "isdbgrid"
-
-
-async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end, however often whoever waits for it is cancelled meanwhile."""
-    task, cancelled = asyncio.create_task(work), False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        task.exception()  # marked as seen: nobody waits for it any more
-        raise asyncio.CancelledError
-    return task.result()
-
-
-@contextlib.contextmanager
-def _unconfirmed_if(unknown: Callable[[PyMongoError], bool]) -> Iterator[None]:
-    try:
-        yield
-    except PyMongoError as error:
-        if unknown(error):
-            raise Unconfirmed from error
-        raise
-
-
-def _is_unknown_commit(error: PyMongoError) -> bool:
-    return error.has_error_label("UnknownTransactionCommitResult")
-
-
-def _is_unknown_write(error: PyMongoError) -> bool:
-    return error.timeout or not isinstance(error, OperationFailure)

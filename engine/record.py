@@ -8,14 +8,18 @@ behalf it is made. Values that hold the customer's words are sealed: strings tha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, TypedDict
 
 from pymongo import ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
 
+from engine.events import Reason, TurnFailed
+
 FORMAT = 2  # 1 had no inbox, `email` for `owner`, and a pending approval that was not sealed
 REMEMBERED = 20  # ids of accepted messages
+# What `recover` looks for, and its partial index holds: most conversations are answered.
+UNANSWERED = {"unanswered_since": {"$gt": datetime(1970, 1, 1, tzinfo=timezone.utc)}}
 
 Fields = Mapping[str, Any]  # of a record, for one write
 Records = AsyncCollection[dict[str, Any]]
@@ -60,8 +64,11 @@ class Term(TypedDict):
 
 
 class Moving(TypedDict):
-    seq: int  # the number that the next item gets
-    messages: int  # how many of the inbox
+    """A step that takes messages along from the inbox to the history, on a standalone."""
+
+    seq: int  # the number that it gets, or a later one
+    messages: int  # how many
+    digest: str  # of the step
 
 
 class Record(TypedDict, total=False):
@@ -71,7 +78,7 @@ class Record(TypedDict, total=False):
     lease: Term | None  # taken, renewed and given back by `Lease`
     inbox: list[Accepted]  # grows with the lease; emptied by the first step that is stored
     accepted: list[str]  # the last ids, oldest first; begins with an id that no message has
-    unanswered_since: datetime | None  # set with a message or a decision; cleared by a turn's end
+    unanswered_since: datetime | None  # set by a message, a decision, a retry; cleared by an answer
     pending: Pending | None  # set with the call that waits; cleared by a message or a decision
     settled: str | None  # sealed: the output of an approved call, until it is in the history
     active_agent: str  # who answers next; written with the step of a handoff
@@ -84,6 +91,14 @@ class Record(TypedDict, total=False):
 def primary(collection: AsyncCollection[Any]) -> AsyncCollection[Any]:
     """`collection`, read from the primary: a secondary may lack the last turn."""
     return collection.with_options(read_preference=ReadPreference.PRIMARY)
+
+
+def check_record(record: Mapping[str, Any], owner: str) -> None:
+    """Raises TurnFailed if `record` is not for this owner, or not for this engine."""
+    if record.get("format", 1) > FORMAT:
+        raise TurnFailed(Reason.NEWER_FORMAT)
+    if owner_of(record) not in (None, owner):
+        raise TurnFailed(Reason.OTHER_OWNER, f"This conversation belongs to another than {owner}.")
 
 
 def owner_of(record: Record | Mapping[str, Any]) -> str | None:

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from engine.conversation import Conversation
-from engine.events import Reason, TurnFailed
-from engine.record import Records, primary
+from engine.events import Finished, Reason, TurnFailed
+from engine.record import UNANSWERED, Records, primary
 
 logger = logging.getLogger(__name__)
 
@@ -25,26 +25,30 @@ async def recover(
     """Answer each conversation whose last message has had no answer for `older_than` seconds.
 
     It can run beside chats and beside itself: each is answered under its lease, and only if nobody
-    holds it. An approval that a run needs waits for the owner, who is asked at the next opening. A
-    turn that fails is logged, and left for the next time. `open_conversation` opens one by its
-    record, which has `_id`, the session's id, and `owner`. The query needs an index on
-    `unanswered_since`.
+    holds it. An approval that a run needs waits for the owner, who is asked at the next opening.
+    One that fails is logged, stops no other, and comes last the next time. `open_conversation`
+    opens one by its record, which has `_id`, the session's id, and `owner`. The query needs an
+    index:
 
-    Returns how many were answered, `most` at the most.
+        create_index("unanswered_since", partialFilterExpression=UNANSWERED)
+
+    Returns how many were answered. It tries `most` at the most.
     """
+    records, tried, answered = primary(records), 0, 0
     before = datetime.now(timezone.utc) - timedelta(seconds=older_than)
     free = {"$expr": {"$lt": ["$lease.until", "$$NOW"]}}  # also true if there is no lease
-    query = {"unanswered_since": {"$lt": before}, **free}
-    found = primary(records).find(query, {"owner": 1}).sort("unanswered_since", 1).limit(most)
-    answered = 0
+    query = {"unanswered_since": {**UNANSWERED["unanswered_since"], "$lt": before}, **free}
+    found = records.find(query, {"owner": 1}).sort("unanswered_since", 1)
     for record in await found.to_list():
+        if tried == most:
+            break
         try:
             conversation = await open_conversation(record)
+            tried += 1
             async with aclosing(conversation.retry()) as events:
-                async for _ in events:
-                    pass
-            answered += 1
-        except TurnFailed as error:
-            if error.reason is not Reason.NOTHING_TO_RETRY:  # somebody was faster
+                answered += any([isinstance(event, Finished) async for event in events])
+        except Exception as error:  # the owner's account may be gone, or the model down
+            # Else somebody was faster.
+            if not (isinstance(error, TurnFailed) and error.reason is Reason.NOTHING_TO_RETRY):
                 logger.warning("Not answered: %s", record["_id"], exc_info=error)
     return answered

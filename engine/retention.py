@@ -8,7 +8,9 @@ from typing import Any
 
 from agents.extensions.memory import MongoDBSession
 
-from engine.lease import Lease, LeaseLost, has_transactions
+from engine.driver import has_transactions
+from engine.lease import Lease, LeaseLost
+from engine.options import Limits
 from engine.record import Records, owner_of
 
 
@@ -38,6 +40,7 @@ async def remove_idle(
     *,
     sessions_collection: str = "agent_sessions",
     messages_collection: str = "agent_messages",
+    lease_seconds: float = Limits().lease_seconds,
 ) -> int:
     """Erase whole conversations that were idle for `days`; returns how many.
 
@@ -50,7 +53,9 @@ async def remove_idle(
     idle = records.find({"updated_at": {"$lt": before}}, {"owner": 1, "email": 1})
     for found in await idle.to_list():
         owner = owner_of(found) or ""
-        lease = Lease(records, found["_id"], owner, transactions=transactions)
+        lease = Lease(
+            records, found["_id"], owner, transactions=transactions, seconds=lease_seconds
+        )
         now = await lease.take()
         if now is None:
             continue

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any, TypeVar, cast
@@ -18,6 +21,7 @@ from engine.history import (
     answer,
     begins_turn,
     ends_turn,
+    last_turn,
     output_of,
     taken,
     transcript,
@@ -26,7 +30,7 @@ from engine.history import (
 )
 from engine.lease import Lease
 from engine.options import Limits
-from engine.record import Record, primary
+from engine.record import Moving, Record, primary
 
 T = TypeVar("T")
 DONE = "Done."
@@ -44,11 +48,6 @@ class Stored:
         self.items: list[Item] = []
         self.limits = limits
         self._version: tuple[Any, int, int] = None, -1, -1  # of `items`
-
-    @property
-    def count(self) -> int:
-        """How many items the SDK has counted; see `refresh`."""
-        return self._version[2]
 
     async def refresh(self) -> None:
         """Read the last items, and on to the owner's last message.
@@ -84,25 +83,28 @@ class Stored:
         recent = self.items[-self.limits.items :]
         self.items = recent if any(map(begins_turn, recent)) else self.items
 
-    async def moved(self, record: Record) -> int:
-        """How many messages of the inbox are in the history all the same.
+    async def inbox(self, record: Record) -> list[Item]:
+        """The messages of the inbox that are not in the history yet.
 
-        This is for a standalone mongod, where a kill may come between the two writes. The document
-        with the number that they would have got must hold their very words. The counter alone is no
-        proof: the SDK counts before it writes, and others may write too.
+        On a standalone mongod a kill may come between the two writes: then some are in both. Only
+        the very step that took them along proves it. The counter does not: the SDK counts before it
+        writes, and a program without a lease may write in between.
         """
-        if not (moving := record.get("moving")):
-            return 0
-        inbox = [await self.open(each["item"]) for each in record["inbox"][: moving["messages"]]]
-        cursor = self.session._messages.find({"session_id": self.session.session_id})
-        async for document in cursor.sort("seq", -1).limit(self.limits.items):
-            data = document.get("message_data")
-            if isinstance(data, list) and document["seq"] - len(data) + 1 == moving["seq"]:
-                said = [
-                    item for item in [await self.open(each) for each in data] if begins_turn(item)
-                ]
-                return len(inbox) if said[: len(inbox)] == inbox else 0
-        return 0
+        inbox = [await self.open(each["item"]) for each in record.get("inbox") or []]
+        if moving := record.get("moving"):
+            newer = {"session_id": self.session.session_id, "seq": {"$gte": moving["seq"]}}
+            async for document in self.session._messages.find(newer):
+                with contextlib.suppress(ValueError, TypeError):  # no step of ours
+                    step = [await self.open(each) for each in document["message_data"]]
+                    if _digest(step) == moving["digest"]:
+                        return inbox[moving["messages"] :]
+        return inbox
+
+    def moving(self, step: Sequence[Item]) -> Moving | None:
+        """What proves that `step` was written; None if it takes no message along."""
+        messages = sum(map(begins_turn, step))
+        seq = self._version[2]  # the number that it gets, or a later one
+        return {"seq": seq, "messages": messages, "digest": _digest(step)} if messages else None
 
     async def seal(self, value: Any) -> str:
         """`value`, a JSON object, as the session writes items: encrypted, if it encrypts them."""
@@ -125,9 +127,9 @@ class TurnSession(SessionABC):
         self.session_id = stored.session.session_id
         self.session_settings = None
         self.agent = record.get("active_agent") or ""  # who answers next, by name
-        self.fields: dict[str, Any] = {}  # of the record, for the next write
         self.deed: Item | None = None  # what an approved call did before its process was killed
-        self._closing = False  # whether the next write through `commit` closes an approval
+        self._fields: dict[str, Any] = {}  # of the record, for the next write
+        self._approved: str | None = None  # the id of a call whose write closes its approval
         self._stored = stored
         self._lease = lease
         self._record = record
@@ -141,13 +143,13 @@ class TurnSession(SessionABC):
         if "messages" not in record:  # a new conversation, or a version that did not count
             known = len(stored.items) < stored.limits.items
             record["messages"] = len(transcript(stored.items if known else await stored.read()))
-        if (settled := record.get("settled")) and (call := waiting_call(stored.items)):
-            self.deed = output_of(call, (await stored.open(settled))["output"])
-            self._ahead.append(self.deed)
-        if settled:
-            self.fields["settled"] = None
-        for each in (record.get("inbox") or [])[await stored.moved(record) :]:
-            self._ahead.append(await stored.open(each["item"]))
+        if record.get("settled"):
+            self._fields["settled"] = None
+            settled = await stored.open(str(record["settled"]))
+            if call := waiting_call(last_turn(stored.items), settled["call"]):
+                self.deed = output_of(call, settled["output"])
+                self._ahead.append(self.deed)
+        self._ahead += await stored.inbox(record)
 
     @property
     def ahead(self) -> Sequence[Item]:
@@ -176,14 +178,13 @@ class TurnSession(SessionABC):
         The `last` write of a turn also gives the lease back.
         """
         items = [*self._ahead, *self._held, *step]
-        new = sum(map(begins_turn, self._ahead))
-        fields = {**self.fields, **fields}
+        fields = {**self._fields, **fields}
         messages = self._record["messages"] + len(transcript(items))
         fields |= {"inbox": [], "moving": None, "messages": messages, "active_agent": self.agent}
         if items:
             await self._lease.commit(
                 lambda: self._stored.write(items),
-                before={"moving": {"seq": self._stored.count, "messages": new}} if new else None,
+                before={"moving": self._stored.moving(items)},
                 after=fields,
                 last=last,
             )
@@ -191,7 +192,7 @@ class TurnSession(SessionABC):
             await self._lease.update(**fields, last=last)
         self._record["messages"] = messages
         self._stored.grow(items)
-        self._ahead, self._held, self.fields = [], [], {}
+        self._ahead, self._held, self._fields, self._approved = [], [], {}, None
 
     async def withhold(self) -> None:
         """Give up the messages that have no answer: they are in no later request.
@@ -203,10 +204,10 @@ class TurnSession(SessionABC):
         self._ahead, self._held = kept, []
         await self.store([*withheld, answer(NOT_TAKEN)], last=True)
 
-    def close_approval(self, *, by_deed: bool = False) -> None:
-        """The next write closes the approval; `by_deed`: also one that comes through `commit`."""
-        self._closing = by_deed
-        self.fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
+    def close_approval(self, approved: str | None = None) -> None:
+        """The next write closes the approval. After a yes, `approved` is the id of the call."""
+        self._approved = approved
+        self._fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
 
     async def commit(self, write: Callable[[], Awaitable[T]]) -> T:
         """Run a tool's write under the lease.
@@ -215,18 +216,21 @@ class TurnSession(SessionABC):
         transaction. Whoever goes on after a crash then stores this output, instead of letting the
         model call again. A text that `write` returns is the output.
         """
-        if not self._closing:
+        if self._approved is None:
             return await self._lease.commit(write)
 
         async def deed() -> T:
             did = await write()
-            output = did if isinstance(did, str) else DONE
-            await self._lease.set({"settled": await self._stored.seal({"output": output})})
+            await self._lease.set({"settled": await settled(did if isinstance(did, str) else DONE)})
             return did
 
-        unknown = await self._stored.seal({"output": NOT_KNOWN})
-        done = await self._lease.commit(deed, before={**self.fields, "settled": unknown})
-        self._closing, self.fields = False, {"settled": None}
+        def settled(output: str) -> Awaitable[str]:
+            return self._stored.seal({"call": self._approved, "output": output})
+
+        before = {**self._fields, "settled": await settled(NOT_KNOWN)}
+        self._fields["settled"] = None  # with the step that holds the output, also of a refusal
+        done = await self._lease.commit(deed, before=before)
+        self._approved, self._fields = None, {"settled": None}
         return done
 
     async def pop_item(self) -> TResponseInputItem | None:
@@ -234,3 +238,7 @@ class TurnSession(SessionABC):
 
     async def clear_session(self) -> None:
         raise NotImplementedError("Conversation.erase does it.")
+
+
+def _digest(step: Sequence[Item]) -> str:
+    return hashlib.sha256(json.dumps(step, sort_keys=True).encode()).hexdigest()

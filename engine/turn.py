@@ -12,7 +12,7 @@ from engine.approval import Approvals, call_of
 from engine.errors import blocks_message
 from engine.events import ApprovalLost, Finished, Reason, Settled, Stopped, Text, TurnFailed
 from engine.history import answer, first_line, unanswered
-from engine.record import FORMAT, Fields, Pending, Record, owner_of
+from engine.record import Fields, Pending, Record, check_record
 from engine.run import Run
 from engine.session import TurnSession
 from engine.setup import Setup
@@ -67,7 +67,7 @@ class Turn:
     async def do(self, work: Callable[[Turn], Awaitable[None]]) -> None:
         """Do `work`, one of the methods below, unless the owner has stopped the turn already."""
         if self._stream.stopping:
-            self._stream.tell(Stopped())
+            await self._end(None)
         else:
             await work(self)
 
@@ -76,6 +76,7 @@ class Turn:
         if self._record.get("pending"):
             await self.ask_again()
         elif self.unanswered is None:
+            await self.session.store(last=True)  # a kill may have left the inbox: on a standalone
             raise TurnFailed(Reason.NOTHING_TO_RETRY)
         elif told := self._setup.instead(self._record):
             self._stream.tell(Text(told))
@@ -114,7 +115,7 @@ class Turn:
         yes = await self._approvals.decide(state, yes)
         if yes:
             approved[call.call_id or ""] = pending["tool"]
-        self.session.close_approval(by_deed=bool(approved))
+        self.session.close_approval(next(reversed(approved), None))
         if not yes:
             # A no counts from here on. A yes counts when its tool commits what it has done.
             await self.session.store()
@@ -176,14 +177,6 @@ class Turn:
 def _approved(pending: Pending) -> dict[str, str]:
     """Tools by the ids of calls that have got their yes before, and are not made yet."""
     return {id: tool for id, tool in pending.get("approved", [])}
-
-
-def check_record(record: Record, owner: str) -> None:
-    """Raises TurnFailed if this engine must not touch the conversation."""
-    if record.get("format", 1) > FORMAT:
-        raise TurnFailed(Reason.NEWER_FORMAT)
-    if owner_of(record) not in (None, owner):
-        raise TurnFailed(Reason.OTHER_OWNER, f"This conversation belongs to another than {owner}.")
 
 
 def counted(used: Usage) -> dict[str, int]:

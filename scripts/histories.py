@@ -18,7 +18,6 @@ from collections import Counter
 
 from agents import set_tracing_disabled
 
-import engine.lease
 from database import connect
 from tests.history import History, play
 from tests.processes import new_process
@@ -51,7 +50,6 @@ async def several(
     port: int, seed: int, seconds: float, at_once: int = 2
 ) -> list[tuple[int, History]]:
     """Play histories from `seed` on until the time is over; print each as it ends."""
-    engine.lease.LEASE_SECONDS = 5.0  # of the last turn, which must work on a busy machine too
     seeds = iter(range(seed, seed + 10**6))
     await asyncio.to_thread(new_process(print).join)  # starts what all are forked from
     end = time.monotonic() + seconds

@@ -22,7 +22,6 @@ from itertools import islice
 
 from agents import set_tracing_disabled
 
-import engine.lease
 from database import connect
 from tests.proxy import Side
 from tests.servers import TOPOLOGIES, server, uri
@@ -40,12 +39,11 @@ def main() -> int:
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that mongod ends as well
     set_tracing_disabled(True)
-    engine.lease.LEASE_SECONDS = args.lease
     failed = 0
     for topology in args.topology:
         began = time.monotonic()
         with server(topology) as mongod:
-            groups = asyncio.run(all_cases(mongod.port, args.operation, args.kind))
+            groups = asyncio.run(all_cases(mongod.port, args.operation, args.kind, args.lease))
             verdicts = in_processes(mongod.port, groups, args.lease, args.processes)
         print(f"\n{topology}, lease {args.lease:g} s, {time.monotonic() - began:.0f} s\n")
         print_table(verdicts, args.verbose)
@@ -63,10 +61,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def all_cases(port: int, operations: Iterable[str], kinds: Iterable[str]) -> list[Group]:
+async def all_cases(
+    port: int, operations: Iterable[str], kinds: Iterable[str], lease: float = LEASE_SECONDS
+) -> list[Group]:
     """One group for each case: the same case, stalled in each of `kinds`."""
     async with await connect(uri(port)) as direct:
-        commands = {operation: await dry_run(direct, operation) for operation in operations}
+        commands = {each: await dry_run(direct, each, lease) for each in operations}
     return [
         [Case(operation, number, side, other, kind) for kind in kinds]
         for operation in commands
@@ -114,11 +114,12 @@ def in_processes(port: int, groups: Sequence[Group], lease: float, processes: in
 def batch_of(port: int, groups: Sequence[Group], lease: float) -> list[Verdict]:
     """What one process does."""
     set_tracing_disabled(True)
-    engine.lease.LEASE_SECONDS = lease
-    return asyncio.run(run_all(port, groups))
+    return asyncio.run(run_all(port, groups, lease))
 
 
-async def run_all(port: int, groups: Sequence[Group], at_once: int = AT_ONCE) -> list[Verdict]:
+async def run_all(
+    port: int, groups: Sequence[Group], lease: float = LEASE_SECONDS, at_once: int = AT_ONCE
+) -> list[Verdict]:
     free = asyncio.Semaphore(at_once)
     with Sleeper.own_clocks():
         async with await connect(uri(port)) as direct:
@@ -127,7 +128,7 @@ async def run_all(port: int, groups: Sequence[Group], at_once: int = AT_ONCE) ->
                 verdicts: list[Verdict] = []
                 for case in group:
                     async with free:
-                        verdicts.append(await run(direct, case))
+                        verdicts.append(await run(direct, case, lease))
                     if verdicts[-1].skipped:
                         break
                 return verdicts

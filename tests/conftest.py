@@ -18,10 +18,11 @@ import main
 from database import DB_NAME, Database, Document, connect
 from engine.conversation import Conversation
 from engine.lease import Lease
-from local.mongod import Mongod, temporary_mongod
+from local.mongod import Mongod
 from seed_data import CUSTOMERS, seed
 from shop import Customer, session_id_for
 from tests.builders import Visits
+from tests.servers import server
 from tools import SupportContext
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
@@ -30,12 +31,9 @@ set_tracing_disabled(True)
 
 @pytest.fixture(scope="session")
 def mongod() -> Iterator[Mongod]:
-    """A real mongod; test commands let a test make it fail at an exact command."""
-    # Dropping a database waits for the journal: with the default, a tenth of a second.
-    options = ("--setParameter", "enableTestCommands=1", "--journalCommitInterval", "2")
-    with temporary_mongod(*options) as server:
-        yield server
-        server.kill()  # its data goes with it: nobody waits for a clean end
+    with server("replica") as mongod:
+        yield mongod
+        mongod.kill()  # its data goes with it: nobody waits for a clean end
 
 
 @pytest.fixture

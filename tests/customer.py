@@ -25,6 +25,7 @@ import main
 from database import Database, Document
 from engine.conversation import Conversation
 from engine.events import ApprovalNeeded, Event, Stopped, Text, TurnFailed
+from engine.options import Limits
 from engine.retention import remove_idle
 from seed_data import CUSTOMERS, orders, seed
 from tests.model_server import Refused, check_responses
@@ -113,16 +114,28 @@ class Outcome:
 class Terminal:
     """One login of Alice's."""
 
-    def __init__(self, client: AsyncMongoClient[Document], database: str, clerk: Clerk) -> None:
+    def __init__(
+        self,
+        client: AsyncMongoClient[Document],
+        database: str,
+        clerk: Clerk,
+        limits: Limits = Limits(),  # noqa: B008
+    ) -> None:
         self._client = client
         self._database = database
         self.clerk = clerk
+        self._limits = limits
         self.conversation: Conversation
         self.approval: ApprovalNeeded | None = None
 
     async def open(self) -> None:
         self.conversation = await main.open_conversation(
-            self._client, ALICE, self.clerk, database=self._database, now=lambda: TODAY
+            self._client,
+            ALICE,
+            self.clerk,
+            database=self._database,
+            now=lambda: TODAY,
+            limits=self._limits,
         )
 
     async def do(self, what: str, text: str = "") -> Outcome:
@@ -132,7 +145,8 @@ class Terminal:
                 await self.conversation.erase()
                 return Outcome("done")
             if what == "retention":
-                removed = await remove_idle(self._client[self._database], 0)
+                records = self._client[self._database].conversations
+                removed = await remove_idle(records, 0, lease_seconds=self._limits.lease_seconds)
                 return Outcome("done" if removed else "nothing")
             return await self._hear(self._start(what, text))
         except TurnFailed as error:

@@ -169,7 +169,9 @@ async def stalled(
         await _go_on(product, await stage.opened())
         if (deeds := await product.deeds(stage.db)) > 1:
             yield f"deed: it was done {deeds} times"
-        if unpaired := _unpaired(await conversation.next_input(), each_has_one=False):
+        await hear(conversation, conversation.turn("thanks"))  # no late write is in its way
+        unpaired = _unpaired(await conversation.next_input(), each_has_one=False)
+        if unpaired and transactions:
             yield unpaired
 
     return await _at_each_command(product, port, every, signal.SIGSTOP, play)

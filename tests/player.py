@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from agents import set_tracing_disabled
 from pymongo.errors import PyMongoError
 
-import engine.lease
 from database import DatabaseUnavailable, connect
+from engine.options import Limits
 from tests.customer import Clerk, Outcome, Terminal
 from tests.processes import new_process
 from tests.promises import Deed
@@ -28,18 +28,17 @@ class Report(NamedTuple):
 
     outcome: Outcome
     unanswered: str | None
-    pending: bool
+    pending: bool  # when it was opened
     refused: list[str]
 
 
 def terminal_process(connection: Connection, uri: str, database: str, lease: float) -> None:
     set_tracing_disabled(True)
-    engine.lease.LEASE_SECONDS = lease
     with contextlib.suppress(EOFError, BrokenPipeError):
-        asyncio.run(_serve(connection, uri, database))
+        asyncio.run(_serve(connection, uri, database, Limits(lease_seconds=lease)))
 
 
-async def _serve(connection: Connection, uri: str, database: str) -> None:
+async def _serve(connection: Connection, uri: str, database: str, limits: Limits) -> None:
     clerk = Clerk()
 
     async def do(what: str, text: str) -> None:
@@ -51,12 +50,12 @@ async def _serve(connection: Connection, uri: str, database: str) -> None:
 
     def report(outcome: Outcome) -> None:
         conversation = terminal.conversation
-        unanswered, pending = conversation.unanswered, conversation.pending
+        unanswered, pending = conversation.unanswered, conversation.opened.pending
         connection.send(Report(outcome, unanswered, pending, clerk.refused))
 
     try:
         client = await connect(uri)
-        terminal = Terminal(client, database, clerk)
+        terminal = Terminal(client, database, clerk, limits)
         await terminal.open()
     except (DatabaseUnavailable, PyMongoError) as error:
         connection.send(Report(Outcome("unreachable", str(error)), None, False, []))

@@ -135,7 +135,14 @@ def structure(stored: Stored) -> Iterator[str]:
 
 
 def acknowledged(stored: Stored, deeds: Iterable[Deed]) -> Iterator[str]:
-    """What was shown as done is done; what was forgotten is gone."""
+    """What was shown as done is done; what was forgotten is gone.
+
+    A reset forgets a message if all that was done about it had ended when the reset began. A turn
+    or a retry that was under way keeps it: the terminal holds it until MongoDB has accepted it. If
+    the reset comes first, it is accepted as the first message of a new conversation, as its
+    customer asked; so is one whose retry begins after the reset. Nobody but a living terminal can
+    bring it back: what a dead one had sent adds nothing after a reset.
+    """
     deeds = list(deeds)
     resets = [deed for deed in deeds if deed.what in ("reset", "retention")]
     about = {deed.about for deed in deeds if deed.about}

@@ -36,6 +36,7 @@ class Link:
         self._open = asyncio.Event()
         self._open.set()
         self._number: int | None = None
+        self._label: str | None = None
         self._side: Side = "before"
         self._request: int | None = None  # of the command that is held, on the wire
         self._pumps: set[asyncio.Task[None]] = set()
@@ -56,9 +57,14 @@ class Link:
     def hold_at(self, number: int | None, side: Side = "before") -> None:
         """Stall at the command with this number, counted from 0 and from now; None: only count."""
         self.commands.clear()
-        self._number, self._side, self._request = number, side, None
+        self._number, self._label, self._side, self._request = number, None, side, None
         self.stalled.clear()
         self.delivered.clear()
+
+    def hold_when(self, label: str, side: Side = "before") -> None:
+        """Stall at the next command with this label."""
+        self.hold_at(None, side)
+        self._label = label
 
     def stall(self) -> None:
         self._open.clear()
@@ -115,11 +121,13 @@ class Link:
             return
         if (session := command.get("lsid")) and session not in self.sessions:
             self.sessions.append(session)
-        if len(self.commands) == self._number:
+        label = _label(command)
+        if len(self.commands) == self._number or label.removesuffix(" (txn)") == self._label:
+            self._number = self._label = None
             (self._request,) = struct.unpack("<i", message[4:8])
             if self._side == "before":
                 self.stall()
-        self.commands.append(_label(command))
+        self.commands.append(label)
 
     def _sent(self, message: bytes) -> None:
         """Nothing to note: the reply tells that mongod has done it."""

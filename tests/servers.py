@@ -13,7 +13,10 @@ TOPOLOGIES = ("replica", "standalone")
 @contextlib.contextmanager
 def server(topology: str) -> Iterator[Mongod]:
     """A mongod of its own; `replica` is a replica set of one."""
-    with temporary_mongod(replica_set=topology == "replica") as mongod:
+    # Test commands make it fail at an exact command. Dropping a database waits for the journal:
+    # with the default, a tenth of a second.
+    options = ("--setParameter", "enableTestCommands=1", "--journalCommitInterval", "2")
+    with temporary_mongod(*options, replica_set=topology == "replica") as mongod:
         yield mongod
 
 

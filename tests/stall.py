@@ -18,8 +18,8 @@ from typing import Any
 from pymongo import AsyncMongoClient, timeout
 from pymongo.errors import PyMongoError
 
-import engine.lease
 from database import Document, connect
+from engine.options import Limits
 from tests import promises
 from tests.customer import ORDERS, Clerk, Outcome, Terminal, names_in, open_shop
 from tests.promises import Deed, Stored
@@ -58,16 +58,21 @@ class NotReached(Exception):
 class Stall:
     """Everything of one case: two terminals, the link between A and mongod, what was done."""
 
-    def __init__(self, direct: Client, link: Link, sleeper: Sleeper, database: str) -> None:
+    def __init__(self, direct: Client, link: Link, sleeper: Sleeper, lease: float) -> None:
         self.link, self.sleeper, self.clerk = link, sleeper, Clerk()
-        self.direct, self.db = direct, direct[database]
+        self.direct, self.db = direct, direct[f"stall_{uuid.uuid4().hex}"]
+        self.lease = lease  # seconds
         self.deeds: list[Deed] = []
         self.a: Terminal
         self._a_client: Client
 
     async def connect(self) -> None:
         self._a_client = await self.sleeper.run(connect(self.link.uri))
-        self.a = Terminal(self._a_client, self.db.name, self.clerk)
+        self.a = self.terminal(self._a_client)
+
+    def terminal(self, client: Client) -> Terminal:
+        limits = Limits(lease_seconds=self.lease)
+        return Terminal(client, self.db.name, self.clerk, limits)
 
     async def close(self) -> None:
         await self.sleeper.run(self._a_client.close())
@@ -92,7 +97,7 @@ class Stall:
         if operation in ("retry", "reset", "retention"):
             return self.as_a(operation)
         if operation == "slow":  # long enough for the lease to be renewed
-            self.clerk.seconds = engine.lease.LEASE_SECONDS * 0.45
+            self.clerk.seconds = self.lease * 0.45
         words = {"ask": "return", "slow": "hello at", "turn": "look at"}[operation]
         return self.as_a("turn", f"{words} {ORDERS[0]} [A1]")
 
@@ -143,12 +148,22 @@ class Stall:
     async def stored(self) -> Stored:
         return await promises.read(self.db)
 
+    async def patiently(self, who: str, work: Any, broken: list[str]) -> Any:
+        """The result of `work`. If it raises or does not end: None, and a broken promise."""
+        try:
+            return await asyncio.wait_for(work, self.lease + PATIENCE)
+        except asyncio.TimeoutError:
+            broken.append(f"blocked: {who} did not end")
+        except Exception as error:
+            broken.append(f"raised: {who} got {type(error).__name__}: {error}")
+        return None
+
     async def b(self, other: str) -> AsyncIterator[Deed]:
         """B logs in and does `other`. Yields nothing if there is nothing to decide or to retry."""
-        b = Terminal(self.direct, self.db.name, self.clerk)
+        b = self.terminal(self.direct)
         await b.open()
         if other in ("yes", "no"):
-            if b.conversation.pending:
+            if b.conversation.opened.pending:
                 yield await self.record("B", b, "resume")
                 if b.approval:
                     yield await self.record("B", b, other)
@@ -160,35 +175,35 @@ class Stall:
                 yield await self.record("B", b, "no")
 
 
-async def dry_run(direct: Client, operation: str) -> list[str]:
+async def dry_run(direct: Client, operation: str, lease: float) -> list[str]:
     """The commands of one operation, in their order."""
-    async with _stage(direct) as stall:
+    async with _stage(direct, lease) as stall:
         work = await stall.prepare(operation)
         stall.link.hold_at(None)
         await work
         return list(stall.link.commands)
 
 
-async def run(direct: Client, case: Case, tries: int = 3) -> Verdict:
+async def run(direct: Client, case: Case, lease: float, tries: int = 3) -> Verdict:
     """`direct` is a client without a link, for B and for what is checked."""
     verdict, began = Verdict(case), now()
     try:
-        async with _stage(direct) as stall:
+        async with _stage(direct, lease) as stall:
             await _play(stall, case, verdict)
     except (NotReached, PyMongoError) as error:  # a busy machine was too slow for it
         if tries > 1:
-            return await run(direct, case, tries - 1)
+            return await run(direct, case, lease, tries - 1)
         verdict.broken.append(f"error: {error!r}")
     verdict.seconds = now() - began
     return verdict
 
 
 @contextlib.asynccontextmanager
-async def _stage(direct: Client) -> AsyncIterator[Stall]:
+async def _stage(direct: Client, lease: float) -> AsyncIterator[Stall]:
     sleeper = Sleeper()
     _, port = await direct.address or ("", 0)
     async with Link(port) as link:
-        stall = Stall(direct, link, sleeper, f"stall_{uuid.uuid4().hex}")
+        stall = Stall(direct, link, sleeper, lease)
         await open_shop(stall.db)
         await stall.connect()
         try:
@@ -222,7 +237,7 @@ async def _play(stall: Stall, case: Case, verdict: Verdict) -> None:
         and before.pending == bool(before.returns)
     ):
         broken.append("both or neither: the question is open, and the return made, or neither")
-    others = await _patiently("B", _all(stall.b(case.other)), broken)
+    others = await stall.patiently("B", _all(stall.b(case.other)), broken)
     verdict.skipped = others == []
     taken_over = await stall.stored()
     for deed in others or []:
@@ -233,7 +248,7 @@ async def _play(stall: Stall, case: Case, verdict: Verdict) -> None:
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(stall.link.delivered.wait(), 0.2)
     stall.sleeper.wake()
-    mine = await _patiently("A", operation, broken)
+    mine = await stall.patiently("A", operation, broken)
     if verdict.skipped:
         return
     # If A took the lease after the stall, what it then did is a turn of its own.
@@ -249,17 +264,6 @@ async def _play(stall: Stall, case: Case, verdict: Verdict) -> None:
 
 async def _all(deeds: AsyncIterator[Deed]) -> list[Deed]:
     return [deed async for deed in deeds]
-
-
-async def _patiently(who: str, work: Any, broken: list[str]) -> Any:
-    """The result of `work`. If it raises or does not end: None, and a broken promise."""
-    try:
-        return await asyncio.wait_for(work, engine.lease.LEASE_SECONDS + PATIENCE)
-    except asyncio.TimeoutError:
-        broken.append(f"blocked: {who} did not end")
-    except Exception as error:
-        broken.append(f"raised: {who} got {type(error).__name__}: {error}")
-    return None
 
 
 def _judge(stall: Stall, held: bool, taken_over: Stored, after: Stored) -> Iterator[str]:
@@ -281,17 +285,17 @@ async def _go_on(stall: Stall) -> list[str]:
     """Both terminals go on, and a new one logs in: nobody notices that anything was wrong."""
     broken: list[str] = []
     if stall.a.conversation.unanswered is not None:
-        await _patiently("A's retry", stall.as_a("retry"), broken)
+        await stall.patiently("A's retry", stall.as_a("retry"), broken)
         if stall.a.approval:
-            await _patiently("A's no", stall.as_a("no"), broken)
-    later = Terminal(stall.direct, stall.db.name, stall.clerk)
+            await stall.patiently("A's no", stall.as_a("no"), broken)
+    later = stall.terminal(stall.direct)
     turns = [(stall.a, "A", "hello [A9]"), (later, "C", "hello [C1]")]
     for terminal, who, text in turns:
         if who == "C":
             await later.open()
-        deed = await _patiently(who, stall.record(who, terminal, "turn", text), broken)
+        deed = await stall.patiently(who, stall.record(who, terminal, "turn", text), broken)
         if terminal.approval:
-            await _patiently(who, stall.record(who, terminal, "no"), broken)
+            await stall.patiently(who, stall.record(who, terminal, "no"), broken)
         elif deed and deed.result != "answered":
             broken.append(f"next: {who}'s next turn {deed.result}: {deed.told}")
     end = await stall.stored()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Callable
-from typing import Any
-
 import pytest
 from agents.items import TResponseStreamEvent
 from agents.models.openai_responses import OpenAIResponsesModel
@@ -17,11 +13,8 @@ from pymongo.errors import PyMongoError
 from database import Database
 from engine.conversation import Conversation
 from engine.events import (
-    ApprovalNeeded,
-    Event,
     HandedOff,
     Settled,
-    Text,
     ToolStarted,
     TurnFailed,
 )
@@ -33,46 +26,13 @@ from tests.conftest import session_for
 from tests.model_server import ModelServer
 from tests.model_server import call as server_call
 from tests.model_server import say as server_say
+from tests.turns import RETURN, Open, asked, call, events, return_1001, say, stored_items, text_of
 
-Open = Callable[..., Any]
-RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
 THREE_LINES = (
     "Return initiated for order ORD-1001.\n"
     "Reason: Not powerful enough\n"
     "Estimated refund: $1,484.98 (includes 10% Gold loyalty bonus)"
 )
-
-
-def say(text: str) -> list[Any]:
-    return [assistant_message(text)]
-
-
-def call(name: str, call_id: str = "call_1", **arguments: Any) -> list[Any]:
-    return [function_call(name, arguments, call_id=call_id)]
-
-
-def return_1001(call_id: str = "call_1") -> list[Any]:
-    return call("initiate_return", call_id, order_id="ORD-1001", reason="Not powerful enough")
-
-
-async def events(stream: AsyncIterator[Event]) -> list[Event]:
-    return [event async for event in stream]
-
-
-async def asked(stream: AsyncIterator[Event]) -> ApprovalNeeded:
-    """The approval that this turn ends with."""
-    last = (await events(stream))[-1]
-    assert isinstance(last, ApprovalNeeded), last
-    return last
-
-
-def text_of(seen: list[Event]) -> str:
-    return "".join(event.delta for event in seen if isinstance(event, Text))
-
-
-async def stored_items(db: Database) -> list[dict[str, Any]]:
-    documents = await db.agent_messages.find().sort("seq", 1).to_list()
-    return [json.loads(item) for document in documents for item in document["message_data"]]
 
 
 async def test_a_turn_streams_the_answer_and_stores_both_messages(

@@ -6,36 +6,24 @@ of mongod, kills it there, and starts it again against a server that refuses wha
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.model_server import Json, ModelServer, Reply, call, say
-from tests.processes import Chat, Shop, chat, run
-
-ASK = "I want to return ORD-1001, not powerful enough"
-QUESTION = "Return order ORD-1001"
-RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
-LEASE = 2.0  # seconds, of a chat that is killed: whoever comes next waits for its end
+from local.mongod import Mongod
+from tests.kills import ASK, QUESTION, asking, held, held_at_its_end, shopkeeper
+from tests.model_server import ModelServer
+from tests.processes import Chat, Shop, run
+from tests.servers import TOPOLOGIES, server
 
 
-def shopkeeper(request: Json) -> Reply:
-    """Answers as a careful model does: hand off, look, return, and tell what the tool said."""
-    items = request["input"]
-    asked = max(index for index, item in enumerate(items) if item.get("role") == "user")
-    if "return" not in items[asked]["content"]:
-        return say("You are welcome.")
-    tools = {tool["name"] for tool in request["tools"]}
-    outputs = [str(item["output"]) for item in items[asked:] if "output" in item]
-    if "initiate_return" not in tools:
-        return call("transfer_to_orders")
-    if not any(output.startswith("Order ORD-1001\n") for output in outputs):
-        return call("get_order", {"order_id": "ORD-1001"})
-    if not any("eturn" in output.splitlines()[0] for output in outputs):
-        return call("initiate_return", RETURN)
-    return say(f"About your return: {outputs[-1].splitlines()[0]}")
+@pytest.fixture(scope="module", params=TOPOLOGIES)
+def mongod(request: pytest.FixtureRequest) -> Iterator[Mongod]:
+    """In place of conftest's: a replica set of one, and a standalone."""
+    with server(request.param) as mongod:
+        yield mongod
+        mongod.kill()  # its data goes with it
 
 
 @pytest.fixture
@@ -45,42 +33,15 @@ def model() -> Iterator[ModelServer]:
         assert server.violations == []
 
 
-@contextlib.contextmanager
-def asking(shop: Shop, model: ModelServer, lease: float = LEASE) -> Iterator[Chat]:
-    """A chat of Alice's that has sent ASK; it is killed in the end, wherever it then is."""
-    with chat(shop, "--email", "alice@example.com", model=model, lease=lease) as running:
-        running.type(ASK)
-        yield running
-
-
-@contextlib.contextmanager
-def held(shop: Shop, command: str, collection: str) -> Iterator[Callable[[Chat], None]]:
-    """The chat's next such command stands still in mongod; yields what kills the chat there."""
-    point: dict[str, Any] = {
-        "configureFailPoint": "failCommand",
-        "mode": {"times": 1},
-        "data": {
-            "failCommands": [command],
-            "namespace": f"ecommerce_support.{collection}",
-            "appName": "support-chat",
-            "blockConnection": True,
-            "blockTimeMS": 2_000,
-            # The command is not run: for a dead client, mongod itself would still run it.
-            "errorCode": 91,
-        },
-    }
-    entered = shop.admin.command(point)["count"]
-    wait = {"waitForFailPoint": "failCommand", "timesEntered": entered + 1, "maxTimeMS": 20_000}
-
-    def kill_there(running: Chat) -> None:
-        shop.admin.command(wait)
-        running.kill()
-
-    try:
-        yield kill_there
-    except BaseException:  # it was not reached; else it is off, and nobody waits for its end
-        shop.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-        raise
+def before_the_take(shop: Shop, model: ModelServer) -> str:
+    """A new conversation has its record; the command that accepts the message is not run."""
+    with (
+        held(shop, "findAndModify", "conversations", skip=1) as kill_there,
+        asking(shop, model) as process,
+    ):
+        kill_there(process)
+    assert model.requests == []
+    return f"{ASK}\ny\n"
 
 
 def before_the_first_model_call(shop: Shop, model: ModelServer) -> str:
@@ -124,6 +85,39 @@ def between_two_session_writes(shop: Shop, model: ModelServer) -> str:
     return "/retry\ny\n"
 
 
+def at_the_end_of_the_first_step(shop: Shop, model: ModelServer) -> str:
+    gate = model.hold()
+    with asking(shop, model) as process:
+        gate.wait_reached(30)
+        with held_at_its_end(shop) as kill_there:
+            gate.release()
+            kill_there(process)
+    return "/retry\ny\n"
+
+
+def before_the_call_and_its_question(shop: Shop, model: ModelServer) -> str:
+    return between_call_and_question(shop, model, held(shop, "insert", "agent_messages"))
+
+
+def behind_the_call_before_its_question(shop: Shop, model: ModelServer) -> str:
+    return between_call_and_question(shop, model, held_at_its_end(shop))
+
+
+def between_call_and_question(
+    shop: Shop, model: ModelServer, held_there: AbstractContextManager[Callable[[Chat], None]]
+) -> str:
+    model.hold().release()
+    model.hold().release()
+    gate = model.hold()
+    with asking(shop, model) as process:
+        gate.wait_reached(30)
+        with held_there as kill_there:
+            gate.release()
+            kill_there(process)
+    assert not (shop.ecommerce_support.conversations.find_one() or {}).get("pending")
+    return "/retry\ny\n"
+
+
 def at_the_question(shop: Shop, model: ModelServer) -> str:
     with asking(shop, model) as process:
         process.wait_for(QUESTION)
@@ -146,6 +140,16 @@ def inside_the_return_before_its_write(shop: Shop, model: ModelServer) -> str:
             process.type("y")
             kill_there(process)
     return "/retry\ny\n"  # the yes died with the process, so it is asked for again
+
+
+def at_the_end_of_the_return(shop: Shop, model: ModelServer) -> str:
+    """On a standalone, the return is made and nobody knows; else it is not, nor is the yes."""
+    with asking(shop, model) as process:
+        process.wait_for(QUESTION)
+        with held_at_its_end(shop) as kill_there:
+            process.type("y")
+            kill_there(process)
+    return "/retry\ny\n"
 
 
 def inside_the_return_after_its_write(shop: Shop, model: ModelServer) -> str:
@@ -180,6 +184,11 @@ def while_the_last_answer_is_stored(shop: Shop, model: ModelServer) -> str:
 
 
 POINTS = [
+    before_the_take,
+    at_the_end_of_the_first_step,
+    before_the_call_and_its_question,
+    behind_the_call_before_its_question,
+    at_the_end_of_the_return,
     before_the_first_model_call,
     while_a_call_is_written,
     after_a_handoff,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
@@ -17,12 +18,14 @@ from pymongo.errors import NetworkTimeout
 from database import Database
 from engine import lease as lease_module
 from engine.events import Stopped, TurnFailed, Waiting
-from engine.lease import LEASE_SECONDS, Lease, LeaseLost
-from engine.session import FencedSession
+from engine.lease import Lease, LeaseLost
+from engine.options import Limits
+from engine.session import Stored, TurnSession
 from tests.conftest import lease_on, session_for
+from tests.kills import QUESTION, asking, shopkeeper
 from tests.model_server import ModelServer
 from tests.processes import Shop, chat, run
-from tests.test_conversation import (
+from tests.turns import (
     asked,
     call,
     events,
@@ -31,10 +34,9 @@ from tests.test_conversation import (
     stored_items,
     text_of,
 )
-from tests.test_crash import QUESTION, asking, shopkeeper
 
 Open = Callable[..., Any]
-ID = "support_alice_at_example_com"
+ID, OWNER = "support_alice_at_example_com", "alice@example.com"
 
 
 def slow(text: str, gate: asyncio.Event) -> ModelStep:
@@ -45,6 +47,12 @@ def slow(text: str, gate: asyncio.Event) -> ModelStep:
     return ModelStep.respond(respond)
 
 
+async def accepted(db: Database) -> None:
+    """Wait until a message is accepted."""
+    while not await db.conversations.count_documents({"inbox": {"$nin": [None, []]}}):
+        await asyncio.sleep(0.01)
+
+
 async def test_turns_of_two_terminals_queue_and_never_interleave(
     db: Database, open_conversation: Open
 ) -> None:
@@ -52,8 +60,7 @@ async def test_turns_of_two_terminals_queue_and_never_interleave(
     first = await open_conversation(ScriptedModel([slow("answer one", gate)]))
     second = await open_conversation(ScriptedModel([say("answer two")]))
     turn_one = asyncio.create_task(events(first.turn("one")))
-    while not await stored_items(db):
-        await asyncio.sleep(0.01)
+    await accepted(db)
     turn_two = second.turn("two")
     assert await anext(turn_two) == Waiting()
     gate.set()
@@ -64,7 +71,7 @@ async def test_turns_of_two_terminals_queue_and_never_interleave(
 
 
 async def test_a_customer_can_stop_waiting(db: Database, open_conversation: Open) -> None:
-    assert await lease_on(db).acquire()
+    assert await lease_on(db).take()
     conversation = await open_conversation(ScriptedModel())
     turn = conversation.turn("hello?")
     assert await anext(turn) == Waiting()
@@ -73,28 +80,24 @@ async def test_a_customer_can_stop_waiting(db: Database, open_conversation: Open
     assert await stored_items(db) == []
 
 
-async def test_the_lease_of_a_dead_process_ends_by_itself(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert LEASE_SECONDS <= 15
-    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 2.0)
-    dead, heir = (lease_on(db) for _ in range(2))
+async def test_the_lease_of_a_dead_process_ends_by_itself(db: Database) -> None:
+    assert Limits().lease_seconds <= 15
+    dead, heir = (lease_on(db, seconds=2.0) for _ in range(2))
     started = time.monotonic()
-    assert await dead.acquire()
-    while not await heir.acquire():
+    assert await dead.take()
+    while not await heir.take():
         await asyncio.sleep(0.1)
     assert 1 < time.monotonic() - started < 7
 
 
-async def test_a_lease_in_use_is_renewed(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 0.6)
-    holder, other = (lease_on(db) for _ in range(2))
-    assert await holder.acquire()
-    async with holder.kept():
+async def test_a_lease_in_use_is_renewed(db: Database) -> None:
+    holder, other = (lease_on(db, seconds=0.6) for _ in range(2))
+    assert await holder.take()
+    async with holder.renewing():
         for _ in range(15):
-            assert not await other.acquire()
+            assert not await other.take()
             await asyncio.sleep(0.1)
-    assert await other.acquire()
+    assert await other.take()
 
 
 async def test_whoever_lost_the_lease_can_write_nothing(
@@ -104,27 +107,29 @@ async def test_whoever_lost_the_lease_can_write_nothing(
     gate = asyncio.Event()
     late = await open_conversation(ScriptedModel([slow("too late", gate)]))
     turn = asyncio.create_task(events(late.turn("one")))
-    while not await stored_items(db):
-        await asyncio.sleep(0.01)
+    await accepted(db)
     await db.conversations.update_one({}, {"$set": {"lease.holder": "another"}})
     gate.set()
     with pytest.raises(TurnFailed, match="took this conversation over") as failed:
         await turn
     assert isinstance(failed.value.__cause__, LeaseLost)
-    assert [item["content"] for item in await stored_items(db)] == ["one"]
-    assert (await db.conversations.find_one({}))["lease"]["holder"] == "another"
+    assert await stored_items(db) == []
+    record = await db.conversations.find_one({})
+    assert record["lease"]["holder"] == "another"
+    assert [json.loads(each["item"])["content"] for each in record["inbox"]] == ["one"]
 
 
 async def test_the_session_of_a_turn_reads_what_it_wrote(db: Database) -> None:
-    lease = lease_on(db)
-    assert await lease.acquire()
-    stored = session_for(db)
+    lease, stored = lease_on(db), session_for(db)
     await stored.add_items([{"role": "user", "content": "one"}])
-    session = FencedSession(stored, lease)
-    await session.load({})
-    await session.add_items([{"role": "user", "content": word} for word in ("two", "three")])
-    for limit in (None, 1, 2, 9):
-        assert await session.get_items(limit) == await stored.get_items(limit)
+    record = await lease.take()
+    assert record
+    session = TurnSession(Stored(stored, Limits()), lease, record)
+    await session.load()
+    for text in ("two", "three"):
+        item: Any = {"role": "assistant", "content": text}
+        await session.store([item])
+        assert await session.get_items() == await stored.get_items()
     (await session.get_items())[0]["content"] = "changed by the caller"  # type: ignore[typeddict-unknown-key]
     assert await session.get_items() == await stored.get_items()
     assert (await db.conversations.find_one({}))["messages"] == 3
@@ -136,7 +141,7 @@ async def test_an_overdue_lease_that_nobody_took_goes_on(
 ) -> None:
     """Either clock may say so: the monotonic one stands still while a laptop sleeps."""
     lease = lease_on(db)
-    assert await lease.acquire()
+    assert await lease.take()
     before = (await db.conversations.find_one({}))["lease"]["until"]
     later = [time.monotonic(), time.time()]
     later[clock] += 60
@@ -153,29 +158,29 @@ async def nothing() -> None:
 
 @pytest.mark.parametrize("transactions", [True, False])
 async def test_a_lost_lease_writes_neither_half(db: Database, transactions: bool) -> None:
-    lease = Lease(db, ID, "alice@example.com", transactions=transactions)
-    assert await lease.acquire()
+    lease = Lease(db.conversations, ID, OWNER, transactions=transactions)
+    assert await lease.take()
     await db.conversations.update_one({}, {"$set": {"lease.holder": "another"}})
 
     async def write() -> None:
         await db.orders.update_one({"_id": "ORD-1001"}, {"$set": {"status": "shipped"}})
 
     with pytest.raises(LeaseLost):
-        await lease.commit(write, pending={"id": "x"})
+        await lease.commit(write, after={"pending": {"id": "x"}})
     assert (await db.orders.find_one({"_id": "ORD-1001"}))["status"] == "delivered"
     assert "pending" not in await db.conversations.find_one({})
 
 
 async def test_a_write_that_fails_leaves_neither_half(db: Database) -> None:
     lease = lease_on(db)
-    assert await lease.acquire()
+    assert await lease.take()
 
     async def write() -> None:
         await db.orders.update_one({"_id": "ORD-1001"}, {"$set": {"status": "shipped"}})
         raise RuntimeError("gone")
 
     with pytest.raises(RuntimeError):
-        await lease.commit(write, pending={"id": "x"})
+        await lease.commit(write, after={"pending": {"id": "x"}})
     assert (await db.orders.find_one({"_id": "ORD-1001"}))["status"] == "delivered"
     assert "pending" not in await db.conversations.find_one({})
 
@@ -184,11 +189,10 @@ async def test_what_a_dead_holder_left_open_blocks_its_heir_for_no_longer_than_t
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It died inside a transaction, which has locked the history and the conversation."""
-    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 0.5)
     monkeypatch.setattr(lease_module, "LOCK_SECONDS", 0.5)
     await session_for(db).add_items([{"role": "user", "content": "one"}])
-    dead, heir = lease_on(db), lease_on(db)
-    assert await dead.acquire()
+    dead, heir = lease_on(db, seconds=0.5), lease_on(db, seconds=0.5)
+    assert await dead.take()
     client_session = dead._client_session
     assert client_session
     async with client_session.bind(end_session=False):
@@ -196,7 +200,7 @@ async def test_what_a_dead_holder_left_open_blocks_its_heir_for_no_longer_than_t
         await session_for(db).add_items([{"role": "user", "content": "never seen"}])
         await dead.update(pending=None)
     started = time.monotonic()
-    while not await heir.acquire():
+    while not await heir.take():
         await asyncio.sleep(0.05)
     await heir.commit(lambda: session_for(db).add_items([{"role": "user", "content": "two"}]))
     assert time.monotonic() - started < 5
@@ -204,51 +208,48 @@ async def test_what_a_dead_holder_left_open_blocks_its_heir_for_no_longer_than_t
     await client_session.end_session()
 
 
-async def test_a_server_without_kill_sessions_locks_no_conversation(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_without_kill_sessions_locks_no_conversation(db: Database) -> None:
     """Atlas refuses the command on its Free and Flex clusters."""
-    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 0.3)
-    dead, heir = lease_on(db), lease_on(db)
-    assert await dead.acquire()
+    dead, heir = (lease_on(db, seconds=0.3) for _ in range(2))
+    assert await dead.take()
     await asyncio.sleep(0.4)
     refused = {"failCommands": ["killSessions"], "errorCode": 8000}
     point = {"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": refused}
     await db.client.admin.command(point)
-    assert await heir.acquire()
+    assert await heir.take()
 
 
 async def test_a_slow_server_is_asked_again_though_nobody_holds_the_lease(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = lease_on(db)
-    assert await lease.acquire()
-    await lease._release()
+    assert await lease.take()
+    await lease._give_back()
     take = Lease._take
 
-    async def too_late(_: Lease) -> Any:
+    async def too_late(*_: object) -> Any:
         raise NetworkTimeout("timed out")
 
     monkeypatch.setattr(Lease, "_take", too_late)
-    assert await lease.acquire() is None
+    assert await lease.take() is None
     monkeypatch.setattr(Lease, "_take", take)
-    assert await lease.acquire()
+    assert await lease.take()
 
 
 async def test_a_lease_that_could_not_be_given_back_does_not_block_its_holder(
     db: Database,
 ) -> None:
     holder, other = (lease_on(db) for _ in range(2))
-    first = await holder.acquire()
-    assert not await other.acquire()
+    first = await holder.take()
+    assert not await other.take()
     await asyncio.sleep(0.05)
-    again = await holder.acquire()
+    again = await holder.take()
     assert first and again and again["lease"]["until"] > first["lease"]["until"]
 
 
 async def test_a_race_for_a_new_conversation_has_one_winner(db: Database) -> None:
     leases = [lease_on(db) for _ in range(20)]
-    won = await asyncio.gather(*(lease.acquire() for lease in leases))
+    won = await asyncio.gather(*(lease.take() for lease in leases))
     assert len([document for document in won if document]) == 1
 
 
@@ -259,13 +260,13 @@ async def test_a_stop_that_comes_with_the_lease_keeps_the_question(
     conversation = await open_conversation(ScriptedModel(script))
     approval = await asked(conversation.turn("return it"))
     other = lease_on(db)
-    assert await other.acquire()
+    assert await other.take()
     deciding = conversation.decide(approval, True)
     assert await anext(deciding) == Waiting()
     rest = asyncio.create_task(events(deciding))
     await asyncio.sleep(0.05)
     conversation.stop()
-    async with other.kept():
+    async with other.renewing():
         pass
     assert await rest == [Stopped()]
     assert text_of(await events(conversation.decide(approval, True))) == "Done."
@@ -289,7 +290,7 @@ def test_a_process_stopped_past_its_lease_writes_nothing_late(shop: Shop) -> Non
     """SIGSTOP at the model's answer, another terminal takes over, SIGCONT."""
     with ModelServer(shopkeeper) as model:
         gate = model.hold()
-        with asking(shop, model, LEASE_SECONDS) as process:
+        with asking(shop, model, Limits().lease_seconds) as process:
             gate.wait_reached(30)
             os.kill(process.pid, signal.SIGSTOP)
             lines = "/retry\ny\n"
@@ -337,7 +338,7 @@ def test_a_message_in_one_terminal_withdraws_the_question_in_the_other(shop: Sho
         one = open_chats.enter_context(asking(shop, model))
         one.wait_for(QUESTION)
         two.type("where is my lamp?")
-        two.wait_for("Nothing was returned.")
+        two.wait_for("The return of ORD-1001 that waited for your yes was not made.")
         two.wait_for("You are welcome.")
         done = one.finish("y\n")
         assert "already answered elsewhere" in done.stderr

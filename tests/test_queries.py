@@ -8,7 +8,7 @@ from agents.testing import ScriptedModel
 
 from database import Database
 from tests.conftest import customer_of
-from tests.test_conversation import Open, asked, call, events, return_1001, say
+from tests.turns import Open, asked, call, events, return_1001, say
 
 # What docs/growing.md names: made for a small catalogue.
 MAY_SCAN = {"products", "support_articles"}

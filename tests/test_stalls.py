@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import engine.lease
 from database import Document, connect
 from scripts.stalls import all_cases, run_all, sample
 from tests import promises
@@ -28,16 +27,14 @@ def verdicts(topology: str, each: int) -> list[Verdict]:
         return asyncio.run(run_all(mongod.port, sample(groups, each), at_once=8))
 
 
-def test_a_stalled_terminal_breaks_no_promise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.lease, "LEASE_SECONDS", 1.0)
+def test_a_stalled_terminal_breaks_no_promise() -> None:
     done = verdicts("replica", each=5)
     assert {verdict.case.operation for verdict in done} == set(OPERATIONS)
     assert len([verdict for verdict in done if not verdict.skipped]) > 50
     assert [verdict for verdict in done if verdict.broken] == []
 
 
-def test_on_a_standalone_only_a_write_on_its_way_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.lease, "LEASE_SECONDS", 1.0)
+def test_on_a_standalone_only_a_write_on_its_way_is_late() -> None:
     done = verdicts("standalone", each=3)
     broken = [verdict for verdict in done if verdict.broken]
     assert [verdict for verdict in broken if verdict.command.split()[0] not in WRITES] == []

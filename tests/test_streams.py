@@ -30,6 +30,7 @@ from tests.builders import (
     call,
     events,
     failure_of,
+    hosted,
     say,
     settled,
     text_of,
@@ -160,12 +161,23 @@ def after(item: Any) -> tuple[Any, asyncio.Event]:
     return ModelStep.stream(stream), reached
 
 
-@pytest.mark.parametrize("item", [SEARCH, MCP], ids=["web_search", "mcp"])
-async def test_stop_stops_after_a_hosted_call(visits: Visits, item: Any) -> None:
-    reply, reached = after(item)
-    conversation = await visits.open(DESK, ScriptedModel([reply]))
+HOSTED = pytest.mark.parametrize("item", [SEARCH, MCP], ids=["web_search", "mcp"])
+# The response with the call does not end; or it has ended, and the model is asked again.
+WHERE = pytest.mark.parametrize("where", ["in the response", "in the next"])
+
+
+def replies(item: Any, where: str) -> tuple[list[Any], asyncio.Event]:
+    reply, reached = after(item) if where == "in the response" else never()
+    return [reply] if where == "in the response" else [hosted(item), reply], reached
+
+
+@HOSTED
+@WHERE
+async def test_stop_stops_after_a_hosted_call(visits: Visits, item: Any, where: str) -> None:
+    script, reached = replies(item, where)
+    conversation = await visits.open(DESK, ScriptedModel(script))
     reading = asyncio.create_task(events(conversation.turn("rooms?")))
-    await reached.wait()
+    await asyncio.wait_for(reached.wait(), 5)
     await asyncio.sleep(0.05)
     conversation.stop()
     assert (await asyncio.wait_for(reading, 5))[-1] == Stopped()
@@ -173,10 +185,13 @@ async def test_stop_stops_after_a_hosted_call(visits: Visits, item: Any) -> None
     assert conversation.unanswered == "rooms?"
 
 
-@pytest.mark.parametrize("item", [SEARCH, MCP], ids=["web_search", "mcp"])
-async def test_the_time_limit_holds_after_a_hosted_call(visits: Visits, item: Any) -> None:
-    reply, _ = after(item)
-    conversation = await visits.open(DESK, ScriptedModel([reply]), limits=Limits(seconds=0.2))
+@HOSTED
+@WHERE
+async def test_the_time_limit_holds_after_a_hosted_call(
+    visits: Visits, item: Any, where: str
+) -> None:
+    script, _ = replies(item, where)
+    conversation = await visits.open(DESK, ScriptedModel(script), limits=Limits(seconds=0.3))
     failed = await asyncio.wait_for(failure_of(conversation.turn("rooms?")), 5)
     assert failed.reason is Reason.MODEL_SILENT
     assert await is_free(visits)

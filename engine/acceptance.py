@@ -1,0 +1,64 @@
+"""The commands that begin a turn: take the lease, and accept the message with it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from engine.record import FORMAT, REMEMBERED, Accepted
+
+Update = list[dict[str, Any]]  # an aggregation pipeline
+
+
+def taking(
+    term: dict[str, Any], message: Accepted | None, seen: str | None
+) -> tuple[dict[str, Any], Update]:
+    """The query and the update that take the lease for `term`, if it is free, with `message`.
+
+    `seen`: the last accepted message that this process knows of.
+    """
+    query: dict[str, Any] = {
+        "format": {"$not": {"$gt": FORMAT}},
+        "$or": [
+            {"$expr": {"$lt": ["$lease.until", "$$NOW"]}},  # true if there is no lease
+            {"lease.owner": term["owner"]},  # left by a turn that lost MongoDB
+        ],
+    }
+    # What was withdrawn in a turn that did not get further is told in the next one.
+    withdrawn: dict[str, Any] = {"$ifNull": ["$lease.withdrawn", None]}
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
+        # Tried now: if it fails, `recover` comes to it last.
+        "unanswered_since": {"$cond": [{"$gt": ["$unanswered_since", None]}, "$$NOW", None]},
+    }
+    if message:
+        # A take that arrives late, from a process that was killed, must not add its message behind
+        # newer ones.
+        query["accepted"] = {"$ne": message["id"]}
+        query["$expr"] = {"$eq": [{"$last": "$accepted"}, seen]}
+        told = {"id": "$pending.id", "tool": "$pending.tool", "call": "$pending.call"}
+        withdrawn = {"$cond": [{"$ifNull": ["$pending", False]}, told, withdrawn]}
+        inbox = [{"$ifNull": ["$inbox", []]}, [{"$literal": message}]]
+        ids = {"$concatArrays": ["$accepted", [message["id"]]]}
+        fields |= {
+            "inbox": {"$concatArrays": inbox},
+            "accepted": {"$slice": [ids, -REMEMBERED]},
+            "pending": None,
+            "unanswered_since": "$$NOW",
+            "updated_at": "$$NOW",  # or it may be removed as idle at once
+        }
+    former = {"$ifNull": ["$lease.server_session", None]}
+    fields["lease"] = {**term, "former": former, "writes": 0, "withdrawn": withdrawn}
+    return query, [{"$set": fields}]
+
+
+def creation(owner: str) -> Update:
+    """The update that makes a record, or gives one of format 1 its first accepted id."""
+    fields = {
+        "format": {"$max": ["$format", FORMAT]},
+        "owner": {"$ifNull": ["$owner", "$email", {"$literal": owner}]},
+        "accepted": {"$ifNull": ["$accepted", [uuid.uuid4().hex]]},
+        "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
+    }
+    return [{"$set": fields}]

@@ -1,0 +1,55 @@
+"""What the driver does not tell by itself: what is possible, what is done, what is not known."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+T = TypeVar("T")
+
+
+class Unconfirmed(PyMongoError):
+    """MongoDB did not say whether a write was done: it may be there all the same."""
+
+
+async def has_transactions(client: AsyncMongoClient[Any]) -> bool:
+    """Whether the server has transactions: a replica set or a sharded cluster."""
+    hello = await client.admin.command("hello")
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end, however often whoever waits for it is cancelled meanwhile."""
+    task, cancelled = asyncio.create_task(work), False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        task.exception()  # marked as seen: nobody waits for it any more
+        raise asyncio.CancelledError
+    return task.result()
+
+
+@contextlib.contextmanager
+def unconfirmed_if(unknown: Callable[[PyMongoError], bool]) -> Iterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        if unknown(error):
+            raise Unconfirmed from error
+        raise
+
+
+def is_unknown_commit(error: PyMongoError) -> bool:
+    return error.has_error_label("UnknownTransactionCommitResult")
+
+
+def is_unknown_write(error: PyMongoError) -> bool:
+    return error.timeout or not isinstance(error, OperationFailure)

@@ -11,7 +11,6 @@ from openai.types.responses import (
     ResponseCompletedEvent,
     ResponseOutputMessage,
     ResponseOutputText,
-    ResponseTextDeltaEvent,
 )
 from pydantic import BaseModel
 
@@ -43,6 +42,7 @@ class Answer:
         self._response: Response | None = None
         self._items: list[Any] = []  # whole ones
         self._text = ""  # of the message under way
+        self._piece: Any = None  # the last one of a text
         self._thoughts: dict[int, Thoughts] = {}  # by the place of their message
 
     def events(self, event: Any) -> list[Any]:
@@ -59,6 +59,7 @@ class Answer:
                 place = getattr(event, "output_index", 0)
                 event.delta = self._thoughts.setdefault(place, Thoughts()).said(event.delta)
                 self._text += event.delta
+                self._piece = event
         if hasattr(event, "item"):
             items = self._mended([event.item])
             if not items:
@@ -89,7 +90,8 @@ class Answer:
             part = output[-1].content[-1]
             if part.type == "output_text":
                 part.text = f"{part.text.rstrip()} {CUT_OFF}"
-                made.append(_delta(f" {CUT_OFF}", len(output) - 1))
+                if self._piece:  # else the message is shown whole
+                    made.append(self._piece.model_copy(update={"delta": f" {CUT_OFF}"}))
         for item in output:
             if item.type == "function_call" and not is_object(item.arguments):
                 item.arguments = item.arguments or "{"  # no tool may run with half of them
@@ -180,16 +182,4 @@ def _message(text: str) -> ResponseOutputMessage:
     part = ResponseOutputText(type="output_text", text=text, annotations=[])
     return ResponseOutputMessage(
         id=FAKE_RESPONSES_ID, type="message", role="assistant", status="completed", content=[part]
-    )
-
-
-def _delta(text: str, place: int) -> ResponseTextDeltaEvent:
-    return ResponseTextDeltaEvent(
-        type="response.output_text.delta",
-        delta=text,
-        item_id=FAKE_RESPONSES_ID,
-        output_index=place,
-        content_index=0,
-        logprobs=[],
-        sequence_number=0,
     )

@@ -21,7 +21,7 @@ HISTORY_ITEMS = 100  # ... out of this many stored items; MongoDB's first batch 
 WITHHELD = "*(withheld)*"  # stands for a message that was refused before it was stored
 NOT_TAKEN = "*(This message was not taken.)*"  # ends the turn of a message that was refused
 CUT_OFF = "*(cut off)*"  # ends an answer that the model's server did not finish
-NO_ANSWER = "(no answer)"  # sent between two messages of the customer
+NO_ANSWER = "I did not get to answer that."  # sent between two messages of the customer
 NO_OUTPUT = "(no output)"  # sent for a tool that answered with nothing
 THOUGHTS = re.compile(r"\A(?:\s*<think>.*?(?:</think>|\Z))+\s*", re.DOTALL)
 
@@ -197,18 +197,23 @@ def fit(items: Sequence[Any], own: Container[Any] = ()) -> list[Any]:
             # Templates want the roles to alternate. Joined, a request that was withdrawn would
             # read like a part of the next one.
             if begins_turn(before) or before.get("type") == "function_call_output":
-                sent.append({"role": "assistant", "content": NO_ANSWER})
+                sent.append(_said(NO_ANSWER))
         elif item.get("role") == "assistant" and not is_own:
             text, before = answer_in(item), sent[-1] if sent else {}
-            if text and before.keys() == {"role", "content"} and before["role"] == "assistant":
+            if text and before.get("role") == "assistant" and before.get("id") not in own:
                 text = f"{sent.pop()['content']}\n\n{text}"
-            item = {"role": "assistant", "content": text}
+            item = _said(text)
         if item.get("role") == "assistant" and not answer_in(item):
             continue
         if kind in ("function_call", "function_call_output") and not is_own:
             item.pop("id", None)
         sent.append(item)
     return sent
+
+
+def _said(text: str) -> Item:
+    # llama.cpp's server wants the type, which the API leaves to the sender.
+    return {"type": "message", "role": "assistant", "content": text}
 
 
 def _calls_of(items: Sequence[Item]) -> dict[int, int]:

@@ -49,6 +49,7 @@ class Run:
         got a yes: the name of the tool by the call's id."""
         self.said: bool = bool(earlier and earlier.said)  # whether the owner was shown any words
         self.unfinished = ""  # what was shown of a response that has not come to its end
+        self.overdue = False  # whether its time was up before it came to its end
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
         self.approved = dict(approved)  # without those that were made
         self._tell = tell
@@ -92,7 +93,7 @@ class Run:
     async def tell_all(self) -> None:
         """Tell what happens, until the run ends.
 
-        Raises what the SDK raises, and TimeoutError if the run takes longer than its limit.
+        Raises what the SDK raises, and TimeoutError if its time is up before anything was shown.
         """
         overdue = asyncio.Event()
 
@@ -110,7 +111,8 @@ class Run:
             # write. So wait for its task.
             if self.result.run_loop_task:
                 await asyncio.wait({self.result.run_loop_task})
-        if overdue.is_set() and self.result.final_output is None:
+        self.overdue = overdue.is_set() and self.result.final_output is None
+        if self.overdue and not self.unfinished.strip():
             raise TimeoutError
 
     async def _tell_events(self) -> None:

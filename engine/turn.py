@@ -10,8 +10,8 @@ from pydantic_core import to_json
 
 from engine.approval import Approvals, call_of
 from engine.errors import blocks_message
-from engine.events import ApprovalLost, Finished, Reason, Settled, Stopped, Text, TurnFailed
-from engine.history import answer, first_line, unanswered
+from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopped, Text, TurnFailed
+from engine.history import CUT_OFF, answer, first_line, unanswered
 from engine.record import Fields, Pending, Record, check_record
 from engine.run import Run
 from engine.session import TurnSession
@@ -156,12 +156,13 @@ class Turn:
     async def _end(self, run: Run | None) -> None:
         """Store what the run has not stored itself, and tell how it ended."""
         answered = self.unanswered is None
-        if self._stream.stopping or not run:
+        if self._stream.stopping or not run or run.overdue:
             if not answered:
                 shown = run.unfinished.strip() if run else ""
-                said = [answer(f"{shown} {self._setup.words.stopped}")] if shown else []
+                mark = CUT_OFF if run and run.overdue else self._setup.words.stopped
+                said = [answer(f"{shown} {mark}")] if shown else []
                 await self.session.store(said, last=True)
-            self._stream.tell(Stopped())
+            self._stream.tell(CutOff() if run and run.overdue else Stopped())
             return
         output = run.result.final_output
         if not answered:  # the output of a tool ends the run, or a custom function's

@@ -124,6 +124,12 @@ def no_parallel_tool_calls(body: Json, _: list[Json]) -> None:
         raise Refused(text, name, "unsupported_parameter")
 
 
+def typed_answers(body: Json, _: list[Json]) -> None:
+    items = body.get("input") or []
+    if any(item.get("role") == "assistant" and "type" not in item for item in items):
+        raise Refused("Cannot determine type of 'item'")
+
+
 def no_stream_options(body: Json, _: list[Json]) -> None:
     if "stream_options" in body:
         raise Refused("Extra inputs are not permitted: stream_options", status=422)
@@ -176,6 +182,7 @@ RULES = {
     "o3": Rule(
         "no parallel_tool_calls", no_parallel_tool_calls, settings={"OPENAI_MODEL": "o3-mini"}
     ),
+    "llama.cpp": Rule("an answer that comes back says that it is a message", typed_answers),
     "no usage": Rule(
         "no stream_options",
         no_stream_options,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 from agents.items import TResponseStreamEvent
 from agents.models.openai_responses import OpenAIResponsesModel

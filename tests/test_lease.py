@@ -119,6 +119,10 @@ async def test_whoever_lost_the_lease_can_write_nothing(
     assert [json.loads(each["item"])["content"] for each in record["inbox"]] == ["one"]
 
 
+def texts(items: list[Any]) -> list[str]:
+    return [item["content"] for item in items]
+
+
 async def test_the_session_of_a_turn_reads_what_it_wrote(db: Database) -> None:
     lease, stored = lease_on(db), session_for(db)
     await stored.add_items([{"role": "user", "content": "one"}])
@@ -126,12 +130,12 @@ async def test_the_session_of_a_turn_reads_what_it_wrote(db: Database) -> None:
     assert record
     session = TurnSession(Stored(stored, Limits()), lease, record)
     await session.load()
-    for text in ("two", "three"):
-        item: Any = {"role": "assistant", "content": text}
+    for role, text in (("assistant", "two"), ("user", "three")):
+        item: Any = {"role": role, "content": text}
         await session.store([item])
-        assert await session.get_items() == await stored.get_items()
+        assert texts(await session.get_items()) == texts(await stored.get_items())
     (await session.get_items())[0]["content"] = "changed by the caller"  # type: ignore[typeddict-unknown-key]
-    assert await session.get_items() == await stored.get_items()
+    assert texts(await session.get_items()) == ["one", "two", "three"]
     assert (await db.conversations.find_one({}))["messages"] == 3
 
 

@@ -12,6 +12,7 @@ from agents.testing import ScriptedModel
 from bson import json_util
 
 from engine import Approval, Reason
+from engine.history import NO_ANSWER
 from tests.builders import Visits, asked, call, events, failure_of, say, settled, text_of
 
 
@@ -91,7 +92,7 @@ async def test_while_somebody_else_answers_messages_wait_and_no_model_is_asked(
     await events((await visits.open(DESK, model)).turn("thanks"))
     assert model.last_call
     said = [item["content"] for item in model.last_call.input]
-    assert said == ["hello", "Hello.", "one", "two", "Yes, we do.", "thanks"]
+    assert said == ["hello", "Hello.", "one", NO_ANSWER, "two", "Yes, we do.", "thanks"]
 
 
 async def test_a_persons_answer_closes_the_question_that_waits(visits: Visits) -> None:

@@ -22,7 +22,8 @@ from openai.types.responses.response_function_web_search import ActionSearch
 from openai.types.responses.response_output_item import McpCall
 
 from engine import Limits, Reason, TurnFailed
-from engine.events import Stopped
+from engine.events import CutOff, Stopped
+from engine.history import CUT_OFF, NO_ANSWER
 from tests.builders import (
     SESSION,
     Visits,
@@ -197,6 +198,23 @@ async def test_the_time_limit_holds_after_a_hosted_call(
     assert await is_free(visits)
 
 
+async def test_an_answer_whose_time_is_up_is_kept_as_cut_off(visits: Visits) -> None:
+    async def stream(_: Any) -> AsyncIterator[Any]:
+        place: Any = {"output_index": 0, "content_index": 0, "sequence_number": 0}
+        yield ResponseTextDeltaEvent(
+            type="response.output_text.delta", delta="Monday and", item_id="m", logprobs=[], **place
+        )
+        await asyncio.Event().wait()
+
+    script = ScriptedModel([ModelStep.stream(stream)])
+    conversation = await visits.open(DESK, script, limits=Limits(seconds=1))
+    seen = await asyncio.wait_for(events(conversation.turn("rooms?")), 5)
+    assert (text_of(seen), seen[-1]) == ("Monday and", CutOff())
+    assert (await conversation.transcript())[-1].text == f"Monday and {CUT_OFF}"
+    assert await is_free(visits)
+    assert conversation.unanswered is None
+
+
 @function_tool(needs_approval=True)
 async def book(day: str) -> str:
     """Book a day."""
@@ -210,7 +228,7 @@ async def test_an_answer_after_a_nested_approval_can_be_stopped(visits: Visits, 
     replies = call("ask_inner", "o", input="Monday"), call("book", "i", day="Monday")
     needed = asked(await visits.turn(front, "Monday", *replies))
     reply, reached = never()
-    limits = Limits(seconds=0.3 if how == "time limit" else 300)
+    limits = Limits(seconds=1.5 if how == "time limit" else 300)
     model = ScriptedModel([say("The desk: done."), reply])
     conversation = await visits.open(front, model, limits=limits)
     reading = asyncio.create_task(events(conversation.decide(needed, True)))
@@ -277,7 +295,8 @@ async def test_a_foreign_write_between_two_turns_is_in_the_next_request(visits: 
     await foreign.add_items([{"role": "user", "content": "foreign"}])
     await events(conversation.turn("two"))
     assert model.last_call
-    assert [item["content"] for item in model.last_call.input] == ["one", "1", "foreign", "two"]
+    said = [item["content"] for item in model.last_call.input]
+    assert said == ["one", "1", "foreign", NO_ANSWER, "two"]
 
 
 async def test_what_was_opened_is_a_snapshot_and_says_so(visits: Visits) -> None:

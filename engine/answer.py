@@ -155,7 +155,7 @@ def _mend(item: Any) -> bool:
     if fixed is None or not isinstance(fixed.get("type"), str):
         return False
     for name, value in fixed.items():
-        if name != "content" and value != raw[name]:
+        if name != "content" and value != raw.get(name):
             setattr(item, name, value)
     if item.type == "message":
         item.content = [part for part in item.content or [] if isinstance(part, BaseModel)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import uuid
@@ -142,11 +141,12 @@ class Approvals:
             return self._words.not_done
         if of["id"] == self._shown or not approval.withdrawn:
             return approval.declined
-        with contextlib.suppress(Refusal, LookupError):
-            return approval.withdrawn(
-                _arguments((await self._stored.open(of["call"]))["arguments"])
-            )
-        return approval.declined
+        try:
+            call = await self._stored.open(of["call"])
+            return approval.withdrawn(_arguments(call["arguments"]))
+        except Exception:  # a model wrote something else, or an earlier version did
+            logger.warning("What was withdrawn cannot be told", exc_info=True)
+            return approval.declined
 
     async def _is_there(self, call: ToolApprovalItem) -> bool:
         """Whether the agent still has the tool that a local call names."""

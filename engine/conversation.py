@@ -186,8 +186,11 @@ class Conversation:
     def answer(self, text: str, **fields: Any) -> AsyncGenerator[Event, None]:
         """Store `text` as the answer, such as a person's; an approval that waits is withdrawn.
 
-        `fields` of the record, of your own, are set in the same write. Raises TurnFailed.
+        `fields` of the record, of your own, are set in the same write. Raises TurnFailed, and
+        ValueError for a field of the engine's.
         """
+        if engines := fields.keys() & {*Record.__annotations__, "step", "last"}:
+            raise ValueError(f"The engine itself writes {', '.join(sorted(engines))}.")
         return self._run(_nothing, lambda turn: turn.answer_with(text, fields))
 
     def stop(self) -> None:

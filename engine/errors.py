@@ -56,7 +56,7 @@ def _always(_: object) -> bool:
 
 
 class ModelFailed(Exception):
-    """A model, or what its server sent, raised an error that no row below names."""
+    """A model, or what its server sent, raised an error that no other row names."""
 
 
 BLOCKED = _says(
@@ -69,6 +69,8 @@ TOO_LONG = _says(
 )
 OUT_OF_MONEY = _says(r"insufficient.?(quota|balance|funds|credit)|billing_hard_limit")
 BUSY = _says(r"rate.?limit|too.?many.?requests|overloaded|at capacity")
+
+TOO_LARGE = (10334, 17420)  # BSONObjectTooLarge, also of a document that an update would make
 
 SERVERS = (openai.APIError, AnswerFailed)  # an error inside a stream has no status
 
@@ -83,6 +85,7 @@ REASONS: list[tuple[Any, Callable[[Any], bool], Reason]] = [
     (sdk.ModelBehaviorError, _always, Reason.ANSWER_UNREADABLE),
     (ModelFailed, _always, Reason.ANSWER_UNREADABLE),
     (DocumentTooLarge, _always, Reason.TOO_LARGE),
+    (OperationFailure, lambda error: error.code in TOO_LARGE, Reason.TOO_LARGE),
     (LeaseLost, _always, Reason.TAKEN_OVER),
     (Unconfirmed, _always, Reason.DATABASE_SILENT),
     (OperationFailure, _refused, Reason.DATABASE_REFUSED),

@@ -125,7 +125,7 @@ def taken(items: Sequence[Any]) -> Sequence[Any]:
         if begins_turn(item) or not turns:
             turns.append([])
         turns[-1].append(item)
-        if text_of(item) == NOT_TAKEN:
+        if item.get("role") == "assistant" and text_of(item) == NOT_TAKEN:
             turns.pop()
             while turns and unanswered(turns[-1]) is not None:
                 turns.pop()

@@ -67,7 +67,7 @@ class Lease:
         self._seconds = seconds
         self._process = uuid.uuid4().hex
         self._holder = ""  # new for each turn, so that nothing late of an earlier one counts
-        self._held = False
+        self.held = False  # by us, as far as this process knows
         self._seen: str | None = None  # the last accepted message that this process knows of
         self._spent: Callable[[], Fields] = dict
         self._client_session: AsyncClientSession | None = None
@@ -179,14 +179,14 @@ class Lease:
                         return written
 
         written = await uncancelled(committed())
-        self._held = not last
+        self.held = not last
         return written
 
     async def update(self, *, last: bool = False, **fields: Any) -> None:
         """Set `fields` of the record, or raise LeaseLost. See `commit`."""
         with timeout(await self._time_left()):
             await self.set(fields, last=last)
-        self._held = not last
+        self.held = not last
 
     async def set(self, fields: Fields, *, last: bool = False) -> None:
         """For a `write` of `commit`: set `fields` in the same transaction. Raises LeaseLost."""
@@ -233,7 +233,7 @@ class Lease:
             deadlines = _clocks(self._seconds)
             found = await records.find_one_and_update(query, change, return_document=True)
             if found:
-                self._deadlines, self._held = deadlines, True
+                self._deadlines, self.held = deadlines, True
                 self._seen = found["accepted"][-1]
                 await self._end_transactions(found["lease"]["former"])
                 return cast("Record", found)
@@ -279,10 +279,14 @@ class Lease:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await asyncio.wait({task}, timeout=0.5)
-            task.cancel()
-            await self._give_back({"unanswered_since": None})  # it was stopped
+            await uncancelled(self._stop_taking(task))
             raise
+
+    async def _stop_taking(self, task: asyncio.Task[Record | None]) -> None:
+        await asyncio.wait({task}, timeout=0.5)
+        task.cancel()
+        await asyncio.wait({task})
+        await self._give_back({"unanswered_since": None})  # it was stopped
 
     async def _whose(self) -> str | None:
         """The holder, if there is one. Ends what a holder left open whose time is over."""
@@ -321,10 +325,10 @@ class Lease:
 
     async def _give_back(self, fields: Fields | None = None) -> None:
         # MongoDB may be what failed; the lease then ends by itself.
-        if self._held:
+        if self.held:
             with contextlib.suppress(PyMongoError), timeout(1):
                 await self.records.update_one(self._ours, self._giving_back(fields or {}))
-        self._held = False
+        self.held = False
         client_session, self._client_session = self._client_session, None
         if client_session:
             with contextlib.suppress(PyMongoError), timeout(1):

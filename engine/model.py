@@ -173,9 +173,12 @@ class CheckedProvider(ModelProvider):
 
     def __init__(self, provider: ModelProvider) -> None:
         self._provider = provider
+        self._models: dict[str | None, Model] = {}  # each knows which items are its own
 
     def get_model(self, model_name: str | None) -> Model:
-        return CheckedModel.of(self._provider.get_model(model_name))
+        if model_name not in self._models:
+            self._models[model_name] = CheckedModel.of(self._provider.get_model(model_name))
+        return self._models[model_name]
 
     async def aclose(self) -> None:
         await self._provider.aclose()

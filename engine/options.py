@@ -12,7 +12,8 @@ class Limits:
     turns: int = 20  # the model sees so many whole turns at most ...
     items: int = 100  # ... out of so many stored items; MongoDB's first batch holds 101
     tokens: int | None = None  # and of them, as many as fit in about so many tokens
-    message: int = 4_000  # characters of one message
+    message: int = 4_000  # characters of one message's texts
+    message_bytes: int = 2_000_000  # of one message with its pictures and files
     model_calls: int = 10  # in one turn
     seconds: float = 300.0  # for these calls and the tools between; a running tool finishes
     lease_seconds: float = 10.0  # a killed process blocks the conversation for no longer

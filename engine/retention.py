@@ -11,7 +11,7 @@ from agents.extensions.memory import MongoDBSession
 from engine.driver import has_transactions
 from engine.lease import Lease, LeaseLost
 from engine.options import Limits
-from engine.record import Records, owner_of
+from engine.record import FORMAT, Records, owner_of
 
 
 async def erase(lease: Lease, session: MongoDBSession) -> None:
@@ -50,7 +50,8 @@ async def remove_idle(
     removed, database = 0, records.database
     before = datetime.now(timezone.utc) - timedelta(days=days)
     transactions = await has_transactions(database.client)
-    idle = records.find({"updated_at": {"$lt": before}}, {"owner": 1, "email": 1})
+    ours = {"format": {"$not": {"$gt": FORMAT}}}  # a newer engine forgets what it wrote
+    idle = records.find({"updated_at": {"$lt": before}, **ours}, {"owner": 1, "email": 1})
     for found in await idle.to_list():
         owner = owner_of(found) or ""
         lease = Lease(

@@ -53,7 +53,10 @@ class Run:
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
         self.approved = dict(approved)  # without those that were made
         self._tell = tell
-        self._seconds = setup.limits.seconds
+        self._session = session
+        # All runs of a turn share its time.
+        now = asyncio.get_running_loop().time()
+        self._deadline: float = earlier._deadline if earlier else now + setup.limits.seconds
         INNER.set(self.settle)
         self.result = Runner.run_streamed(
             agent,
@@ -102,7 +105,7 @@ class Run:
             self.cancel()
 
         # One timer: ModelSettings.timeout costs a task for each piece of an answer.
-        timer = asyncio.get_running_loop().call_later(self._seconds, out_of_time)
+        timer = asyncio.get_running_loop().call_at(self._deadline, out_of_time)
         try:
             await self._tell_events()
         finally:
@@ -111,7 +114,11 @@ class Run:
             # write. So wait for its task.
             if self.result.run_loop_task:
                 await asyncio.wait({self.result.run_loop_task})
-        self.overdue = overdue.is_set() and self.result.final_output is None
+        self.overdue = (
+            overdue.is_set()
+            and self.result.final_output is None
+            and not self.result.interruptions  # what waits for the owner is an end, too
+        )
         if self.overdue and not self.unfinished.strip():
             raise TimeoutError
 
@@ -155,6 +162,8 @@ class Run:
 
     def settle(self, call_id: str | None, output: object, tool: str | None = None) -> None:
         """If the call was approved, tell what it answered: a model may tell something else."""
+        if self._session.in_doubt:
+            return
         if call_id in self.approved and tool in (None, self.approved[call_id]):
             del self.approved[call_id]
             said = str(getattr(output, "text", output))

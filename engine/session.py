@@ -14,6 +14,7 @@ from agents import TResponseInputItem
 from agents.extensions.memory import MongoDBSession
 from agents.memory import SessionABC
 
+from engine.driver import Unconfirmed
 from engine.history import (
     NOT_TAKEN,
     WITHHELD,
@@ -128,6 +129,7 @@ class TurnSession(SessionABC):
         self.session_settings = None
         self.agent = record.get("active_agent") or ""  # who answers next, by name
         self.deed: Item | None = None  # what an approved call did before its process was killed
+        self.in_doubt: Unconfirmed | None = None  # of an approved call: the next turn finds out
         self._fields: dict[str, Any] = {}  # of the record, for the next write
         self._approved: str | None = None  # the id of a call whose write closes its approval
         self._stored = stored
@@ -161,6 +163,11 @@ class TurnSession(SessionABC):
         """The end of the history, and what will be stored next."""
         return self._stored.items + self._ahead + self._held
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the last write of the turn is still to come."""
+        return self._lease.held
+
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         limits = self._stored.limits
         return window(taken(self.items), turns=limits.turns, tokens=limits.tokens)
@@ -177,6 +184,8 @@ class TurnSession(SessionABC):
 
         The `last` write of a turn also gives the lease back.
         """
+        if self.in_doubt:
+            raise self.in_doubt
         items = [*self._ahead, *self._held, *step]
         fields = {**self._fields, **fields}
         messages = self._record["messages"] + len(transcript(items))
@@ -219,17 +228,23 @@ class TurnSession(SessionABC):
         if self._approved is None:
             return await self._lease.commit(write)
 
+        call = self._approved
+
         async def deed() -> T:
             did = await write()
             await self._lease.set({"settled": await settled(did if isinstance(did, str) else DONE)})
             return did
 
         def settled(output: str) -> Awaitable[str]:
-            return self._stored.seal({"call": self._approved, "output": output})
+            return self._stored.seal({"call": call, "output": output})
 
         before = {**self._fields, "settled": await settled(NOT_KNOWN)}
         self._fields["settled"] = None  # with the step that holds the output, also of a refusal
-        done = await self._lease.commit(deed, before=before)
+        try:
+            done = await self._lease.commit(deed, before=before)
+        except Unconfirmed as error:
+            self.in_doubt = error  # the SDK would tell the model of a failure, and go on
+            raise
         self._approved, self._fields = None, {"settled": None}
         return done
 

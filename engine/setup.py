@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from agents import Agent, AgentHooks, Handoff, Model, RunConfig, RunHooks, Tool
+from pydantic_core import to_json
 
 from engine.approval import Approval
 from engine.events import Reason, TurnFailed
@@ -48,6 +49,8 @@ class Setup:
             raise TurnFailed(Reason.MESSAGE_TOO_LONG, told)
         if not content:
             raise TurnFailed(Reason.MESSAGE_EMPTY)
+        if len(to_json(content)) > self.limits.message_bytes:
+            raise TurnFailed(Reason.MESSAGE_TOO_LONG)
         if refused := self.check(content):
             raise TurnFailed(Reason.MESSAGE_BLOCKED, refused)
         return content
@@ -59,7 +62,7 @@ def _parts(content: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {**part, "text": clean(part["text"])} if isinstance(part.get("text"), str) else dict(part)
         for part in content
     ]
-    read = [part for part in parts if "text" not in part or part["text"].strip()]
+    read = [part for part in parts if "text" not in part or str(part["text"] or "").strip()]
     return parts if read else []
 
 

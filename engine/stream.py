@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
-from engine.events import Event, Stopped
+from engine.events import Event, Reason, Stopped, TurnFailed
 
 
 class Stream:
@@ -26,7 +26,7 @@ class Stream:
         self._stop()
 
     def stop_with(self, stop: Callable[[], object]) -> None:
-        """From here on, a stop calls `stop`: it must not cancel what could be a write."""
+        """From here on, a stop calls `stop`: cancelling the task could cut a write."""
         self._stop = stop
 
     async def run(self, work: Coroutine[Any, Any, None]) -> AsyncGenerator[Event, None]:
@@ -40,8 +40,10 @@ class Stream:
         try:
             while (event := await self._events.get()) is not None:
                 yield event
-            if task.cancelled():
+            if task.cancelled() and self.stopping:
                 yield Stopped()
+            elif task.cancelled():  # by a tool, or whoever else
+                raise TurnFailed(Reason.PROGRAM_ERROR)
             else:
                 task.result()
         finally:

@@ -119,6 +119,7 @@ class Turn:
         if not yes:
             # A no counts from here on. A yes counts when its tool commits what it has done.
             await self.session.store()
+            self.session.close_approval(next(reversed(approved), None))  # made with this one
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
         await self._go_on(state, approved)
 
@@ -172,6 +173,8 @@ class Turn:
             await self.session.store([answer(text)], last=True)
             if text is output:
                 self._stream.tell(Text(text))
+        elif self.session.is_open:  # the step with the answer did not look like the last
+            await self.session.store(last=True)
         self._stream.tell(Finished(run.result.last_agent.name, output, self.usage))
 
 

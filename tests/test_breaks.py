@@ -1,0 +1,247 @@
+"""What an attacker found in the engine: each of these once did the wrong thing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from agents import Agent, Model, ModelProvider, RunConfig, RunContextWrapper, function_tool
+from agents.testing import ScriptedModel, assistant_message, function_call
+from openai.types.responses import ResponseFunctionWebSearch
+from openai.types.responses.response_function_web_search import ActionSearch
+from pymongo import AsyncMongoClient
+from pymongo.errors import AutoReconnect
+
+from engine import Approval, Limits, Reason, Refusal, TurnFailed, remove_idle
+from engine.events import Stopped
+from engine.history import NOT_TAKEN
+from engine.lease import Lease
+from local.mongod import Mongod
+from tests.builders import Visits, asked, call, events, failure_of, hosted, say, settled
+from tests.servers import server
+
+WITH_COMMIT: dict[str, Any] = {"context": lambda commit: commit}
+PLAIN = Agent[Any](name="Desk")
+
+
+def doer(visits: Visits, after: Callable[[str], None] = lambda what: None) -> Agent[Any]:
+    """An agent whose tool writes without a guard; `after` is called with each write."""
+
+    @function_tool(needs_approval=True)
+    async def deed(run: RunContextWrapper[Any], what: str) -> str:
+        """Do it."""
+
+        async def write() -> str:
+            await visits.db.deeds.insert_one({"what": what})
+            after(what)
+            return f"did {what}"
+
+        return str(await run.context(write))
+
+    return Agent[Any](name="Doer", tools=[deed])
+
+
+@pytest.fixture(scope="module")
+def standalone() -> Iterator[Mongod]:
+    with server("standalone") as mongod:
+        yield mongod
+        mongod.kill()
+
+
+async def test_a_deed_whose_reply_is_lost_is_not_done_again(standalone: Mongod) -> None:
+    async with AsyncMongoClient[dict[str, Any]](standalone.uri, tz_aware=True) as client:
+        visits, lost = Visits(client), [True]
+
+        def lose(_: str) -> None:
+            if lost:
+                lost.pop()
+                raise AutoReconnect("connection closed")
+
+        agent = doer(visits, lose)
+        needed = asked(await visits.turn(agent, "A", call("deed", what="A"), **WITH_COMMIT))
+        model = ScriptedModel([call("deed", "again", what="A")])
+        conversation = await visits.open(agent, model, **WITH_COMMIT)
+        failed = await failure_of(conversation.decide(needed, True))
+        assert (failed.reason, failed.maybe_stored) == (Reason.DATABASE_SILENT, True)
+        seen = await visits.retry(agent, say("I have to look."), **WITH_COMMIT)
+        assert "not known" in settled(seen)[0][1]
+        assert await visits.db.deeds.count_documents({}) == 1
+
+
+async def test_a_yes_then_a_no_to_nested_calls_is_one_deed_after_a_kill(visits: Visits) -> None:
+    done = asyncio.Event()
+
+    def front() -> Agent[Any]:
+        tool = doer(visits, lambda _: done.set()).as_tool("ask_inner", "Ask.")
+        return Agent[Any](name="Front", tools=[tool])
+
+    class Stuck(ScriptedModel):
+        async def get_response(self, *_: Any, **__: Any) -> Any:
+            await asyncio.Event().wait()
+
+    both = [function_call("deed", {"what": w}, call_id=w.lower()) for w in "AB"]
+    outer = call("ask_inner", "outer", input="both")
+    needed = asked(await visits.turn(front(), "both", outer, both, **WITH_COMMIT))
+    needed = asked(await visits.decide(front(), needed, True, **WITH_COMMIT))
+    killed = await visits.open(front(), Stuck([]), **WITH_COMMIT)
+    going_on = asyncio.create_task(events(killed.decide(needed, False)))
+    await asyncio.wait_for(done.wait(), 10)
+    while not (await visits.record()).get("settled"):
+        await asyncio.sleep(0.01)
+    await visits.db.conversations.update_one({}, {"$set": {"lease": None}})
+    seen = await visits.retry(front(), say("A is done."), **WITH_COMMIT)
+    going_on.cancel()
+    assert settled(seen) == [(True, "did A")]
+    assert [deed["what"] for deed in await visits.db.deeds.find().to_list()] == ["A"]
+
+
+async def test_a_question_that_comes_when_the_time_is_up_is_asked(visits: Visits) -> None:
+    @function_tool
+    async def slow() -> str:
+        """Slow."""
+        await asyncio.sleep(1.5)
+        return "seen"
+
+    @function_tool(needs_approval=True)
+    async def gated() -> str:
+        """Gated."""
+        return "did"
+
+    both = [function_call("slow", {}, call_id="a"), function_call("gated", {}, call_id="b")]
+    agent = Agent[Any](name="Desk", tools=[slow, gated])
+    asked(await visits.turn(agent, "hi", both, limits=Limits(seconds=1)))
+    assert (await visits.record())["pending"]["tool"] == "gated"
+
+
+async def test_all_runs_of_a_turn_share_its_time(visits: Visits) -> None:
+    async def refuse(*_: Any) -> str:
+        await asyncio.sleep(0.4)
+        raise Refusal("No.")
+
+    @function_tool(needs_approval=True)
+    async def gated() -> str:
+        """Gated."""
+        return "did"
+
+    agent = Agent[Any](name="Desk", tools=[gated])
+    calls = [call("gated", f"c{n}") for n in range(9)]
+    began = time.monotonic()
+    model = ScriptedModel(calls)
+    conversation = await visits.open(
+        agent, model, approvals={"gated": Approval(refuse, "No.")}, limits=Limits(seconds=1)
+    )
+    assert (await failure_of(conversation.turn("hi"))).reason is Reason.MODEL_SILENT
+    assert time.monotonic() - began < 3
+
+
+async def test_a_model_that_a_provider_finds_knows_its_own_items_in_the_next_step(
+    visits: Visits,
+) -> None:
+    class Provider(ModelProvider):
+        def get_model(self, _: str | None) -> Model:
+            return model
+
+    @function_tool
+    async def look() -> str:
+        """Look."""
+        return "seen"
+
+    asking = function_call("look", {}, call_id="call_abc", item_id="fc_1")
+    model = ScriptedModel([[asking], say("done")])
+    agent = Agent[Any](name="Desk", tools=[look], model="any")
+    conversation = await visits.open(agent, run_config=RunConfig(model_provider=Provider()))
+    await events(conversation.turn("hi"))
+    assert model.last_call
+    sent = [item for item in model.last_call.input if item.get("type") == "function_call"]
+    assert [(item["id"], item["call_id"]) for item in sent] == [("fc_1", "call_abc")]
+
+
+async def test_two_stops_while_the_lease_is_taken_leave_nothing(
+    visits: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Lease._take
+
+    async def slow(self: Lease, message: Any) -> Any:
+        await asyncio.sleep(0.2)
+        return await take(self, message)
+
+    monkeypatch.setattr(Lease, "_take", slow)
+    conversation = await visits.open(PLAIN, ScriptedModel([say("x")]))
+    reading = asyncio.create_task(events(conversation.turn("hello")))
+    for _ in range(2):
+        await asyncio.sleep(0.05)
+        conversation.stop()
+    assert await reading == [Stopped()]
+    await asyncio.sleep(0.5)
+    record = await visits.record()
+    assert (record["lease"], record["unanswered_since"]) == (None, None)
+
+
+async def test_a_record_of_a_newer_engine_does_not_stop_retention(visits: Visits) -> None:
+    old = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    newer = {"_id": "z", "format": 99, "owner": "o", "accepted": ["x"], "updated_at": old}
+    await visits.db.conversations.insert_many([newer, {**newer, "_id": "y", "format": 2}])
+    assert await remove_idle(visits.db.conversations, 1) == 1
+    assert [each["_id"] async for each in visits.db.conversations.find()] == ["z"]
+
+
+async def test_an_answer_sets_no_field_of_the_engines(visits: Visits) -> None:
+    conversation = await visits.open(PLAIN, ScriptedModel([]))
+    for name in ("accepted", "lease", "step", "last"):
+        with pytest.raises(ValueError, match=name):
+            conversation.answer("hi", **{name: []})
+
+
+async def test_a_message_that_reads_like_a_mark_of_ours_is_sent(visits: Visits) -> None:
+    model = ScriptedModel([say("x")])
+    await events((await visits.open(PLAIN, model)).turn(NOT_TAKEN))
+    assert model.last_call
+    assert [item["content"] for item in model.last_call.input] == [NOT_TAKEN]
+
+
+async def test_a_tool_that_is_cancelled_is_no_stop_of_the_owners(visits: Visits) -> None:
+    @function_tool(failure_error_function=None)
+    async def look() -> str:
+        """Look."""
+        raise asyncio.CancelledError
+
+    agent = Agent[Any](name="Desk", tools=[look])
+    conversation = await visits.open(agent, ScriptedModel([call("look")]))
+    assert (await failure_of(conversation.turn("hi"))).reason is Reason.PROGRAM_ERROR
+
+
+async def test_what_was_withdrawn_is_told_though_the_model_wrote_nonsense(visits: Visits) -> None:
+    async def ask(*_: Any) -> str:
+        return "?"
+
+    @function_tool(needs_approval=True)
+    async def gated(day: str) -> str:
+        """Gated."""
+        return "did"
+
+    approval = Approval(ask, "Nothing was done.", withdrawn=lambda given: given["day"].upper())
+    agent, options = Agent[Any](name="Desk", tools=[gated]), {"approvals": {"gated": approval}}
+    asked(await visits.turn(agent, "q", call("gated", day=3), **options))
+    seen = await visits.turn(agent, "wait", say("x"), **options)
+    assert settled(seen) == [(False, "Nothing was done.")]
+
+
+async def test_an_answer_after_a_hosted_call_leaves_nothing_to_recover(visits: Visits) -> None:
+    action = ActionSearch(type="search", query="q")
+    search = ResponseFunctionWebSearch(
+        id="ws_1", type="web_search_call", status="completed", action=action
+    )
+    await visits.turn(PLAIN, "hi", hosted(search, assistant_message("found")))
+    record = await visits.record()
+    assert (record["lease"], record["unanswered_since"]) == (None, None)
+
+
+async def test_a_picture_that_is_too_large_is_refused_in_words(visits: Visits) -> None:
+    conversation = await visits.open(PLAIN, ScriptedModel([]))
+    picture = {"type": "input_image", "image_url": "data:" + "x" * 3_000_000}
+    with pytest.raises(TurnFailed, match="too long"):
+        conversation.turn([picture])

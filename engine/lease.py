@@ -19,7 +19,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from pymongo import WriteConcern, timeout
+from pymongo import ReadPreference, WriteConcern, timeout
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
@@ -170,7 +170,9 @@ class Lease:
                 with timeout(await self._time_left()):
                     if self._client_session:
                         with unconfirmed_if(is_unknown_commit):
-                            return await self._client_session.with_transaction(transaction)
+                            return await self._client_session.with_transaction(
+                                transaction, read_preference=ReadPreference.PRIMARY
+                            )
                     await self.set(before)
                     with unconfirmed_if(is_unknown_write):
                         written = await write()

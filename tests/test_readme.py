@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from engine.record import Record
 from settings import CHOICES, NUMBERS
 from tests.processes import ROOT
 
@@ -53,3 +54,10 @@ def test_the_readme_and_the_example_have_every_setting() -> None:
     told = set(re.findall(r"(?m)^\| `([A-Z_]+)` \|", README))
     assert told == set(re.findall(r"(?m)^(?:# )?([A-Z][A-Z_]+)=", example))
     assert told > {*NUMBERS, *CHOICES}
+
+
+def test_the_readme_shows_each_field_of_the_record() -> None:
+    shown = re.search(r"(?s)```\n\{\n  _id: (.*?)\n\}\n```", README)
+    assert shown
+    without_comments = re.sub(r"//.*|usage: \{.*?\}", "usage: ", shown[0])
+    assert set(re.findall(r"(\w+): ", without_comments)) == set(Record.__annotations__)

@@ -172,7 +172,7 @@ def test_a_refused_message_is_neither_stored_nor_sent_later(applied: Applied, sh
     folder = applied("Refuse a message before anybody reads it")
     typed = "My card is 4111 1111 1111 1111\n/retry\nHello\n/history\n"
     orders = "Compare ORD-1001, 1002, 1003 and 1004 with 1001 1002 1003 1004."
-    guardrail = runpy.run_path(str(folder / "engine" / "guardrail.py"))
+    guardrail = runpy.run_path(str(folder / "guardrail.py"))
     for card in ("4111.1111.1111.1111", "4111 - 1111 - 1111 - 1111", "378282246310005"):
         assert guardrail["has_card_number"](f"It is {card}, thanks")
     for harmless in (orders, "4111 1111 1111 1112", "My number is 0049 170 1234567"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from agents.testing import ScriptedModel
 from pymongo import AsyncMongoClient
 
 from database import Database, Document, connect
-from engine import Conversation, Limits, Refusal, TurnFailed
+from engine import Conversation, Limits, Refusal, TurnFailed, recover
 from engine.approval import Commit
 from engine.events import Event, Settled, Waiting
 from engine.record import FORMAT
@@ -166,6 +166,21 @@ async def test_a_majority_that_lags_is_not_another_holder(
         told += await events(conversation.retry())
     assert Waiting() not in told and text_of(told) == "2"
     assert await users(db) == ["one", "two"]
+
+
+async def test_recover_answers_a_message_that_has_no_answer_once(
+    mongod: Mongod, db: Database
+) -> None:
+    async def open_again(_: Mapping[str, Any]) -> Conversation:
+        return await open_plain(db, ScriptedModel([say("1")]))
+
+    failing = await open_plain(db, ScriptedModel([RuntimeError("gone")]))
+    with pytest.raises(TurnFailed):
+        await events(failing.turn("one"))
+    assert await recover(db.conversations, open_again, older_than=0) == 1
+    assert await recover(db.conversations, open_again, older_than=0) == 0
+    said = await (await open_again({})).transcript()
+    assert [message.text for message in said] == ["one", "1"]
 
 
 # A tool that has no guard of its own, and is called again whenever the model likes

@@ -1,4 +1,4 @@
-"""The README quotes lines that stand in the files, and names files and commands that exist."""
+"""The README quotes what stands in files, and names files, commands and settings that exist."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from engine.record import Record
+from settings import CHOICES, NUMBERS
 from tests.processes import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,3 +38,26 @@ def test_links_and_commands_of_a_page_exist(page: str) -> None:
 @pytest.mark.parametrize("name", re.findall(r"`(test_\w+\.py)`", README))
 def test_a_promise_names_a_test_that_exists(name: str) -> None:
     assert (ROOT / "tests" / name).exists()
+
+
+def test_the_route_has_about_as_many_lines_as_it_says() -> None:
+    route = re.findall(r"(?m)^\| \[`([\w/]+\.py)`\]\(\1\) \| (\d+) \|", README)
+    lines = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name, _ in route}
+    for name, stated in route:
+        assert int(stated) == pytest.approx(lines[name], rel=0.1), name
+    total = re.search(r"That is about ([\d,]+) lines", README)
+    assert total and int(total[1].replace(",", "")) == pytest.approx(sum(lines.values()), abs=50)
+
+
+def test_the_readme_and_the_example_have_every_setting() -> None:
+    example = (ROOT / "env.example").read_text(encoding="utf-8")
+    told = set(re.findall(r"(?m)^\| `([A-Z_]+)` \|", README))
+    assert told == set(re.findall(r"(?m)^(?:# )?([A-Z][A-Z_]+)=", example))
+    assert told > {*NUMBERS, *CHOICES}
+
+
+def test_the_readme_shows_each_field_of_the_record() -> None:
+    shown = re.search(r"(?s)```\n\{\n  _id: (.*?)\n\}\n```", README)
+    assert shown
+    without_comments = re.sub(r"//.*|usage: \{.*?\}", "usage: ", shown[0])
+    assert set(re.findall(r"(\w+): ", without_comments)) == set(Record.__annotations__)

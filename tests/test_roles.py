@@ -1,10 +1,11 @@
-"""The roles of docs/growing.md are enough for the chat and for seeding, and for nothing more."""
+"""The roles of docs/growing.md are enough for chat, recovery and seeding, and for nothing more."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from database import DB_NAME
+from engine.record import FORMAT
 from local.mongod import temporary_mongod
 from tests.processes import ROOT, run
 
@@ -52,6 +54,19 @@ def test_each_role_does_its_work_and_no_other(uri_of: Callable[[str], str]) -> N
     assert "Return initiated for order ORD-1001." in done.stdout
     assert "24-month" in done.stdout and "$79.50" in done.stdout and "Forgotten." in done.stdout
     assert "MongoDB" not in done.stderr
+
+    waiting = {
+        "_id": "support_bob_at_example_com",
+        "format": FORMAT,
+        "owner": "bob@example.com",
+        "accepted": ["1"],
+        "inbox": [{"id": "1", "item": '{"role": "user", "content": "hello"}'}],
+        "unanswered_since": datetime(2026, 11, 22, tzinfo=timezone.utc),
+    }
+    with MongoClient[Any](uri) as client:
+        client[DB_NAME].conversations.insert_one(waiting)
+    done = run(uri, "--offline", program="recover.py")
+    assert (done.returncode, done.stdout) == (0, "1 conversation answered.\n"), done.stderr
 
     with MongoClient[Any](uri) as client:
         db = client[DB_NAME]

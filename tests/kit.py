@@ -19,15 +19,15 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
-from agents import Model, ModelResponse, set_tracing_disabled
-from agents.items import TResponseStreamEvent
-from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
+from agents import Model, set_tracing_disabled
+from agents.testing import ModelCall, ModelStep, assistant_message, function_call
 from pymongo import AsyncMongoClient, timeout
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from engine import ApprovalNeeded, Conversation, Event, Limits, TurnFailed
 from engine.events import Settled
+from tests.builders import Answering
 from tests.model_server import check_responses
 from tests.processes import new_process
 from tests.proxy import Link
@@ -52,7 +52,7 @@ class Product:
     message: str = "Please do it."
 
 
-class Script(Model):
+class Script(Answering):
     """Makes the product's calls on its message, one after the other; answers all else at once.
 
     It refuses a history that a real server refuses.
@@ -61,19 +61,7 @@ class Script(Model):
     def __init__(self, product: Product) -> None:
         self._product = product
 
-    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        return await self._step().get_response(*args, **kwargs)
-
-    async def stream_response(
-        self, *args: Any, **kwargs: Any
-    ) -> AsyncIterator[TResponseStreamEvent]:
-        async for event in self._step().stream_response(*args, **kwargs):
-            yield event
-
-    def _step(self) -> ScriptedModel:
-        return ScriptedModel([ModelStep.respond(self._respond)])
-
-    async def _respond(self, call: ModelCall) -> ModelStep:
+    async def respond(self, call: ModelCall) -> ModelStep:
         check_responses({"model": "any", "input": call.input}, {})
         asked = max(n for n, item in enumerate(call.input) if item.get("role") == "user")
         text, unique = call.input[asked]["content"], uuid.uuid4().hex[:12]

@@ -145,10 +145,7 @@ def chat(
 
 
 def run(
-    shop: Shop | str,
-    *arguments: str,
-    lines: str = "",
-    **options: Any,
+    shop: Shop | str, *arguments: str, lines: str = "", **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run the program with `lines` as its whole standard input; `options` are those of `chat`."""
     with chat(shop, *arguments, **options) as running:
@@ -176,11 +173,7 @@ def on_terminal(
 
 
 def _main(
-    become: tuple[Any, ...],
-    stdin: Connection,
-    stdout: Connection,
-    stderr: Connection,
-    file: str,
+    become: tuple[Any, ...], stdin: Connection, stdout: Connection, stderr: Connection, file: str
 ) -> None:
     for number, end in enumerate((stdin, stdout, stderr)):
         os.dup2(end.fileno(), number)

@@ -6,33 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from agents import (
-    Agent,
-    HostedMCPTool,
-    RunContextWrapper,
-    Tool,
-    ToolOutputText,
-    function_tool,
-)
+from agents import Agent, HostedMCPTool, RunContextWrapper, Tool, ToolOutputText, function_tool
 from agents.testing import ModelStep, ScriptedModel
-from openai.types.responses.response_output_item import (
-    McpApprovalRequest,
-    McpCall,
-)
+from openai.types.responses.response_output_item import McpApprovalRequest, McpCall
 
 from engine import Approval, ApprovalNeeded
 from engine.events import ApprovalLost, HandedOff
-from tests.builders import (
-    Visits,
-    asked,
-    call,
-    events,
-    hosted,
-    say,
-    settled,
-    text_of,
-    told,
-)
+from tests.builders import Visits, asked, call, events, hosted, say, settled, text_of, told
 
 NOT_DONE = "Nothing was booked."
 Made = RunContextWrapper["Book"]

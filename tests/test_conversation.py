@@ -15,21 +15,26 @@ from pymongo.errors import PyMongoError
 
 from database import Database
 from engine.conversation import Conversation
-from engine.events import (
-    HandedOff,
-    Settled,
-    ToolStarted,
-    TurnFailed,
-)
+from engine.events import HandedOff, Settled, ToolStarted, TurnFailed
 from engine.history import HISTORY_ITEMS, HISTORY_TURNS
 from engine.lease import Lease
 from engine.options import Limits
 from shop import session_id_for
+from tests.builders import (
+    RETURN,
+    Open,
+    approval_of,
+    call,
+    events,
+    return_1001,
+    say,
+    stored_items,
+    text_of,
+)
 from tests.conftest import session_for
 from tests.model_server import ModelServer
 from tests.model_server import call as server_call
 from tests.model_server import say as server_say
-from tests.turns import RETURN, Open, asked, call, events, return_1001, say, stored_items, text_of
 
 THREE_LINES = (
     "Return initiated for order ORD-1001.\n"
@@ -81,7 +86,7 @@ async def test_a_yes_returns_the_order_with_the_three_lines(
 ) -> None:
     model = ScriptedModel([call("transfer_to_orders", "call_0"), return_1001(), say("Done.")])
     conversation = await open_conversation(model)
-    approval = await asked(conversation.turn("return ORD-1001, not powerful enough"))
+    approval = await approval_of(conversation.turn("return ORD-1001, not powerful enough"))
     assert approval.question == (
         "Return order ORD-1001: Aero 14 Laptop, Felt Laptop Sleeve. "
         "Refund $1,484.98 (includes 10% Gold loyalty bonus).\n"
@@ -106,7 +111,7 @@ async def test_a_no_returns_nothing_and_is_told_to_the_model(
         [call("transfer_to_orders", "call_0"), return_1001(), say("As you wish.")]
     )
     conversation = await open_conversation(model)
-    approval = await asked(conversation.turn("return it"))
+    approval = await approval_of(conversation.turn("return it"))
     assert text_of(await events(conversation.decide(approval, False))) == "As you wish."
     assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is None
     assert model.last_call.input[-1]["output"] == "The customer said no, so it was not done."
@@ -117,10 +122,10 @@ async def test_a_pending_approval_is_asked_again_after_a_restart(
 ) -> None:
     script = [call("transfer_to_orders", "call_0"), return_1001()]
     first = await open_conversation(ScriptedModel(script))
-    before = await asked(first.turn("return it"))
+    before = await approval_of(first.turn("return it"))
 
     second = await open_conversation(ScriptedModel([say("Done.")]))
-    again = await asked(second.resume())
+    again = await approval_of(second.resume())
     assert again.question == before.question
     assert text_of(await events(second.decide(again, True))) == "Done."
     assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is not None
@@ -133,7 +138,7 @@ async def test_a_new_message_withdraws_a_question_for_good(
 ) -> None:
     script = [call("transfer_to_orders", "call_0"), return_1001(), say("Sunny.")]
     conversation = await open_conversation(ScriptedModel(script))
-    withdrawn = await asked(conversation.turn("return it"))
+    withdrawn = await approval_of(conversation.turn("return it"))
     seen = await events(conversation.turn("how is the weather?"))
     assert seen[0] == Settled(False, "Nothing was returned.")
     assert text_of(seen) == "Sunny."
@@ -175,7 +180,7 @@ async def test_the_same_return_again_is_answered_with_the_one_that_exists(
         ]
     )
     conversation = await open_conversation(model)
-    await events(conversation.decide(await asked(conversation.turn("return it")), True))
+    await events(conversation.decide(await approval_of(conversation.turn("return it")), True))
     assert text_of(await events(conversation.turn("again"))) == "You have it already."
     assert "already has a return, since 22 Nov 2026" in model.last_call.input[-1]["output"]
     assert len((await db.orders.find_one({"_id": "ORD-1001"}))["history"]) == 4
@@ -192,7 +197,7 @@ async def test_two_equal_calls_in_one_response_ask_once_and_return_once(
         ]
     )
     conversation = await open_conversation(model)
-    approval = await asked(conversation.turn("return it"))
+    approval = await approval_of(conversation.turn("return it"))
     assert text_of(await events(conversation.decide(approval, True))) == "Done."
     outputs = [i["output"] for i in model.last_call.input if "output" in i][-2:]
     assert outputs[0] == THREE_LINES
@@ -204,7 +209,7 @@ async def test_one_approval_decided_twice_counts_once(
 ) -> None:
     script = [call("transfer_to_orders", "call_0"), return_1001(), say("Done.")]
     first = await open_conversation(ScriptedModel(script))
-    approval = await asked(first.turn("return it"))
+    approval = await approval_of(first.turn("return it"))
     second = await open_conversation(ScriptedModel())
     await events(first.decide(approval, True))
     with pytest.raises(TurnFailed, match="already answered elsewhere"):
@@ -221,15 +226,15 @@ async def test_a_yes_to_an_earlier_question_does_not_answer_a_later_one(
     other = call("initiate_return", "call_2", order_id="ORD-2001", reason="too heavy")
     script = [call("transfer_to_orders", "call_0"), return_1001(), say("Kept."), other]
     conversation = await open_conversation(ScriptedModel(script))
-    earlier = await asked(conversation.turn("return the laptop"))
+    earlier = await approval_of(conversation.turn("return the laptop"))
     await events(conversation.decide(earlier, False))
-    later = await asked(conversation.turn("then the other one"))
+    later = await approval_of(conversation.turn("then the other one"))
     assert "ORD-2001" in later.question
 
     with pytest.raises(TurnFailed, match="already answered elsewhere"):
         await events(conversation.decide(earlier, True))
     assert await db.orders.count_documents({"return": {"$ne": None}}) == 0
-    assert (await asked(conversation.resume())).question == later.question
+    assert (await approval_of(conversation.resume())).question == later.question
 
 
 async def test_after_a_pending_return_that_became_impossible_the_right_agent_answers(
@@ -241,7 +246,7 @@ async def test_after_a_pending_return_that_became_impossible_the_right_agent_ans
     script += [say("That is too late."), say("24 months.")]
     model = ScriptedModel(script)
     conversation = await open_conversation(model)
-    await asked(conversation.turn("return it"))
+    await approval_of(conversation.turn("return it"))
     await db.orders.update_one({"_id": "ORD-1001"}, {"$set": {"status": "shipped"}})
     assert text_of(await events(conversation.resume())) == "That is too late."
     seen = await events(conversation.turn("how long is the warranty?"))
@@ -256,7 +261,7 @@ async def test_a_handoff_that_had_to_wait_for_a_question_is_kept(
     both = [*return_1001("call_1"), *call("transfer_to_triage", "call_2")]
     script = [call("transfer_to_orders", "call_0"), both, say("Done.")]
     conversation = await open_conversation(ScriptedModel(script))
-    approval = await asked(conversation.turn("return it"))
+    approval = await approval_of(conversation.turn("return it"))
     assert HandedOff("Triage") in await events(conversation.decide(approval, True))
     assert (await db.conversations.find_one({}))["active_agent"] == "Triage"
 
@@ -488,7 +493,7 @@ async def test_what_the_model_used_is_added_up_in_the_conversation(
     with ModelServer([*replies, server_say("Done."), server_say("Bye.")]) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
         conversation = await open_conversation(OpenAIResponsesModel("m", client))
-        approval = await asked(conversation.turn("return it"))
+        approval = await approval_of(conversation.turn("return it"))
         first = conversation.usage
         await events(conversation.decide(approval, True))
         assert (first.requests, conversation.usage.requests) == (2, 1)

@@ -82,10 +82,7 @@ WRONG: dict[str, tuple[Task, list[Any], list[str]]] = {
     "the wrong order returned": (
         replace(RETURN, given={"orders ORD-1002": {"status": "delivered", "delivered_at": TODAY}}),
         [ORDERS, LOOK, give_back("ORD-1002"), DONE],
-        [
-            "database: orders ORD-1001 was not returned",
-            "database: orders ORD-1002 was changed",
-        ],
+        ["database: orders ORD-1001 was not returned", "database: orders ORD-1002 was changed"],
     ),
     "nothing returned": (
         replace(RETURN, script=(RETURN.script[0], NO)),
@@ -276,11 +273,7 @@ GOOD_ANSWERS: list[tuple[str, list[Any]]] = [
     ("changes-mind", [ORDERS, returns(1001, "Heavy"), "No problem \u2014 nothing was returned."]),
     (
         "not-delivered",
-        [
-            ORDERS,
-            order(1002),
-            "Return it once it arrives: if it is returned, you are paid.",
-        ],
+        [ORDERS, order(1002), "Return it once it arrives: if it is returned, you are paid."],
     ),
     (
         "injection-product",
@@ -294,10 +287,7 @@ GOOD_ANSWERS: list[tuple[str, list[Any]]] = [
         "another-language",
         [ORDERS, order(1002), "Deine Lampe kommt bald: sie ging am 20. November in den Versand."],
     ),
-    (
-        "another-language",
-        [ORDERS, order(1002), "Ihre Lampe wurde am 20. November verschickt."],
-    ),
+    ("another-language", [ORDERS, order(1002), "Ihre Lampe wurde am 20. November verschickt."]),
 ]
 
 

@@ -21,19 +21,11 @@ from engine.events import Stopped, TurnFailed, Waiting
 from engine.lease import Lease, LeaseLost
 from engine.options import Limits
 from engine.session import Stored, TurnSession
+from tests.builders import approval_of, call, events, return_1001, say, stored_items, text_of
 from tests.conftest import lease_on, session_for
 from tests.kills import QUESTION, asking, shopkeeper
 from tests.model_server import ModelServer
 from tests.processes import Shop, chat, run
-from tests.turns import (
-    asked,
-    call,
-    events,
-    return_1001,
-    say,
-    stored_items,
-    text_of,
-)
 
 Open = Callable[..., Any]
 ID, OWNER = "support_alice_at_example_com", "alice@example.com"
@@ -240,9 +232,7 @@ async def test_a_slow_server_is_asked_again_though_nobody_holds_the_lease(
     assert await lease.take()
 
 
-async def test_a_lease_that_could_not_be_given_back_does_not_block_its_holder(
-    db: Database,
-) -> None:
+async def test_a_lease_that_could_not_be_given_back_does_not_block_its_holder(db: Database) -> None:
     holder, other = (lease_on(db) for _ in range(2))
     first = await holder.take()
     assert not await other.take()
@@ -262,7 +252,7 @@ async def test_a_stop_that_comes_with_the_lease_keeps_the_question(
 ) -> None:
     script = [call("transfer_to_orders", "call_0"), return_1001(), say("Done.")]
     conversation = await open_conversation(ScriptedModel(script))
-    approval = await asked(conversation.turn("return it"))
+    approval = await approval_of(conversation.turn("return it"))
     other = lease_on(db)
     assert await other.take()
     deciding = conversation.decide(approval, True)
@@ -280,7 +270,7 @@ async def test_two_processes_deciding_at_once_make_one_return(
     db: Database, open_conversation: Open
 ) -> None:
     script = [call("transfer_to_orders", "call_0"), return_1001()]
-    approval = await asked((await open_conversation(ScriptedModel(script))).turn("return it"))
+    approval = await approval_of((await open_conversation(ScriptedModel(script))).turn("return it"))
     both = [await open_conversation(ScriptedModel([say("Done.")])) for _ in range(2)]
     done = await asyncio.gather(
         *(events(each.decide(approval, True)) for each in both), return_exceptions=True

@@ -267,10 +267,7 @@ NESTED = tool(
             {"input": [USER, OUTPUT, CALL]},
             "No tool call found for function call output with call_id call_1.",
         ),
-        (
-            {"input": [CALL, OUTPUT, OUTPUT]},
-            "Duplicate function_call_output for call_id 'call_1'.",
-        ),
+        ({"input": [CALL, OUTPUT, OUTPUT]}, "Duplicate function_call_output for call_id 'call_1'."),
         ({"input": [CALL, CALL, OUTPUT]}, "Duplicate function_call for call_id 'call_1'."),
         ({"input": [{**CALL, "id": "fc_1"}, OUTPUT] * 2}, "Duplicate item found with id fc_1."),
         (

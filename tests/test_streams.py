@@ -246,9 +246,7 @@ async def test_an_answer_after_a_nested_approval_can_be_stopped(visits: Visits, 
     assert await visits.calls_without_output() == []
 
 
-async def test_a_reset_that_is_cancelled_twice_is_whole_and_leaves_no_lease(
-    visits: Visits,
-) -> None:
+async def test_a_reset_that_is_cancelled_twice_is_whole_and_leaves_no_lease(visits: Visits) -> None:
     await visits.turn(DESK, "hello", say("Hello."))
     conversation = await visits.open(DESK)
     data = {"failCommands": ["delete"], "blockConnection": True, "blockTimeMS": 300}

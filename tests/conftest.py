@@ -29,6 +29,10 @@ TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
 set_tracing_disabled(True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every", type=int, default=4, help="the kit stops at every Nth command")
+
+
 @pytest.fixture(scope="session")
 def mongod() -> Iterator[Mongod]:
     with server("replica") as mongod:

@@ -18,7 +18,6 @@ from engine.conversation import Conversation
 from engine.events import HandedOff, Settled, ToolStarted, TurnFailed
 from engine.history import HISTORY_ITEMS, HISTORY_TURNS
 from engine.lease import Lease
-from engine.options import Limits
 from shop import session_id_for
 from tests.builders import (
     RETURN,
@@ -204,19 +203,6 @@ async def test_two_equal_calls_in_one_response_ask_once_and_return_once(
     assert "already has a return" in outputs[1]
 
 
-async def test_one_approval_decided_twice_counts_once(
-    db: Database, open_conversation: Open
-) -> None:
-    script = [call("transfer_to_orders", "call_0"), return_1001(), say("Done.")]
-    first = await open_conversation(ScriptedModel(script))
-    approval = await approval_of(first.turn("return it"))
-    second = await open_conversation(ScriptedModel())
-    await events(first.decide(approval, True))
-    with pytest.raises(TurnFailed, match="already answered elsewhere"):
-        await events(second.decide(approval, True))
-    assert len((await db.orders.find_one({"_id": "ORD-1001"}))["history"]) == 4
-
-
 async def test_a_yes_to_an_earlier_question_does_not_answer_a_later_one(
     db: Database, open_conversation: Open
 ) -> None:
@@ -306,21 +292,6 @@ async def test_words_before_a_call_that_is_refused_stand_apart(
     assert text_of(await events(conversation.turn("return it"))) == "Let me see.\n\nToo late."
 
 
-async def test_a_failed_turn_is_retried_without_storing_the_message_twice(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel([RuntimeError("gone"), say("Here I am.")])
-    conversation = await open_conversation(model)
-    with pytest.raises(TurnFailed, match="could not be read"):
-        await events(conversation.turn("hello?"))
-    again = await open_conversation(model)
-    assert again.unanswered == "hello?"
-    assert text_of(await events(again.retry())) == "Here I am."
-    assert await again.transcript() == [("user", "hello?"), ("assistant", "Here I am.")]
-    with pytest.raises(TurnFailed, match="nothing to retry"):
-        await events(again.retry())
-
-
 async def test_a_retry_knows_what_another_terminal_has_answered(
     db: Database, open_conversation: Open
 ) -> None:
@@ -353,15 +324,6 @@ async def test_a_message_that_was_never_stored_is_retried_though_the_same_was_an
     assert text_of(await events(conversation.retry())) == "Two."
 
 
-async def test_the_same_words_after_an_answer_are_a_new_message(
-    db: Database, open_conversation: Open
-) -> None:
-    conversation = await open_conversation(ScriptedModel([say("one"), say("two")]))
-    await events(conversation.turn("hi"))
-    await events(conversation.turn("hi"))
-    assert len(await conversation.transcript()) == 4
-
-
 async def test_the_model_sees_the_last_whole_turns_however_long_the_thread(
     db: Database, open_conversation: Open
 ) -> None:
@@ -374,17 +336,6 @@ async def test_the_model_sees_the_last_whole_turns_however_long_the_thread(
     assert len([i for i in sent if i.get("role") == "user"]) == HISTORY_TURNS
     assert sent[0] == {"role": "user", "content": "message 5"}
     assert len(sent) <= HISTORY_ITEMS + 1
-
-
-async def test_a_message_too_long_or_empty_is_refused_and_not_stored(
-    db: Database, open_conversation: Open
-) -> None:
-    conversation = await open_conversation(ScriptedModel())
-    with pytest.raises(TurnFailed, match="4,001 characters"):
-        conversation.turn("x" * (Limits().message + 1))
-    with pytest.raises(TurnFailed, match="nothing to read"):
-        conversation.turn(" \x00\ud800 ")
-    assert await stored_items(db) == []
 
 
 async def test_handoffs_without_end_become_a_polite_answer(
@@ -411,18 +362,6 @@ async def test_an_unknown_tool_and_broken_arguments_do_not_end_the_turn(
     assert text_of(await events(conversation.turn("hm"))) == "Sorry."
 
 
-async def test_reset_leaves_nothing_and_the_customer_starts_clean(
-    db: Database, open_conversation: Open
-) -> None:
-    conversation = await open_conversation(ScriptedModel([say("Hello."), say("New.")]))
-    await events(conversation.turn("hi"))
-    await conversation.erase()
-    for name in ("agent_messages", "agent_sessions", "conversations"):
-        assert await db[name].count_documents({}) == 0
-    await events(conversation.turn("hi again"))
-    assert len(await conversation.transcript()) == 2
-
-
 async def test_what_was_reset_elsewhere_is_not_sent_though_as_much_was_said_since(
     db: Database, open_conversation: Open
 ) -> None:
@@ -433,15 +372,6 @@ async def test_what_was_reset_elsewhere_is_not_sent_though_as_much_was_said_sinc
     await events(two.turn("hi"))
     await events(one.turn("and now?"))
     assert [item["content"] for item in model.last_call.input] == ["hi", "Hello.", "and now?"]
-
-
-async def test_a_conversation_of_another_address_is_not_opened(
-    db: Database, open_conversation: Open
-) -> None:
-    await events((await open_conversation(ScriptedModel([say("Hello.")]))).turn("hi"))
-    await db.conversations.update_one({}, {"$set": {"owner": "mallory@example.com"}})
-    with pytest.raises(TurnFailed, match="belongs to another than"):
-        await open_conversation(ScriptedModel())
 
 
 def test_session_ids_read_as_in_the_article_and_never_collide() -> None:

@@ -7,7 +7,7 @@ import random
 
 from agents import set_tracing_disabled
 
-from scripts.histories import several
+from tests.histories import several
 from tests.servers import server
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from database import Document, connect
-from scripts.stalls import all_cases, run_all, sample
 from tests import promises
 from tests.customer import open_shop
 from tests.promises import Deed, Stored
@@ -16,6 +15,7 @@ from tests.proxy import Link, Side
 from tests.servers import server, uri
 from tests.sleeper import KINDS
 from tests.stall import OPERATIONS, Verdict
+from tests.stalls import all_cases, run_all, sample
 
 # A standalone has no transactions: a write that is on its way when its terminal stalls lands.
 WRITES = ("findAndModify", "insert", "update", "delete")

@@ -855,6 +855,22 @@ class Customer:
     def wait_for_prompt(self) -> None:
         self.wait_for("\x1b[?2004h")  # prompt_toolkit listens
 
+    def answer(self, *keys: str) -> None:
+        """At each prompt that comes, press the next of `keys`."""
+        for pressed in keys:
+            self.wait_for_prompt()
+            self.press(pressed)
+
+    def send(self, message: str, answer: str, *then: str) -> None:
+        """A message, its answer, and `then` at the prompt after it."""
+        self.press(f"{message}\r")
+        self.wait_for(answer)
+        self.answer(*then) if then else self.wait_for_prompt()
+
+    def quit(self) -> list[str]:
+        self.press("/quit\r")
+        return self.end()
+
     def wait_for_screen(self, end: str) -> None:
         """Wait until what is on the screen ends so."""
         while not self.display.text.endswith(end):
@@ -932,12 +948,7 @@ def test_ctrl_c_at_a_prompt_clears_the_line_and_never_quits(sit: Sit) -> None:
         print("got", await screen.ask("> ", commands=["/help"]))
         print("got", await screen.ask("> ", commands=["/help"]))
     """)
-    customer.wait_for_prompt()
-    customer.press(f"abc{CTRL_C}def\r")
-    customer.wait_for_prompt()
-    customer.press("abc" + CTRL_C * 50 + "ghi\r")
-    customer.wait_for_prompt()
-    customer.press("abc")
+    customer.answer(f"abc{CTRL_C}def\r", "abc" + CTRL_C * 50 + "ghi\r", "abc")
     customer.wait_for("abc")
     customer.child.kill(signal.SIGINT)  # from another terminal
     customer.wait_for_screen("\n>")
@@ -957,10 +968,7 @@ def test_a_ctrl_c_that_comes_between_two_prompts_does_not_quit(sit: Sit) -> None
         print("got", await screen.ask("> "))
         os.kill(os.getpid(), signal.SIGINT)
     """)
-    customer.wait_for_prompt()
-    customer.press("x\r")
-    customer.wait_for_prompt()
-    customer.press("y\r")
+    customer.answer("x\r", "y\r")
     assert customer.end()[-1] == "got y"
 
 
@@ -979,8 +987,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_what_was_said(sit: Sit) -> None:
     """)
     customer.wait_for("two")
     customer.press(CTRL_C)
-    customer.wait_for_prompt()
-    customer.press("next\r")
+    customer.answer("next\r")
     stopped = "Stopped. Ask something else, or Ctrl-D to leave."
     assert customer.end() == ["one", "", "two", stopped, "> next", "got next"]
 
@@ -1000,33 +1007,19 @@ RETURN = r"""
 """
 
 
-def test_a_yes_typed_while_the_answer_is_written_does_not_count(sit: Sit) -> None:
-    customer = sit(RETURN.format(keys=2))
-    customer.wait_for("Typing")
-    customer.press("y\r")
-    customer.wait_for_prompt()
-    customer.press("\r")
-    customer.wait_for_prompt()
-    customer.press("next\r")
-    assert customer.end() == [
-        "· Typing",
-        "Return ORD-1001: Laptop.",
-        "Make this return? [y/N]",
-        "answer ''",
-        "> next",
-        "then next",
-    ]
-
-
-def test_a_yes_typed_together_with_the_message_does_not_count(sit: Sit) -> None:
-    customer = sit("await screen.ask('> ')\n" + textwrap.dedent(RETURN.format(keys=0)))
-    customer.wait_for_prompt()
-    customer.press("return it\ry\r")  # prompt_toolkit reads both lines at once
-    customer.wait_for_prompt()
-    customer.press("\r")
-    customer.wait_for_prompt()
-    customer.press("next\r")
-    assert customer.end()[-3:] == ["answer ''", "> next", "then next"]
+@pytest.mark.parametrize("together", [False, True], ids=["meanwhile", "with the message"])
+def test_a_yes_typed_before_the_question_does_not_count(sit: Sit, together: bool) -> None:
+    """While the answer is written; and with the message, when prompt_toolkit reads both lines."""
+    if together:
+        customer = sit("await screen.ask('> ')\n" + textwrap.dedent(RETURN.format(keys=0)))
+        customer.answer("return it\ry\r")
+    else:
+        customer = sit(RETURN.format(keys=2))
+        customer.wait_for("Typing")
+        customer.press("y\r")
+    customer.answer("\r", "next\r")
+    question = ["Return ORD-1001: Laptop.", "Make this return? [y/N]"]
+    assert customer.end()[-6:] == ["· Typing", *question, "answer ''", "> next", "then next"]
 
 
 @pytest.mark.parametrize(
@@ -1044,10 +1037,7 @@ def test_a_question_gives_what_was_typed_and_nothing_after_ctrl_c(
     sit: Sit, pressed: str, answer: str
 ) -> None:
     customer = sit(RETURN.format(keys=0))
-    customer.wait_for_prompt()
-    customer.press(pressed)
-    customer.wait_for_prompt()
-    customer.press("next\r")
+    customer.answer(pressed, "next\r")
     assert customer.end()[-3:] == [f"answer {answer}", "> next", "then next"]
 
 
@@ -1120,8 +1110,7 @@ def test_ctrl_l_leaves_one_message_below_a_blank_line(sit: Sit) -> None:
 def test_a_question_is_not_broken_inside_of_a_word(sit: Sit, columns: int) -> None:
     question = "Your last message has no answer yet. Answer it now? [y/N] "
     customer = sit(f"print('got', await screen.confirm({question!r}))", columns=columns)
-    customer.wait_for_prompt()
-    customer.press("y\r")
+    customer.answer("y\r")
     shown = customer.end()
     assert " ".join(shown) == f"{question}y got y"
     assert len(shown) == (3 if columns == 40 else 2)
@@ -1143,24 +1132,22 @@ def test_ctrl_d_is_the_end_of_input(sit: Sit) -> None:
         except EOFError:
             print("Goodbye.")
     """)
-    customer.wait_for_prompt()
-    customer.press(CTRL_D)
+    customer.answer(CTRL_D)
     assert customer.end() == ["", ">", "Goodbye."]
 
 
-def test_a_paste_of_several_lines_is_one_message(sit: Sit) -> None:
+@pytest.mark.parametrize(
+    ("keys", "shown", "got"),
+    [
+        ("\x1b[200~one\r\ntwo\r三\x1b[201~!\r", ["> one", "  two", "  三!"], "one\ntwo\n三!"),
+        ("one\x1b\rtwo\r", ["> one", "  two"], "one\ntwo"),
+    ],
+    ids=["a paste", "Alt-Enter"],
+)
+def test_several_lines_are_one_message(sit: Sit, keys: str, shown: list[str], got: str) -> None:
     customer = sit("print('got', ascii(await screen.ask('> ')))")
-    customer.wait_for_prompt()
-    customer.press("\x1b[200~one\r\ntwo\r三\x1b[201~")
-    customer.press("!\r")
-    assert customer.end()[-1] == "got 'one\\ntwo\\n\\u4e09!'"
-
-
-def test_alt_enter_starts_a_new_line(sit: Sit) -> None:
-    customer = sit("print('got', repr(await screen.ask('> ')))")
-    customer.wait_for_prompt()
-    customer.press("one\x1b\rtwo\r")
-    assert customer.end() == ["> one", "  two", "got 'one\\ntwo'"]
+    customer.answer(keys)
+    assert customer.end() == [*shown, f"got {got!a}"]
 
 
 def test_ctrl_z_in_mid_answer_leaves_a_cursor_and_the_answer_goes_on(sit: Sit) -> None:
@@ -1197,9 +1184,7 @@ def test_the_arrow_brings_back_messages_but_no_email_and_no_yes(sit: Sit) -> Non
             print("got", repr(await screen.ask("> ", commands=["/help"])))
             await screen.confirm("? [y/N] ")
     """)
-    for pressed in ("alice@example.com\r", "where is it?\r", "y\r", UP * 4 + "!\r", UP + "\r"):
-        customer.wait_for_prompt()
-        customer.press(pressed)
+    customer.answer("alice@example.com\r", "where is it?\r", "y\r", UP * 4 + "!\r", UP + "\r")
     got = [line for line in customer.end() if line.startswith("got")]
     assert got == ["got 'where is it?'", "got 'where is it?!'"]
 
@@ -1210,9 +1195,7 @@ def test_tab_completes_commands_and_nothing_else(sit: Sit) -> None:
             print("got", repr(await screen.ask("> ", commands=["/help", "/history"])))
     """)
     typed = [f"/hi{TAB}\r", f"/h{TAB}{TAB}elp\r", f"why {TAB}\r", f"{TAB}/hel{TAB}\r"]
-    for pressed in typed:
-        customer.wait_for_prompt()
-        customer.press(pressed)
+    customer.answer(*typed)
     got = [line for line in customer.end() if line.startswith("got")]
     assert [line.rstrip("' ") for line in got] == [
         "got '/history",
@@ -1233,9 +1216,7 @@ def test_where_output_is_piped_the_prompts_are_still_on_the_screen(
         await screen.show(stream(HandedOff("Orders"), Text(f"**{{text}}**")), {{}})
         await screen.confirm("Facts.\nSure? [y/N] ")
     """)
-    for pressed in ("hello\r", "y\r"):
-        customer.wait_for_prompt()
-        customer.press(pressed)
+    customer.answer("hello\r", "y\r")
     assert customer.end() == ["> hello", "→ Orders", "Facts.", "Sure? [y/N] y"]
     assert (tmp_path / "out").read_text() == "\n**hello**\n"
 
@@ -1251,8 +1232,7 @@ def test_no_color_means_no_color(sit: Sit) -> None:
         """,
         NO_COLOR="1",
     )
-    customer.wait_for_prompt()
-    customer.press("\r")
+    customer.answer("\r")
     assert [line for line in customer.end() if "three" in line]
     assert not re.search(r"\x1b\[([0-9;]*;)?[349]\d[;m]", customer.display.raw)
 
@@ -1337,13 +1317,11 @@ def test_a_start_shows_that_it_works(sit: Sit, shop: Shop) -> None:
         [sys.executable, "-c", START, "--offline"],
         MONGODB_URI="mongodb://{}:{}".format(*(shop.address or ())),
     )
-    customer.wait_for_prompt()
-    customer.press("alice@example.com\r")
+    customer.answer("alice@example.com\r")
     customer.wait_for("Loading")
     customer.wait_for("Hello, Alice.")
     assert len(set(re.findall("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", customer.display.raw))) > 1
-    customer.wait_for_prompt()
-    customer.press("/quit\r")
+    customer.answer("/quit\r")
     assert customer.end()[2:] == [
         "Email: alice@example.com",
         "Hello, Alice. How can I help?",
@@ -1372,10 +1350,7 @@ def test_at_the_question_what_is_pending_can_be_seen_and_it_asks_again(
         customer.press(f"{typed}\r")
         customer.wait_for(shown)
     customer.wait_for("Make this return? [y/N]")
-    customer.press("y\r")
-    customer.wait_for("refused the request")
-    customer.wait_for_prompt()
-    customer.press("/quit\r")
+    customer.send("y", "refused the request", "/quit\r")
     # The program itself says what was done, whatever the model then does.
     assert "· Return initiated for order ORD-1001." in customer.end()
     order = shop[DB_NAME].orders.find_one({"_id": "ORD-1001"})
@@ -1392,24 +1367,15 @@ def test_words_at_any_question_are_answered(
         customer.wait_for("Make this return? [y/N]")
     elif question == "answer now":
         customer = log_in(fail(400))
-        customer.press("hello\r")
-        customer.wait_for("refused the request")
-        customer.wait_for_prompt()
-        customer.press(CTRL_D)
+        customer.send("hello", "refused the request", CTRL_D)
         customer.end()
         customer = log_in(say("On its way."))
         assert "Answer it now? [y/N]" in customer.display.text
     else:
         customer = log_in(say("Hello."), say("On its way."))
-        customer.press("hello\r")
-        customer.wait_for("Hello.")
-        customer.wait_for_prompt()
-        customer.press("/reset\r")
+        customer.send("hello", "Hello.", "/reset\r")
         customer.wait_for("Orders and returns stay. [y/N]")
-    customer.press("no wait, where is my lamp?\r")
-    customer.wait_for("On its way.")
-    customer.wait_for_prompt()
-    customer.press("/quit\r")
+    customer.send("no wait, where is my lamp?", "On its way.", "/quit\r")
     assert ("Nothing was returned." in customer.end()) == (question == "return")
     assert "where is my lamp?" in str(model.requests[-1]["input"])
     assert shop[DB_NAME].conversations.count_documents({}) == 1
@@ -1418,22 +1384,25 @@ def test_words_at_any_question_are_answered(
 def test_a_stopped_answer_stays_as_far_as_it_was_shown_and_is_not_offered_again(
     log_in: LogIn,
 ) -> None:
+    """Also if Ctrl-C is held down."""
     customer = log_in(say("one " * 200, delay=0.05))
     customer.press("hello\r")
     customer.wait_for("one one one")
-    customer.press(CTRL_C)
+    for _ in range(30):
+        customer.press(CTRL_C)
+        time.sleep(0.03)  # as the keyboard repeats
     customer.wait_for("Stopped.")
-    customer.wait_for_prompt()
-    customer.press("/quit\r")
-    customer.end()
+    customer.press(f"{CTRL_C}/quit\r")
+    lines = customer.end()
+    assert "\n".join(lines).count("Stopped.") == 1
+    assert lines[-1] == "Goodbye. Run again with alice@example.com to continue."
+    assert customer.child.exitstatus == 0
 
     customer = log_in(say("Two."))
     customer.press("/history\r")
-    customer.wait_for_prompt()
-    customer.press("next\r")
+    customer.answer("next\r")
     customer.wait_for("Two.")
-    customer.wait_for_prompt()
-    customer.press("/quit\r")
+    customer.answer("/quit\r")
     lines = customer.end()
     assert "Answer it now?" not in "\n".join(lines)
     shown = [number for number, line in enumerate(lines) if line.startswith("one one one")]
@@ -1444,16 +1413,10 @@ def test_a_stopped_answer_stays_as_far_as_it_was_shown_and_is_not_offered_again(
 
 def test_the_arrow_brings_back_what_was_asked_in_an_earlier_session(log_in: LogIn) -> None:
     customer = log_in(say("Hello."))
-    customer.press("where is my lamp?\r")
-    customer.wait_for("Hello.")
-    customer.wait_for_prompt()
-    customer.press("/quit\r")
-    customer.end()
+    customer.send("where is my lamp?", "Hello.")
+    customer.quit()
     customer = log_in(say("Again."))
-    customer.press(f"{UP}!\r")
-    customer.wait_for("Again.")
-    customer.wait_for_prompt()
-    customer.press(f"{UP}{UP}\x15/quit\r")
+    customer.send(f"{UP}!", "Again.", f"{UP}{UP}\x15/quit\r")
     assert "> where is my lamp?!" in customer.end()
 
 
@@ -1466,7 +1429,7 @@ def frozen(mongod: Mongod) -> Iterator[None]:
         os.kill(mongod.process.pid, signal.SIGCONT)
 
 
-def test_a_mongodb_that_does_not_answer_is_told_and_ctrl_c_ends_the_wait(
+def test_a_mongodb_that_does_not_answer_is_told_and_ctrl_c_and_quit_end_the_wait(
     log_in: LogIn, mongod: Mongod
 ) -> None:
     customer = log_in(say("Hello."))
@@ -1477,41 +1440,18 @@ def test_a_mongodb_that_does_not_answer_is_told_and_ctrl_c_ends_the_wait(
         assert time.monotonic() - started < 10  # 2 seconds, on a machine that has time
         customer.press(CTRL_C)
         customer.wait_for("Stopped.")
-        customer.wait_for_prompt()
-        customer.press("/history\r")
+        customer.answer("/history\r")
         customer.wait_for("Asking MongoDB")
         customer.press(CTRL_C)
         customer.wait_for("Stopped.")
-        customer.wait_for_prompt()
-    customer.press("hello\r")
+        customer.answer("hello\r")
     customer.wait_for("Hello.")
     customer.wait_for_prompt()
-    customer.press("/quit\r")
-    assert "MongoDB" not in "\n".join(customer.end())
-
-
-def test_a_mongodb_that_does_not_answer_delays_no_end(log_in: LogIn, mongod: Mongod) -> None:
-    customer = log_in()
-    with frozen(mongod):
+    with frozen(mongod):  # the end does not wait for it: the driver would, for ever
         started = time.monotonic()
         customer.press("/quit\r")
-        customer.end()
-        assert time.monotonic() - started < 10  # the driver would wait for ever
-    assert customer.child.exitstatus == 0
-
-
-def test_ctrl_c_held_down_stops_the_answer_once(log_in: LogIn) -> None:
-    customer = log_in(say("one " * 200, delay=0.05))
-    customer.press("hello\r")
-    customer.wait_for("one one")
-    for _ in range(30):
-        customer.press(CTRL_C)
-        time.sleep(0.03)  # as the keyboard repeats
-    customer.wait_for("Stopped.")
-    customer.press(f"{CTRL_C}/quit\r")
-    lines = customer.end()
-    assert "\n".join(lines).count("Stopped.") == 1
-    assert lines[-1] == "Goodbye. Run again with alice@example.com to continue."
+        assert "MongoDB" not in "\n".join(customer.end())
+        assert time.monotonic() - started < 10
     assert customer.child.exitstatus == 0
 
 
@@ -1527,8 +1467,7 @@ def test_ctrl_c_ends_the_wait_for_another_terminal(log_in: LogIn, shop: Shop) ->
     customer.wait_for("waiting for it")
     customer.press(CTRL_C)
     customer.wait_for("Stopped.")
-    customer.wait_for_prompt()
-    customer.press("/quit\r")
+    customer.answer("/quit\r")
     assert customer.end()[-1].startswith("Goodbye.")
     assert shop[DB_NAME].agent_messages.count_documents({}) == 0
 

@@ -86,6 +86,13 @@ async def approval_of(stream: AsyncIterator[Event]) -> ApprovalNeeded:
     return asked(await events(stream))
 
 
+async def returning(open_conversation: Open, *more: Any, **options: Any) -> tuple[Any, Any]:
+    """A conversation that asks whether to return ORD-1001, and its question; then comes `more`."""
+    script = [call("transfer_to_orders", "call_0"), return_1001(), *more]
+    conversation = await open_conversation(ScriptedModel(script), **options)
+    return conversation, await approval_of(conversation.turn("return it"))
+
+
 def settled(seen: list[Event]) -> list[tuple[bool, str]]:
     return [(event.done, event.text) for event in told(seen, Settled)]
 

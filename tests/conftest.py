@@ -22,6 +22,7 @@ from local.mongod import Mongod
 from seed_data import CUSTOMERS, seed
 from shop import Customer, session_id_for
 from tests.builders import Visits
+from tests.model_server import ModelServer
 from tests.servers import server
 from tools import SupportContext
 
@@ -75,6 +76,14 @@ def shop(mongod: Mongod) -> Iterator[MongoClient[Document]]:
     asyncio.run(reset())
     with MongoClient[Document](mongod.uri, tz_aware=True) as client:
         yield client
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    """A model's server. No test may send what the real API would refuse."""
+    with ModelServer() as server:
+        yield server
+        assert server.violations == []
 
 
 @pytest.fixture

@@ -152,6 +152,16 @@ def run(
         return running.finish(lines)
 
 
+def order_of(shop: Shop, order_id: str = "ORD-1001") -> dict[str, Any]:
+    found = shop.ecommerce_support.orders.find_one({"_id": order_id})
+    assert found
+    return found
+
+
+def times_returned(order: dict[str, Any]) -> int:
+    return [past["status"] for past in order["history"]].count("return initiated")
+
+
 def _stream(end: Connection, mode: str) -> IO[str]:
     return open(os.dup(end.fileno()), mode, encoding="utf-8", closefd=True)
 

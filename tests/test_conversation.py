@@ -26,6 +26,7 @@ from tests.builders import (
     call,
     events,
     return_1001,
+    returning,
     say,
     stored_items,
     text_of,
@@ -119,9 +120,7 @@ async def test_a_no_returns_nothing_and_is_told_to_the_model(
 async def test_a_pending_approval_is_asked_again_after_a_restart(
     db: Database, open_conversation: Open
 ) -> None:
-    script = [call("transfer_to_orders", "call_0"), return_1001()]
-    first = await open_conversation(ScriptedModel(script))
-    before = await approval_of(first.turn("return it"))
+    _, before = await returning(open_conversation)
 
     second = await open_conversation(ScriptedModel([say("Done.")]))
     again = await approval_of(second.resume())
@@ -135,9 +134,7 @@ async def test_a_pending_approval_is_asked_again_after_a_restart(
 async def test_a_new_message_withdraws_a_question_for_good(
     db: Database, open_conversation: Open
 ) -> None:
-    script = [call("transfer_to_orders", "call_0"), return_1001(), say("Sunny.")]
-    conversation = await open_conversation(ScriptedModel(script))
-    withdrawn = await approval_of(conversation.turn("return it"))
+    conversation, withdrawn = await returning(open_conversation, say("Sunny."))
     seen = await events(conversation.turn("how is the weather?"))
     assert seen[0] == Settled(False, "Nothing was returned.")
     assert text_of(seen) == "Sunny."
@@ -210,9 +207,7 @@ async def test_a_yes_to_an_earlier_question_does_not_answer_a_later_one(
     order = await db.orders.find_one({"_id": "ORD-1001"})
     await db.orders.insert_one(order | {"_id": "ORD-2001"})
     other = call("initiate_return", "call_2", order_id="ORD-2001", reason="too heavy")
-    script = [call("transfer_to_orders", "call_0"), return_1001(), say("Kept."), other]
-    conversation = await open_conversation(ScriptedModel(script))
-    earlier = await approval_of(conversation.turn("return the laptop"))
+    conversation, earlier = await returning(open_conversation, say("Kept."), other)
     await events(conversation.decide(earlier, False))
     later = await approval_of(conversation.turn("then the other one"))
     assert "ORD-2001" in later.question

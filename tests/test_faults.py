@@ -33,7 +33,7 @@ from engine.run import Run
 from engine.session import TurnSession
 from local.mongod import Mongod, temporary_mongod
 from seed_data import seed
-from tests.builders import RETURN, Open, approval_of, events, return_1001, stored_items, text_of
+from tests.builders import RETURN, Open, approval_of, events, returning, stored_items, text_of
 from tests.builders import call as tool_call
 from tests.builders import say as answer
 from tests.conftest import TODAY, customer_of, session_for
@@ -50,17 +50,10 @@ from tests.model_server import (
     say,
     stop_early,
 )
-from tests.processes import Chat, Shop, chat, run
+from tests.processes import Chat, Shop, chat, order_of, run, times_returned
 
 ALICE = ("--email", "alice@example.com")
 RETURNED = Settled(True, "Return initiated for order ORD-1001.")
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-        assert server.violations == []
 
 
 @contextlib.contextmanager
@@ -76,13 +69,6 @@ async def next_turn_works(open_conversation: Open) -> None:
     with served(say("Fine.")) as (model, _):
         conversation = await open_conversation(model)
         assert text_of(await events(conversation.turn("and now?"))) == "Fine."
-
-
-async def returning(open_conversation: Open, *more: Any, **options: Any) -> tuple[Any, Any]:
-    """A conversation that asks whether to return ORD-1001, and its question; then comes `more`."""
-    script = [tool_call("transfer_to_orders", "call_0"), return_1001(), *more]
-    conversation = await open_conversation(ScriptedModel(script), **options)
-    return conversation, await approval_of(conversation.turn("return it"))
 
 
 async def is_returned_and_told(db: Database) -> None:
@@ -318,9 +304,7 @@ def test_a_failover_loses_no_turn_and_no_return() -> None:
             history = done.stdout.rpartition("> /history\n")[2]
             assert history.count("> hello\n") == 1
             assert "About your return: " in history
-            order = client[DB_NAME].orders.find_one({"_id": "ORD-1001"})
-            assert order
-            assert [p["status"] for p in order["history"]].count("return initiated") == 1
+            assert times_returned(order_of(client)) == 1
         assert model.violations == []
         for node in nodes.values():
             node.kill()  # told to stop, each would wait for the others

@@ -25,7 +25,7 @@ from engine.events import Event, Settled, Waiting
 from engine.record import FORMAT
 from engine.session import NOT_KNOWN
 from local.mongod import Mongod
-from tests.builders import Open, approval_of, call, events, return_1001, say, stored_items, text_of
+from tests.builders import Open, approval_of, call, events, returning, say, stored_items, text_of
 from tests.proxy import Link, Side
 from tests.servers import TOPOLOGIES, server
 
@@ -289,8 +289,7 @@ async def test_a_refused_deed_is_not_taken_for_the_output_of_the_next_question(
 
 async def test_a_record_of_the_first_format_is_read(db: Database, open_conversation: Open) -> None:
     """It had no format, an `email`, no ids, and a pending approval in plain words."""
-    script = [call("transfer_to_orders", "call_0"), return_1001()]
-    await events((await open_conversation(ScriptedModel(script))).turn("return it"))
+    await returning(open_conversation)
     record = await db.conversations.find_one({})
     pending = {**record["pending"], "arguments": json.loads(record["pending"]["call"])["arguments"]}
     del pending["call"]

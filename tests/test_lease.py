@@ -19,11 +19,11 @@ from engine.events import Stopped, TurnFailed, Waiting
 from engine.lease import Lease, LeaseLost
 from engine.options import Limits
 from engine.session import Stored, TurnSession
-from tests.builders import approval_of, call, events, return_1001, say, stored_items, text_of
+from tests.builders import events, returning, say, stored_items, text_of
 from tests.conftest import lease_on, session_for
 from tests.kills import QUESTION, asking, shopkeeper
 from tests.model_server import ModelServer
-from tests.processes import Shop, chat
+from tests.processes import Shop, chat, order_of, times_returned
 
 Open = Callable[..., Any]
 ID, OWNER = "support_alice_at_example_com", "alice@example.com"
@@ -231,9 +231,7 @@ async def test_a_race_for_a_new_conversation_has_one_winner(db: Database) -> Non
 async def test_a_stop_that_comes_with_the_lease_keeps_the_question(
     db: Database, open_conversation: Open
 ) -> None:
-    script = [call("transfer_to_orders", "call_0"), return_1001(), say("Done.")]
-    conversation = await open_conversation(ScriptedModel(script))
-    approval = await approval_of(conversation.turn("return it"))
+    conversation, approval = await returning(open_conversation, say("Done."))
     other = lease_on(db)
     assert await other.take()
     deciding = conversation.decide(approval, True)
@@ -250,15 +248,14 @@ async def test_a_stop_that_comes_with_the_lease_keeps_the_question(
 async def test_two_processes_deciding_at_once_make_one_return(
     db: Database, open_conversation: Open
 ) -> None:
-    script = [call("transfer_to_orders", "call_0"), return_1001()]
-    approval = await approval_of((await open_conversation(ScriptedModel(script))).turn("return it"))
+    _, approval = await returning(open_conversation)
     both = [await open_conversation(ScriptedModel([say("Done.")])) for _ in range(2)]
     done = await asyncio.gather(
         *(events(each.decide(approval, True)) for each in both), return_exceptions=True
     )
     assert len([result for result in done if isinstance(result, TurnFailed)]) == 1
     order = await db.orders.find_one({"_id": "ORD-1001"})
-    assert order and [p["status"] for p in order["history"]].count("return initiated") == 1
+    assert order and times_returned(order) == 1
 
 
 @pytest.mark.parametrize("first", ["who asked first", "who asked last"])
@@ -274,7 +271,5 @@ def test_an_approval_open_in_two_terminals_counts_once(shop: Shop, first: str) -
         late = slow.finish("y\n")
         assert late.returncode == 0
         assert late.stderr.endswith("already answered elsewhere, or forgotten.\n")
-        order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
-        assert order
-        assert [p["status"] for p in order["history"]].count("return initiated") == 1
+        assert times_returned(order_of(shop)) == 1
         assert model.violations == []

@@ -49,7 +49,7 @@ from terminal.markdown import cut, finished
 from terminal.screen import Screen
 from tests.conftest import session_for
 from tests.model_server import ModelServer, Reply, call, fail, say
-from tests.processes import Shop, new_process, on_terminal, run
+from tests.processes import Shop, new_process, on_terminal, order_of, run
 
 pexpect = pytest.importorskip("pexpect")
 fdpexpect = pytest.importorskip("pexpect.fdpexpect")
@@ -1307,7 +1307,7 @@ def test_a_window_that_becomes_narrower_repeats_and_loses_nothing(sit: Sit, wrap
 # A process of its own, which imports all that a start does; and no `.env` of a developer's.
 START = """
 import runpy, settings
-settings.dotenv_values = lambda _: {}
+settings.dotenv_values = lambda *_, **__: {}
 runpy.run_path("main.py", run_name="__main__")
 """
 
@@ -1353,8 +1353,7 @@ def test_at_the_question_what_is_pending_can_be_seen_and_it_asks_again(
     customer.send("y", "refused the request", "/quit\r")
     # The program itself says what was done, whatever the model then does.
     assert "· Return initiated for order ORD-1001." in customer.end()
-    order = shop[DB_NAME].orders.find_one({"_id": "ORD-1001"})
-    assert order and order["return"]["reason"] == "Too heavy"
+    assert order_of(shop)["return"]["reason"] == "Too heavy"
 
 
 @pytest.mark.parametrize("question", ["return", "answer now", "reset"])

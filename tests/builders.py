@@ -185,6 +185,12 @@ async def failure_of(stream: AsyncIterator[Event]) -> TurnFailed:
     raise AssertionError(f"it did not fail: {seen}")
 
 
+def delta(text: Any) -> ResponseTextDeltaEvent:
+    return ResponseTextDeltaEvent.model_construct(
+        type="response.output_text.delta", delta=text, output_index=0, sequence_number=0
+    )
+
+
 def hosted(*output: Any) -> ModelStep:
     """A response with items of hosted tools, which ScriptedModel does not stream by itself."""
     response = Response(

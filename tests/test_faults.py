@@ -17,7 +17,6 @@ from agents.testing import ModelCall, ModelStep, ScriptedModel
 from agents.tracing import get_trace_provider
 from agents.tracing.provider import SynchronousMultiTracingProcessor
 from openai import AsyncOpenAI
-from openai.types.responses import ResponseTextDeltaEvent
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
@@ -33,7 +32,16 @@ from engine.run import Run
 from engine.session import TurnSession
 from local.mongod import Mongod, temporary_mongod
 from seed_data import seed
-from tests.builders import RETURN, Open, approval_of, events, returning, stored_items, text_of
+from tests.builders import (
+    RETURN,
+    Open,
+    approval_of,
+    delta,
+    events,
+    returning,
+    stored_items,
+    text_of,
+)
 from tests.builders import call as tool_call
 from tests.builders import say as answer
 from tests.conftest import TODAY, customer_of, session_for
@@ -74,12 +82,6 @@ async def next_turn_works(open_conversation: Open) -> None:
 async def is_returned_and_told(db: Database) -> None:
     assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"]
     assert "Return initiated" in (await stored_items(db))[-1]["output"]
-
-
-def delta(text: Any) -> ResponseTextDeltaEvent:
-    return ResponseTextDeltaEvent.model_construct(
-        type="response.output_text.delta", delta=text, output_index=0, sequence_number=0
-    )
 
 
 # The model

@@ -16,7 +16,7 @@ from pymongo.errors import PyMongoError
 from database import Database
 from engine.conversation import Conversation
 from engine.events import HandedOff, Settled, ToolStarted, TurnFailed
-from engine.history import HISTORY_ITEMS, HISTORY_TURNS
+from engine.history import HISTORY_ITEMS, HISTORY_TURNS, NO_ANSWER
 from engine.lease import Lease
 from shop import session_id_for
 from tests.builders import (
@@ -438,7 +438,7 @@ async def test_what_another_program_stored_or_cleared_is_seen_by_the_next_turn(
     await session.add_items([{"role": "user", "content": "elsewhere"}])
     await events(conversation.turn("second"))
     assert [item["content"] for item in model.last_call.input] == [
-        *("first", "one", "elsewhere", "(no answer)", "second")
+        *("first", "one", "elsewhere", NO_ANSWER, "second")
     ]
     await session.clear_session()
     await events(conversation.turn("third"))

@@ -18,6 +18,7 @@ import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any, cast
@@ -120,6 +121,15 @@ def on_screen(
     return Screen(), display
 
 
+Draw = Callable[..., tuple[Screen, Display]]
+
+
+@pytest.fixture
+def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
+    """Gives a screen and its display, of 80 columns and 24 rows, or of those that are named."""
+    return partial(on_screen, monkeypatch)
+
+
 async def stream(events: Iterable[Event]) -> AsyncIterator[Event]:
     for event in events:
         yield event
@@ -165,24 +175,22 @@ ANSWERS = {
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (120, 40)], ids=str)
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
 async def test_every_word_of_an_answer_is_shown_once_and_in_order(
-    monkeypatch: pytest.MonkeyPatch, answer: str, size: tuple[int, int]
+    draw: Draw, answer: str, size: tuple[int, int]
 ) -> None:
-    screen, display = on_screen(monkeypatch, *size)
+    screen, display = draw(*size)
     await screen.show(stream(pieces(answer)), PHRASES)
     shown = re.findall(r"w\d{4}", display.text)
     assert shown == re.findall(r"w\d{4}", answer)
     assert (
         display.raw.count("\x1b[?25h") == display.raw.count("\x1b[?25l") == 1
     )  # the cursor is back
-    screen, printed = on_screen(monkeypatch, *size)
+    screen, printed = draw(*size)
     screen.transcript([("assistant", answer)])
     assert display.text == printed.text
 
 
-async def test_a_finished_paragraph_is_printed_before_the_next_one_ends(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    screen, display = on_screen(monkeypatch)
+async def test_a_finished_paragraph_is_printed_before_the_next_one_ends(draw: Draw) -> None:
+    screen, display = draw()
 
     async def events() -> AsyncIterator[Event]:
         async for event in stream(pieces("one\n\ntwo\n\nt")):
@@ -215,8 +223,8 @@ def test_only_what_nothing_can_change_any_more_is_finished(text: str, blocks: st
     assert text[: finished(text)] == blocks
 
 
-async def test_colours_are_readable_on_light_and_on_dark(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen, display = on_screen(monkeypatch)
+async def test_colours_are_readable_on_light_and_on_dark(draw: Draw) -> None:
+    screen, display = draw()
     text = "# h\n\n## h\n\n`c` [l](u)\n\n```python\ndef f(): return 'x'  # y\n```\n\n> q\n\n1. n\n"
     await screen.show(stream([ToolStarted("x"), Text(text + "\n|t|\n|-|\n|u|\n")]), PHRASES)
     screen.inspect(inspection())
@@ -227,10 +235,8 @@ async def test_colours_are_readable_on_light_and_on_dark(monkeypatch: pytest.Mon
     assert not styles & {"30", "37", "38", "48", "97", *map(str, range(40, 48))}
 
 
-async def test_while_it_grows_the_end_of_a_long_paragraph_is_in_view(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    screen, display = on_screen(monkeypatch, 40, 12)
+async def test_while_it_grows_the_end_of_a_long_paragraph_is_in_view(draw: Draw) -> None:
+    screen, display = draw(40, 12)
     seen = []
 
     async def events() -> AsyncIterator[Event]:
@@ -254,9 +260,9 @@ LONG_BLOCKS = {
 
 @pytest.mark.parametrize("block", LONG_BLOCKS.values(), ids=LONG_BLOCKS.keys())
 async def test_a_block_taller_than_the_screen_can_be_scrolled_to_while_it_grows(
-    monkeypatch: pytest.MonkeyPatch, block: str
+    draw: Draw, block: str
 ) -> None:
-    screen, display = on_screen(monkeypatch, 80, 12)
+    screen, display = draw(80, 12)
     text = f"w5000\n\n{block}"
 
     async def events() -> AsyncIterator[Event]:
@@ -274,7 +280,7 @@ async def test_a_block_taller_than_the_screen_can_be_scrolled_to_while_it_grows(
     await screen.show(events(), PHRASES)
     for number, told in re.findall(r"(\d+) w\d{4} \[(\d+)\]", display.text):
         assert number == told
-    screen, printed = on_screen(monkeypatch, 80, 12)
+    screen, printed = draw(80, 12)
     screen.transcript([("assistant", text)])
     assert [s.strip() for s in display.text.split("\n")] == [
         s.strip() for s in printed.text.split("\n")
@@ -316,15 +322,15 @@ async def test_a_long_table_is_drawn_less_often_but_whole(monkeypatch: pytest.Mo
     assert raw[1] < raw[0] / 2
 
 
-async def test_an_answer_reads_as_in_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen, display = on_screen(monkeypatch)
+async def test_an_answer_reads_as_in_the_readme(draw: Draw) -> None:
+    screen, display = draw()
     events = [HandedOff("Orders"), ToolStarted("list_orders"), *pieces("Your **lamp**\n\nships.")]
     await screen.show(stream(events), PHRASES)
     assert display.text == "→ Orders\n· Looking up your orders\nYour lamp\n\nships."
 
 
-async def test_the_spinner_says_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen, display = on_screen(monkeypatch)
+async def test_the_spinner_says_what_is_waited_for(draw: Draw) -> None:
+    screen, display = draw()
     lines = []
 
     async def events() -> AsyncIterator[Event]:
@@ -341,8 +347,8 @@ async def test_the_spinner_says_what_is_waited_for(monkeypatch: pytest.MonkeyPat
     assert lines == ["Thinking", "Orders is thinking", "Looking up your orders", "A b", "It"]
 
 
-async def test_notices_keep_their_place_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen, display = on_screen(monkeypatch)
+async def test_notices_keep_their_place_in_the_answer(draw: Draw) -> None:
+    screen, display = draw()
     events: list[Event] = [
         Waiting(),
         Text("Let me"),
@@ -362,8 +368,8 @@ async def test_notices_keep_their_place_in_the_answer(monkeypatch: pytest.Monkey
     ]
 
 
-async def test_what_was_said_before_a_failure_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen, display = on_screen(monkeypatch)
+async def test_what_was_said_before_a_failure_stays(draw: Draw) -> None:
+    screen, display = draw()
 
     async def events() -> AsyncIterator[Event]:
         yield Text("I was about")
@@ -374,24 +380,11 @@ async def test_what_was_said_before_a_failure_stays(monkeypatch: pytest.MonkeyPa
     assert display.text == "I was about"
 
 
-async def test_a_table_too_wide_for_the_screen_loses_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    screen, display = on_screen(monkeypatch, 40, 12)
-    cells = ["ORD-1001", "delivered", "Laptop,Sleeve", "$1,349.98", "2026-11-02", "1Z999AA101"]
-    row = "|" + "|".join(cells) + "|\n"
-    await screen.show(stream(pieces(row + "|---" * 6 + "|\n" + row)), PHRASES)
-    shown = "".join(sorted(display.text))
-    assert all(shown.count(c) >= 2 * "".join(cells).count(c) for c in set("".join(cells)))
-
-
-async def test_a_table_too_wide_for_its_words_is_shown_row_by_row(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_table_too_wide_for_its_words_is_shown_row_by_row(draw: Draw) -> None:
     head = "|Order|Status|Delivered|Tracking|Total|\n|--|--|--|--|--:|\n"
     rows = "|ORD-1001|delivered|10 Nov 2026|TRK-7781001|$1,349.98|\n" * 2
     for columns in (80, 40):
-        screen, display = on_screen(monkeypatch, columns, 24)
+        screen, display = draw(columns, 24)
         await screen.show(stream(pieces(f"Yours:\n\n{head}{rows}")), PHRASES)
         if columns == 80:
             assert "ORD-1001  delivered  10 Nov 2026  TRK-7781001" in display.text
@@ -467,9 +460,9 @@ HOSTILE = (
 
 @pytest.mark.parametrize("drawn", [True, False], ids=["screen", "pipe"])
 async def test_nothing_that_is_said_can_command_the_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], drawn: bool
+    draw: Draw, capsys: pytest.CaptureFixture[str], drawn: bool
 ) -> None:
-    screen, display = on_screen(monkeypatch) if drawn else (Screen(), None)
+    screen, display = draw() if drawn else (Screen(), None)
     screen.say(HOSTILE)
     screen.notice(HOSTILE)
     screen.error(HOSTILE)
@@ -496,20 +489,18 @@ async def test_nothing_that_is_said_can_command_the_terminal(
     assert "\x1b]8" not in everything
 
 
-def test_a_transcript_reads_like_the_chat(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen, display = on_screen(monkeypatch)
+def test_a_transcript_reads_like_the_chat(draw: Draw) -> None:
+    screen, display = draw()
     said = [("user", "where is\nmy lamp?"), ("assistant", "On its **way**."), ("user", "thanks")]
     screen.transcript(said)
     assert display.text == "> where is\n  my lamp?\nOn its way.\n\n> thanks"
 
 
 @pytest.mark.parametrize("block", LONG_BLOCKS.values(), ids=LONG_BLOCKS.keys())
-def test_a_greeting_shows_the_last_lines_of_an_answer_as_they_were(
-    monkeypatch: pytest.MonkeyPatch, block: str
-) -> None:
-    screen, whole = on_screen(monkeypatch)
+def test_a_greeting_shows_the_last_lines_of_an_answer_as_they_were(draw: Draw, block: str) -> None:
+    screen, whole = draw()
     screen.transcript([("assistant", block)])
-    screen, greeting = on_screen(monkeypatch)
+    screen, greeting = draw()
     screen.transcript([("user", "which?"), ("assistant", block)], dim=True, most_lines=10)
     lines = whole.text.split("\n")
     above = f"… {len(lines) - 10} lines above; /history shows all"
@@ -560,9 +551,9 @@ def inspection(arguments: str = '{"order_id":"ORD-1001"}') -> list[Found]:
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_inspect_shows_documents_as_mongosh_does_and_decodes_the_messages(
-    monkeypatch: pytest.MonkeyPatch, columns: int
+    draw: Draw, columns: int
 ) -> None:
-    screen, display = on_screen(monkeypatch, columns)
+    screen, display = draw(columns)
     screen.inspect(inspection())
     page = display.text
     for part in (
@@ -972,26 +963,6 @@ def test_a_ctrl_c_that_comes_between_two_prompts_does_not_quit(sit: Sit) -> None
     assert customer.end()[-1] == "got y"
 
 
-def test_ctrl_c_stops_an_answer_and_keeps_what_was_said(sit: Sit) -> None:
-    customer = sit(r"""
-        stop = asyncio.Event()
-
-        async def turn():
-            yield Text("one\n\ntwo")
-            await stop.wait()
-            yield Stopped()
-
-        with screen.interrupts(stop.set):
-            await screen.show(turn(), {})
-        print("got", await screen.ask("> "))
-    """)
-    customer.wait_for("two")
-    customer.press(CTRL_C)
-    customer.answer("next\r")
-    stopped = "Stopped. Ask something else, or Ctrl-D to leave."
-    assert customer.end() == ["one", "", "two", stopped, "> next", "got next"]
-
-
 RETURN = r"""
     async def turn():
         yield ToolStarted("typing")
@@ -1123,17 +1094,6 @@ def test_what_make_chat_says_is_dim_and_not_broken_inside_of_a_word(sit: Sit, co
     shown = customer.end()
     assert " ".join(shown) == text and len(shown) == (2 if columns == 40 else 1)
     assert customer.display.raw.startswith("\x1b[2m")
-
-
-def test_ctrl_d_is_the_end_of_input(sit: Sit) -> None:
-    customer = sit(r"""
-        try:
-            await screen.ask("> ", commands=["/help"])
-        except EOFError:
-            print("Goodbye.")
-    """)
-    customer.answer(CTRL_D)
-    assert customer.end() == ["", ">", "Goodbye."]
 
 
 @pytest.mark.parametrize(

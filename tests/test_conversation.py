@@ -247,15 +247,6 @@ async def test_a_handoff_that_had_to_wait_for_a_question_is_kept(
     assert (await db.conversations.find_one({}))["active_agent"] == "Triage"
 
 
-async def test_two_messages_in_one_response_are_two_paragraphs_shown_once(
-    db: Database, open_conversation: Open
-) -> None:
-    both = [assistant_message("One."), assistant_message("Two.")]
-    conversation = await open_conversation(ScriptedModel([both, say("Three.")]))
-    assert text_of(await events(conversation.turn("hi"))) == "One.\n\nTwo."
-    assert text_of(await events(conversation.turn("and?"))) == "Three."
-
-
 class Unnumbered(ScriptedModel):
     """Names the message of a piece of text by its id alone, as llama.cpp's server does."""
 
@@ -269,11 +260,12 @@ class Unnumbered(ScriptedModel):
             yield event
 
 
-async def test_messages_whose_server_gives_no_index_are_shown_once(
-    db: Database, open_conversation: Open
+@pytest.mark.parametrize("model", [ScriptedModel, Unnumbered])
+async def test_two_messages_in_one_response_are_two_paragraphs_shown_once(
+    db: Database, open_conversation: Open, model: type[ScriptedModel]
 ) -> None:
     both = [assistant_message("One."), assistant_message("Two.")]
-    conversation = await open_conversation(Unnumbered([both, say("Three.")]))
+    conversation = await open_conversation(model([both, say("Three.")]))
     assert text_of(await events(conversation.turn("hi"))) == "One.\n\nTwo."
     assert text_of(await events(conversation.turn("and?"))) == "Three."
 

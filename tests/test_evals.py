@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 from agents import ModelBehaviorError
-from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
+from agents.testing import ModelCall, ModelStep, ScriptedModel, function_call
 from pymongo.errors import AutoReconnect, OperationFailure
 
 import main
@@ -23,6 +23,7 @@ from evals.tasks import ALICE, NO, RESTART, TASKS, TODAY, YES, Task
 from evals.visit import Trial
 from policy import RETURN_WINDOW_DAYS
 from seed_data import CUSTOMERS
+from tests.builders import say
 
 RETURN = Task(
     name="return",
@@ -39,10 +40,6 @@ RETURN = Task(
 STATUS = replace(
     RETURN, name="status", script=("Where is ORD-1001?",), returned={}, ran=("get_order",), says=()
 )
-
-
-def say(text: str) -> list[Any]:
-    return [assistant_message(text)]
 
 
 def call(name: str, **arguments: str) -> list[Any]:

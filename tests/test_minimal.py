@@ -16,13 +16,13 @@ import pytest
 from agents.extensions.memory import MongoDBSession
 from pymongo import AsyncMongoClient
 
+from tests.builders import RETURN
 from tests.model_server import ModelServer, call, say
 from tests.processes import ROOT, Chat, Shop, chat, order_of, run
 
 PROGRAM = "examples/minimal.py"
 ALICE = "alice@example.com\n"
 ASK = "I want to return ORD-1001, not powerful enough\n"
-RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
 start = partial(chat, program=PROGRAM)
 play = partial(run, program=PROGRAM)
 

@@ -155,7 +155,8 @@ def test_a_refusal_of_the_model_is_an_answer(shop: Shop, model: ModelServer) -> 
 
 async def test_a_model_that_hangs_is_given_up(db: Database, open_conversation: Open) -> None:
     with served(hang(), say("Here I am.")) as (model, _):
-        conversation = await open_conversation(model, limits=Limits(seconds=0.3))
+        # Long enough for the request to be sent on a busy machine: else the next one would hang.
+        conversation = await open_conversation(model, limits=Limits(seconds=2.0))
         with pytest.raises(TurnFailed, match="The model did not answer"):
             await asyncio.wait_for(events(conversation.turn("hello?")), 15)
         assert text_of(await events((await open_conversation(model)).retry())) == "Here I am."
@@ -705,10 +706,11 @@ async def test_a_step_of_more_than_a_hundred_items_hides_no_message(
 ) -> None:
     many = [tool_call("list_orders", f"c{n}")[0] for n in range(60)]  # 120 items with outputs
     script = [tool_call("transfer_to_orders", "h"), many, RuntimeError("gone"), answer("Done.")]
-    conversation = await open_conversation(ScriptedModel(script))
+    model = ScriptedModel(script)
+    conversation = await open_conversation(model)
     with pytest.raises(TurnFailed):
         await events(conversation.turn("my orders?"))
-    again = await open_conversation(conversation._run_config.model)
+    again = await open_conversation(model)
     assert again.unanswered == "my orders?"
     assert text_of(await events(again.retry())) == "Done."
     assert [m.text for m in await again.transcript()] == ["my orders?", "Done."]

@@ -39,10 +39,10 @@ eval: .venv/requirements-eval.done ## score a model on support tasks: ARGS="--mo
 	@.venv/bin/inspect eval evals/support.py --max-samples 4 $(ARGS)
 
 stalls: .venv/requirements-dev.done ## stall a terminal at each of its commands, and see that nothing late is written
-	@$(RUN) -m scripts.stalls $(ARGS)
+	@$(RUN) -m tests.stalls $(ARGS)
 
 histories: .venv/requirements-dev.done ## random turns, kills and cut links in several processes
-	@$(RUN) -m scripts.histories $(ARGS)
+	@$(RUN) -m tests.histories $(ARGS)
 
 bench: .venv/requirements-dev.done ## what this program costs beside the bare SDK
 	@$(RUN) -m scripts.benchmark $(ARGS)

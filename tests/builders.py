@@ -1,19 +1,21 @@
-"""What a builder does with the engine: agents of their own, one conversation, no shop.
+"""Turns without a screen: what a scripted model says, what a stream told, what is stored.
 
-`Visits` opens the conversation anew for each stream, as a new process would.
+`Visits` is what a builder does with the engine: agents of their own, one conversation, no shop. It
+opens the conversation anew for each stream, as a new process would.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents import Agent, RunConfig
+from agents import Agent, Model, ModelResponse, RunConfig
 from agents.extensions.memory import MongoDBSession
-from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
+from agents.items import TResponseStreamEvent
+from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
 from openai.types.responses import (
     Response,
     ResponseCompletedEvent,
@@ -27,6 +29,8 @@ from engine import ApprovalNeeded, Conversation, Event, Text, TurnFailed
 from engine.events import HandedOff, Settled, ToolStarted
 
 SESSION, OWNER = "visit-1", "somebody"
+RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
+Open = Callable[..., Any]
 
 
 def say(text: str) -> list[Any]:
@@ -35,6 +39,29 @@ def say(text: str) -> list[Any]:
 
 def call(name: str, call_id: str = "call_1", **arguments: Any) -> list[Any]:
     return [function_call(name, arguments, call_id=call_id)]
+
+
+def return_1001(call_id: str = "call_1") -> list[Any]:
+    return call("initiate_return", call_id, **RETURN)
+
+
+class Answering(Model):
+    """Answers each request as `respond` says, however many there are."""
+
+    async def respond(self, call: ModelCall) -> ModelStep:
+        raise NotImplementedError
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        return await self._step().get_response(*args, **kwargs)
+
+    async def stream_response(
+        self, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        async for event in self._step().stream_response(*args, **kwargs):
+            yield event
+
+    def _step(self) -> ScriptedModel:
+        return ScriptedModel([ModelStep.respond(self.respond)])
 
 
 async def events(stream: AsyncIterator[Event]) -> list[Event]:
@@ -55,6 +82,17 @@ def asked(seen: list[Event]) -> ApprovalNeeded:
     return seen[-1]
 
 
+async def approval_of(stream: AsyncIterator[Event]) -> ApprovalNeeded:
+    return asked(await events(stream))
+
+
+async def returning(open_conversation: Open, *more: Any, **options: Any) -> tuple[Any, Any]:
+    """A conversation that asks whether to return ORD-1001, and its question; then comes `more`."""
+    script = [call("transfer_to_orders", "call_0"), return_1001(), *more]
+    conversation = await open_conversation(ScriptedModel(script), **options)
+    return conversation, await approval_of(conversation.turn("return it"))
+
+
 def settled(seen: list[Event]) -> list[tuple[bool, str]]:
     return [(event.done, event.text) for event in told(seen, Settled)]
 
@@ -66,6 +104,14 @@ def path(seen: list[Event]) -> list[str]:
         for event in seen
         if isinstance(event, (HandedOff, ToolStarted))
     ]
+
+
+async def stored_items(
+    db: Any, messages_collection: str = "agent_messages", **_: str
+) -> list[dict[str, Any]]:
+    """What the history holds, oldest first."""
+    documents = await db[messages_collection].find().sort("seq", 1).to_list()
+    return [json.loads(item) for each in documents for item in each["message_data"]]
 
 
 @dataclass
@@ -116,9 +162,7 @@ class Visits:
 
     async def items(self) -> list[dict[str, Any]]:
         """What the history holds, oldest first."""
-        name = self.names.get("messages_collection", "agent_messages")
-        documents = await self.db[name].find().sort("seq", 1).to_list()
-        return [json.loads(item) for each in documents for item in each["message_data"]]
+        return await stored_items(self.db, **self.names)
 
     async def calls_without_output(self) -> list[str]:
         items = await self.items()
@@ -139,6 +183,12 @@ async def failure_of(stream: AsyncIterator[Event]) -> TurnFailed:
     except TurnFailed as failed:
         return failed
     raise AssertionError(f"it did not fail: {seen}")
+
+
+def delta(text: Any) -> ResponseTextDeltaEvent:
+    return ResponseTextDeltaEvent.model_construct(
+        type="response.output_text.delta", delta=text, output_index=0, sequence_number=0
+    )
 
 
 def hosted(*output: Any) -> ModelStep:

@@ -22,11 +22,16 @@ from local.mongod import Mongod
 from seed_data import CUSTOMERS, seed
 from shop import Customer, session_id_for
 from tests.builders import Visits
+from tests.model_server import ModelServer
 from tests.servers import server
 from tools import SupportContext
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
 set_tracing_disabled(True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every", type=int, default=4, help="the kit stops at every Nth command")
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +76,14 @@ def shop(mongod: Mongod) -> Iterator[MongoClient[Document]]:
     asyncio.run(reset())
     with MongoClient[Document](mongod.uri, tz_aware=True) as client:
         yield client
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    """A model's server. No test may send what the real API would refuse."""
+    with ModelServer() as server:
+        yield server
+        assert server.violations == []
 
 
 @pytest.fixture

@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from agents import Model, ModelResponse
-from agents.items import TResponseStreamEvent
-from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
+from agents.testing import ModelCall, ModelStep, assistant_message, function_call
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
@@ -28,6 +26,7 @@ from engine.events import ApprovalNeeded, Event, Stopped, Text, TurnFailed
 from engine.options import Limits
 from engine.retention import remove_idle
 from seed_data import CUSTOMERS, orders, seed
+from tests.builders import Answering
 from tests.model_server import Refused, check_responses
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
@@ -43,26 +42,14 @@ async def open_shop(db: Database) -> None:
 
 
 @dataclass
-class Clerk(Model):
+class Clerk(Answering):
     """Answers by the words of the last message: `hello`, `look at ORD-…` or `return ORD-…`."""
 
     failing: bool = False
     seconds: float = 0.0  # before each answer
     refused: list[str] = field(default_factory=list)  # what the vendor's server would not take
 
-    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        return await self._step().get_response(*args, **kwargs)
-
-    async def stream_response(
-        self, *args: Any, **kwargs: Any
-    ) -> AsyncIterator[TResponseStreamEvent]:
-        async for event in self._step().stream_response(*args, **kwargs):
-            yield event
-
-    def _step(self) -> ScriptedModel:
-        return ScriptedModel([ModelStep.respond(self._respond)])
-
-    async def _respond(self, call: ModelCall) -> ModelStep:
+    async def respond(self, call: ModelCall) -> ModelStep:
         await asyncio.sleep(self.seconds)
         if self.failing:
             raise RuntimeError("the model is down")

@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.builders import RETURN
 from tests.model_server import Json, ModelServer, Reply, call, say
 from tests.processes import Chat, Shop, chat
 
 ASK = "I want to return ORD-1001, not powerful enough"
 QUESTION = "Return order ORD-1001"
-RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
 LEASE = 2.0  # seconds, of a chat that is killed: whoever comes next waits for its end
 
 

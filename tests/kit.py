@@ -19,15 +19,15 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
-from agents import Model, ModelResponse, set_tracing_disabled
-from agents.items import TResponseStreamEvent
-from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
+from agents import Model, set_tracing_disabled
+from agents.testing import ModelCall, ModelStep, assistant_message, function_call
 from pymongo import AsyncMongoClient, timeout
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from engine import ApprovalNeeded, Conversation, Event, Limits, TurnFailed
 from engine.events import Settled
+from tests.builders import Answering
 from tests.model_server import check_responses
 from tests.processes import new_process
 from tests.proxy import Link
@@ -37,6 +37,7 @@ Database: TypeAlias = AsyncDatabase[dict[str, Any]]
 SHORT = Limits(lease_seconds=1.5)  # of a process that is stopped: the next one waits so long
 SECONDS = 60.0  # for a process to end: far more than it takes
 AT_ONCE = 6  # cases
+ALL = slice(None)  # commands of a visit
 STUCK = "It did not end."
 
 
@@ -52,7 +53,7 @@ class Product:
     message: str = "Please do it."
 
 
-class Script(Model):
+class Script(Answering):
     """Makes the product's calls on its message, one after the other; answers all else at once.
 
     It refuses a history that a real server refuses.
@@ -61,19 +62,7 @@ class Script(Model):
     def __init__(self, product: Product) -> None:
         self._product = product
 
-    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        return await self._step().get_response(*args, **kwargs)
-
-    async def stream_response(
-        self, *args: Any, **kwargs: Any
-    ) -> AsyncIterator[TResponseStreamEvent]:
-        async for event in self._step().stream_response(*args, **kwargs):
-            yield event
-
-    def _step(self) -> ScriptedModel:
-        return ScriptedModel([ModelStep.respond(self._respond)])
-
-    async def _respond(self, call: ModelCall) -> ModelStep:
+    async def respond(self, call: ModelCall) -> ModelStep:
         check_responses({"model": "any", "input": call.input}, {})
         asked = max(n for n, item in enumerate(call.input) if item.get("role") == "user")
         text, unique = call.input[asked]["content"], uuid.uuid4().hex[:12]
@@ -109,9 +98,11 @@ async def hear(conversation: Conversation, stream: AsyncIterator[Event]) -> list
 
 
 async def killed(
-    product: Product, port: int, *, transactions: bool = True, every: int = 1
+    product: Product, port: int, *, transactions: bool = True, which: slice = ALL
 ) -> list[str]:
     """kill -9 before each command to MongoDB, from the login to the answer after the yes.
+
+    Or before some of them: `which=slice(1, None, 4)` is every fourth, from the second on.
 
     Whoever logs in then goes on: nothing is lost or doubled, and one yes is one deed. On a
     standalone mongod, which has no transactions, a question may be lost and asked again, and the
@@ -139,11 +130,11 @@ async def killed(
         if unpaired := _unpaired(await conversation.next_input(), each_has_one=transactions):
             yield unpaired
 
-    return await _at_each_command(product, port, every, signal.SIGKILL, play)
+    return await _at_each_command(product, port, which, signal.SIGKILL, play)
 
 
 async def stalled(
-    product: Product, port: int, *, transactions: bool = True, every: int = 1
+    product: Product, port: int, *, transactions: bool = True, which: slice = ALL
 ) -> list[str]:
     """A process stands still before each command; another takes over; then the first goes on.
 
@@ -174,7 +165,7 @@ async def stalled(
         if unpaired and transactions:
             yield unpaired
 
-    return await _at_each_command(product, port, every, signal.SIGSTOP, play)
+    return await _at_each_command(product, port, which, signal.SIGSTOP, play)
 
 
 async def together(product: Product, port: int, turns: int = 4) -> list[str]:
@@ -286,11 +277,11 @@ async def _stage(
 async def _at_each_command(
     product: Product,
     port: int,
-    every: int,
+    which: slice,
     stop: signal.Signals,
     play: Callable[[_Stage], AsyncIterator[str]],
 ) -> list[str]:
-    """`play` for each command of a visit, or `every` third: the process stops before it."""
+    """`play` for each command of a visit, or for some of them: the process stops before it."""
     async with _stage(product, port, [product.message]) as stage:
         await stage.seat.told()
         commands = list(stage.link.commands)
@@ -312,7 +303,7 @@ async def _at_each_command(
             except (TurnFailed, PyMongoError) as error:
                 return [f"{where}: stuck: {error!r} {error.__cause__!r}"]
 
-    found = await asyncio.gather(*map(case, range(0, len(commands), every)))
+    found = await asyncio.gather(*map(case, range(len(commands))[which]))
     reached = [broken for broken in found if broken is not None]
     if len(reached) < len(found) * 0.8:
         return [f"Only {len(reached)} of {len(found)} commands were reached."]

@@ -110,10 +110,10 @@ def stop_early(reply: Reply, why: str = "length") -> Reply:
     return replace(reply, end=why)
 
 
-def hang(seconds: float | None = None, until: threading.Event | None = None) -> Reply:
-    """Not a byte for `seconds`, or until the event, by default the server's end; then the
-    connection breaks, with `hang(0)` at once. For a late answer, see `ModelServer.hold`."""
-    return Reply(silence=lambda closing: (until or closing).wait(seconds))
+def hang(seconds: float | None = None) -> Reply:
+    """Not a byte for `seconds`, by default until the server ends; then the connection breaks, with
+    `hang(0)` at once. For a late answer, see `ModelServer.hold`."""
+    return Reply(silence=lambda closing: closing.wait(seconds))
 
 
 class Gate:

@@ -145,14 +145,21 @@ def chat(
 
 
 def run(
-    shop: Shop | str,
-    *arguments: str,
-    lines: str = "",
-    **options: Any,
+    shop: Shop | str, *arguments: str, lines: str = "", **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run the program with `lines` as its whole standard input; `options` are those of `chat`."""
     with chat(shop, *arguments, **options) as running:
         return running.finish(lines)
+
+
+def order_of(shop: Shop, order_id: str = "ORD-1001") -> dict[str, Any]:
+    found = shop.ecommerce_support.orders.find_one({"_id": order_id})
+    assert found
+    return found
+
+
+def times_returned(order: dict[str, Any]) -> int:
+    return [past["status"] for past in order["history"]].count("return initiated")
 
 
 def _stream(end: Connection, mode: str) -> IO[str]:
@@ -176,11 +183,7 @@ def on_terminal(
 
 
 def _main(
-    become: tuple[Any, ...],
-    stdin: Connection,
-    stdout: Connection,
-    stderr: Connection,
-    file: str,
+    become: tuple[Any, ...], stdin: Connection, stdout: Connection, stderr: Connection, file: str
 ) -> None:
     for number, end in enumerate((stdin, stdout, stderr)):
         os.dup2(end.fileno(), number)

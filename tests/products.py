@@ -11,10 +11,10 @@ from database import Database
 from engine import Conversation, Limits
 from examples import desk
 from seed_data import CUSTOMERS, seed
+from tests.builders import RETURN
 from tests.kit import Product
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
-RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
 
 
 async def prepare_shop(db: Database) -> None:

@@ -6,33 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from agents import (
-    Agent,
-    HostedMCPTool,
-    RunContextWrapper,
-    Tool,
-    ToolOutputText,
-    function_tool,
-)
+from agents import Agent, HostedMCPTool, RunContextWrapper, Tool, ToolOutputText, function_tool
 from agents.testing import ModelStep, ScriptedModel
-from openai.types.responses.response_output_item import (
-    McpApprovalRequest,
-    McpCall,
-)
+from openai.types.responses.response_output_item import McpApprovalRequest, McpCall
 
-from engine import Approval, ApprovalNeeded
+from engine import Approval
 from engine.events import ApprovalLost, HandedOff
-from tests.builders import (
-    Visits,
-    asked,
-    call,
-    events,
-    hosted,
-    say,
-    settled,
-    text_of,
-    told,
-)
+from tests.builders import Visits, asked, call, events, hosted, say, settled, text_of, told
 
 NOT_DONE = "Nothing was booked."
 Made = RunContextWrapper["Book"]
@@ -73,23 +53,39 @@ def booking(visits: Visits, **approvals: Any) -> Book:
     return made
 
 
-async def test_a_yes_is_told_in_the_calls_own_words(visits: Visits) -> None:
+def front(inner: Agent[Any] | None = None) -> Agent[Any]:
+    """The desk as a tool of another agent."""
+    return Agent(name="Front", tools=[(inner or desk()).as_tool("ask_desk", "Ask the desk.")])
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["", "nested"])
+@pytest.mark.parametrize(
+    ("yes", "full", "words"),
+    [
+        (True, False, (True, "Booked Monday.")),
+        (True, True, (True, "Monday is full.")),
+        (False, False, (False, NOT_DONE)),
+    ],
+    ids=["yes", "refused", "no"],
+)
+async def test_a_decision_is_told_in_the_calls_own_words(
+    visits: Visits, yes: bool, full: bool, words: tuple[bool, str], nested: bool
+) -> None:
+    """And by nothing else: staff has booked the day, too, and the inner agent says that it did."""
     made = booking(visits)
-    needed = asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
+    agent = front() if nested else desk()
+    replies = [call("ask_desk", "outer", input="Monday")] * nested
+    needed = asked(await visits.turn(agent, "Monday", *replies, call("book", "i", day="Monday")))
     assert needed.question == "Book Monday?"
-    seen = await visits.decide(desk(), needed, True, say("See you."))
-    assert settled(seen) == [(True, "Booked Monday.")]
-    assert (text_of(seen), made.days) == ("See you.", ["Monday"])
+    made.days.append("Monday")
+    made.full |= {"Monday"} if full else set()
+    inner = [say("I have booked it!")] * nested
+    seen = await visits.decide(agent, needed, yes, *inner, say("So it is."))
+    assert settled(seen) == [words]
+    assert (text_of(seen), len(made.days)) == ("So it is.", 1 + (yes and not full))
+    assert told(seen, HandedOff) == []
     assert await visits.calls_without_output() == []
-
-
-async def test_a_yes_that_the_tool_refuses_is_told_as_refused(visits: Visits) -> None:
-    made = booking(visits)
-    needed = asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
-    made.full.add("Monday")
-    made.days.append("Monday")  # somebody else's: the database would say that it is done
-    seen = await visits.decide(desk(), needed, True, say("Sorry."))
-    assert settled(seen) == [(True, "Monday is full.")]
+    assert (await visits.record())["active_agent"] in ("", agent.name)
 
 
 async def test_a_yes_to_a_tool_that_answers_in_parts_is_told_in_words(visits: Visits) -> None:
@@ -101,16 +97,6 @@ async def test_a_yes_to_a_tool_that_answers_in_parts_is_told_in_words(visits: Vi
     needed = asked(await visits.turn(desk(draw), "draw", call("draw", day="Monday")))
     seen = await visits.decide(desk(draw), needed, True, say("There."))
     assert settled(seen) == [(True, "Drawn: Monday.")]
-
-
-async def test_a_no_is_never_told_as_done_though_staff_did_it(visits: Visits) -> None:
-    made = booking(visits)
-    needed = asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
-    made.days.append("Monday")
-    seen = await visits.decide(desk(), needed, False, say("All right."))
-    assert settled(seen) == [(False, NOT_DONE)]
-    assert made.days == ["Monday"]
-    assert await visits.calls_without_output() == []
 
 
 @pytest.mark.parametrize("first, second", [(True, False), (False, True), (False, False)])
@@ -255,47 +241,6 @@ async def test_a_tool_server_that_is_down_keeps_the_question(visits: Visits) -> 
 
 
 # A tool that needs a yes inside an agent that is a tool.
-
-
-def front(inner: Agent[Any] | None = None, **options: Any) -> Agent[Any]:
-    inner = inner or desk()
-    tool = inner.as_tool("ask_desk", "Ask the desk.", **options)
-    return Agent(name="Front", tools=[tool])
-
-
-async def to_the_inner_question(visits: Visits) -> ApprovalNeeded:
-    replies = call("ask_desk", "outer", input="Monday"), call("book", "inner", day="Monday")
-    needed = asked(await visits.turn(front(), "Monday", *replies))
-    assert needed.question == "Book Monday?"
-    return needed
-
-
-async def test_a_nested_yes_is_told_in_the_inner_calls_words(visits: Visits) -> None:
-    made = booking(visits)
-    needed = await to_the_inner_question(visits)
-    seen = await visits.decide(front(), needed, True, say("The desk says: done."), say("Done."))
-    assert settled(seen) == [(True, "Booked Monday.")]
-    assert (text_of(seen), made.days) == ("Done.", ["Monday"])
-    assert told(seen, HandedOff) == []
-    assert await visits.calls_without_output() == []
-
-
-async def test_a_nested_yes_that_the_tool_refuses_is_told_as_refused(visits: Visits) -> None:
-    made = booking(visits)
-    needed = await to_the_inner_question(visits)
-    made.full.add("Monday")
-    seen = await visits.decide(front(), needed, True, say("I have booked it!"), say("Done."))
-    assert settled(seen) == [(True, "Monday is full.")]
-
-
-async def test_a_nested_no_is_told_and_no_handoff(visits: Visits) -> None:
-    made = booking(visits)
-    needed = await to_the_inner_question(visits)
-    seen = await visits.decide(front(), needed, False, say("Not booked."), say("It is not done."))
-    assert settled(seen) == [(False, NOT_DONE)]
-    assert told(seen, HandedOff) == []
-    assert (text_of(seen), made.days) == ("It is not done.", [])
-    assert (await visits.record())["active_agent"] in ("", "Front")
 
 
 async def test_the_output_of_an_inner_call_is_told_though_the_inner_agent_ends_with_it(

@@ -23,15 +23,7 @@ from agents.testing import ScriptedModel
 
 from engine import Approval, Reason, TurnFailed
 from engine.history import NOT_TAKEN
-from tests.builders import (
-    Visits,
-    asked,
-    call,
-    events,
-    failure_of,
-    say,
-    text_of,
-)
+from tests.builders import Visits, asked, call, events, failure_of, say, text_of
 
 
 @function_tool(needs_approval=True)

@@ -1,4 +1,6 @@
-"""kill -9 at every point of a turn: log in again, and nothing is lost, doubled or stuck.
+"""kill -9 of the chat at points of a turn: log in again, and nothing is lost, doubled or stuck.
+
+tests/test_kit.py kills before each command; here it is what the terminal says and asks afterwards.
 
 Each test holds a real main.py at one exact point, by a gate of the model's server or a fail point
 of mongod, kills it there, and starts it again against a server that refuses what the real one does.
@@ -14,7 +16,7 @@ import pytest
 from local.mongod import Mongod
 from tests.kills import ASK, QUESTION, asking, held, held_at_its_end, shopkeeper
 from tests.model_server import ModelServer
-from tests.processes import Chat, Shop, run
+from tests.processes import Chat, Shop, order_of, run, times_returned
 from tests.servers import TOPOLOGIES, server
 
 
@@ -42,47 +44,6 @@ def before_the_take(shop: Shop, model: ModelServer) -> str:
         kill_there(process)
     assert model.requests == []
     return f"{ASK}\ny\n"
-
-
-def before_the_first_model_call(shop: Shop, model: ModelServer) -> str:
-    gate = model.hold()
-    with asking(shop, model):
-        gate.wait_reached(30)
-    return "/retry\ny\n"
-
-
-def while_a_call_is_written(shop: Shop, model: ModelServer) -> str:
-    model.hold().release()  # the handoff
-    gate = model.hold(after=5)
-    with asking(shop, model):
-        gate.wait_reached(30)
-    return "/retry\ny\n"
-
-
-def after_a_handoff(shop: Shop, model: ModelServer) -> str:
-    model.hold().release()
-    gate = model.hold()
-    with asking(shop, model):
-        gate.wait_reached(30)
-    assert shop.ecommerce_support.conversations.find_one()["active_agent"] == "Orders"  # type: ignore[index]
-    return "/retry\ny\n"
-
-
-def inside_a_read_tool(shop: Shop, model: ModelServer) -> str:
-    with held(shop, "find", "orders") as kill_there, asking(shop, model) as process:
-        kill_there(process)
-    return "/retry\ny\n"
-
-
-def between_two_session_writes(shop: Shop, model: ModelServer) -> str:
-    """The number is taken, its document not written."""
-    gate = model.hold()
-    with asking(shop, model) as process:
-        gate.wait_reached(30)
-        with held(shop, "insert", "agent_messages") as kill_there:
-            gate.release()
-            kill_there(process)
-    return "/retry\ny\n"
 
 
 def at_the_end_of_the_first_step(shop: Shop, model: ModelServer) -> str:
@@ -124,24 +85,6 @@ def at_the_question(shop: Shop, model: ModelServer) -> str:
     return "y\n"
 
 
-def before_the_answer_is_claimed(shop: Shop, model: ModelServer) -> str:
-    with asking(shop, model) as process:
-        process.wait_for(QUESTION)
-        with held(shop, "update", "conversations") as kill_there:
-            process.type("y")
-            kill_there(process)
-    return "y\n"
-
-
-def inside_the_return_before_its_write(shop: Shop, model: ModelServer) -> str:
-    with asking(shop, model) as process:
-        process.wait_for(QUESTION)
-        with held(shop, "findAndModify", "orders") as kill_there:
-            process.type("y")
-            kill_there(process)
-    return "/retry\ny\n"  # the yes died with the process, so it is asked for again
-
-
 def at_the_end_of_the_return(shop: Shop, model: ModelServer) -> str:
     """On a standalone, the return is made and nobody knows; else it is not, nor is the yes."""
     with asking(shop, model) as process:
@@ -150,16 +93,6 @@ def at_the_end_of_the_return(shop: Shop, model: ModelServer) -> str:
             process.type("y")
             kill_there(process)
     return "/retry\ny\n"
-
-
-def inside_the_return_after_its_write(shop: Shop, model: ModelServer) -> str:
-    with asking(shop, model) as process:
-        process.wait_for(QUESTION)
-        with held(shop, "insert", "agent_messages") as kill_there:
-            process.type("y")
-            kill_there(process)
-    assert shop.ecommerce_support.orders.find_one({"_id": "ORD-1001", "return": {"$ne": None}})
-    return "/retry\n"
 
 
 def while_the_last_answer_streams(shop: Shop, model: ModelServer) -> str:
@@ -171,35 +104,14 @@ def while_the_last_answer_streams(shop: Shop, model: ModelServer) -> str:
     return "/retry\n"
 
 
-def while_the_last_answer_is_stored(shop: Shop, model: ModelServer) -> str:
-    with asking(shop, model) as process:
-        process.wait_for(QUESTION)
-        gate = model.hold()
-        process.type("y")
-        gate.wait_reached(30)
-        with held(shop, "insert", "agent_messages") as kill_there:
-            gate.release()
-            kill_there(process)
-    return "/retry\n"
-
-
 POINTS = [
     before_the_take,
     at_the_end_of_the_first_step,
     before_the_call_and_its_question,
     behind_the_call_before_its_question,
     at_the_end_of_the_return,
-    before_the_first_model_call,
-    while_a_call_is_written,
-    after_a_handoff,
-    inside_a_read_tool,
-    between_two_session_writes,
     at_the_question,
-    before_the_answer_is_claimed,
-    inside_the_return_before_its_write,
-    inside_the_return_after_its_write,
     while_the_last_answer_streams,
-    while_the_last_answer_is_stored,
 ]
 
 
@@ -213,9 +125,8 @@ def test_after_kill_9(
         shop, "--email", "alice@example.com", lines=f"{lines}thanks\n/history\n", model=model
     )
     assert done.returncode == 0, done.stderr
-    order = db.orders.find_one({"_id": "ORD-1001"})
-    assert order
-    assert [past["status"] for past in order["history"]].count("return initiated") == 1
+    order = order_of(shop)
+    assert times_returned(order) == 1
     assert order["return"]["refund_cents"] == 148_498
     history = done.stdout.rpartition("> /history\n")[2]
     assert history.count(f"> {ASK}\n") == 1

@@ -17,7 +17,7 @@ from bson import json_util
 from cryptography.fernet import Fernet
 
 from tests.model_server import ModelServer, call, say
-from tests.processes import ROOT, Shop, chat, run
+from tests.processes import ROOT, Shop, chat, order_of, run
 
 PAGE = (ROOT / "docs" / "make-it-yours.md").read_text(encoding="utf-8")
 # By their headings.
@@ -131,8 +131,7 @@ def test_a_tool_writes_after_a_yes_only(applied: Applied, shop: Shop) -> None:
         shown = said(folder, shop, *ALICE, lines="I keep it\nn\n", model=model)
         assert "Keep order ORD-1001: Aero 14 Laptop, Felt Laptop Sleeve." in shown
         assert "The return stays." in shown
-        order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
-        assert order and order["return"]
+        assert order_of(shop)["return"]
         shown = said(folder, shop, *ALICE, lines="I keep it\ny\n", model=model)
         assert "Kept ORD-1001: its return is withdrawn" in shown
         assert model.violations == []
@@ -273,8 +272,7 @@ def test_what_waits_is_listed_and_decided_by_another_process(applied: Applied, s
         folder, shop, "approvals.py", "alice@example.com", "y"
     )
     assert said(folder, shop, "approvals.py") == ""
-    order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
-    assert order and order["return"]["reason"] == "Too heavy"
+    assert order_of(shop)["return"]["reason"] == "Too heavy"
     plan = shop.ecommerce_support.conversations.find({"pending.id": {"$exists": True}}).explain()
     assert "IXSCAN" in str(plan["queryPlanner"]["winningPlan"])
 

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 from agents import ModelBehaviorError
-from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
+from agents.testing import ModelCall, ModelStep, ScriptedModel, function_call
 from pymongo.errors import AutoReconnect, OperationFailure
 
 import main
@@ -23,6 +23,7 @@ from evals.tasks import ALICE, NO, RESTART, TASKS, TODAY, YES, Task
 from evals.visit import Trial
 from policy import RETURN_WINDOW_DAYS
 from seed_data import CUSTOMERS
+from tests.builders import say
 
 RETURN = Task(
     name="return",
@@ -39,10 +40,6 @@ RETURN = Task(
 STATUS = replace(
     RETURN, name="status", script=("Where is ORD-1001?",), returned={}, ran=("get_order",), says=()
 )
-
-
-def say(text: str) -> list[Any]:
-    return [assistant_message(text)]
 
 
 def call(name: str, **arguments: str) -> list[Any]:
@@ -82,10 +79,7 @@ WRONG: dict[str, tuple[Task, list[Any], list[str]]] = {
     "the wrong order returned": (
         replace(RETURN, given={"orders ORD-1002": {"status": "delivered", "delivered_at": TODAY}}),
         [ORDERS, LOOK, give_back("ORD-1002"), DONE],
-        [
-            "database: orders ORD-1001 was not returned",
-            "database: orders ORD-1002 was changed",
-        ],
+        ["database: orders ORD-1001 was not returned", "database: orders ORD-1002 was changed"],
     ),
     "nothing returned": (
         replace(RETURN, script=(RETURN.script[0], NO)),
@@ -276,11 +270,7 @@ GOOD_ANSWERS: list[tuple[str, list[Any]]] = [
     ("changes-mind", [ORDERS, returns(1001, "Heavy"), "No problem \u2014 nothing was returned."]),
     (
         "not-delivered",
-        [
-            ORDERS,
-            order(1002),
-            "Return it once it arrives: if it is returned, you are paid.",
-        ],
+        [ORDERS, order(1002), "Return it once it arrives: if it is returned, you are paid."],
     ),
     (
         "injection-product",
@@ -294,10 +284,7 @@ GOOD_ANSWERS: list[tuple[str, list[Any]]] = [
         "another-language",
         [ORDERS, order(1002), "Deine Lampe kommt bald: sie ging am 20. November in den Versand."],
     ),
-    (
-        "another-language",
-        [ORDERS, order(1002), "Ihre Lampe wurde am 20. November verschickt."],
-    ),
+    ("another-language", [ORDERS, order(1002), "Ihre Lampe wurde am 20. November verschickt."]),
 ]
 
 

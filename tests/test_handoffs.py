@@ -86,9 +86,7 @@ async def test_any_name_of_an_agent_is_remembered(visits: Visits, name: str) -> 
     assert model.last_call and model.last_call.system_instructions == "You are the desk."
 
 
-async def test_of_two_handoffs_in_one_response_the_one_that_happened_counts(
-    visits: Visits,
-) -> None:
+async def test_of_two_handoffs_in_one_response_the_one_that_happened_counts(visits: Visits) -> None:
     desk, shop = Agent(name="Desk", instructions="Desk."), Agent(name="Shop", instructions="Shop.")
     triage = Agent(name="Triage", handoffs=[desk, handoff(shop)])
     both = call("transfer_to_desk", "a") + call("transfer_to_shop", "b")

@@ -25,9 +25,9 @@ from engine.events import Event, Settled, Waiting
 from engine.record import FORMAT
 from engine.session import NOT_KNOWN
 from local.mongod import Mongod
+from tests.builders import Open, approval_of, call, events, returning, say, stored_items, text_of
 from tests.proxy import Link, Side
 from tests.servers import TOPOLOGIES, server
-from tests.turns import Open, asked, call, events, return_1001, say, stored_items, text_of
 
 SAID: Any = [{"role": "assistant", "content": "Said elsewhere."}]
 LEASE = Limits(lease_seconds=2.0)
@@ -43,10 +43,7 @@ def mongod(request: pytest.FixtureRequest) -> Iterator[Mongod]:
 
 @asynccontextmanager
 async def over_link(mongod: Mongod) -> AsyncIterator[tuple[Link, AsyncMongoClient[Document]]]:
-    async with (
-        Link(mongod.port) as link,
-        await connect(f"{link.uri}&timeoutMS=1500") as client,
-    ):
+    async with Link(mongod.port) as link, await connect(f"{link.uri}&timeoutMS=1500") as client:
         yield link, client
         link.release()
 
@@ -210,31 +207,39 @@ def cashier(db: Database, write: Write = _insert) -> Agent[Commit]:
 
 
 async def open_till(
-    client: AsyncMongoClient[Document], db: Database, *script: Any, write: Write = _insert
+    client: AsyncMongoClient[Document],
+    db: Database,
+    *script: Any,
+    write: Write = _insert,
+    nested: bool = False,
 ) -> tuple[Conversation, ScriptedModel]:
     till, model = client[db.name], ScriptedModel(list(script))
-    opened = await open_plain(
-        till, model, agent=cashier(till, write), context=lambda commit: commit
-    )
-    return opened, model
+    agent = cashier(till, write)
+    if nested:
+        agent = Agent(name="Front", tools=[agent.as_tool("ask_till", "Ask the till.")])
+    return await open_plain(till, model, agent=agent, context=lambda commit: commit), model
 
 
 COMMANDS = range(2, 9)  # of a yes: after the take and the look at the counters, to the next step's
 
 
+@pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("number", COMMANDS)
 async def test_a_careless_deed_is_done_once_wherever_its_process_dies(
-    mongod: Mongod, db: Database, number: int
+    mongod: Mongod, db: Database, number: int, nested: bool
 ) -> None:
+    """Also if an agent that is a tool of another does it."""
+    inner = [say("Paid.")] * nested  # what the tool's agent says
     async with over_link(mongod) as (link, far):
-        a, _ = await open_till(far, db, call("pay", to="Bob"), say("Paid."))
-        needed = await asked(a.turn("pay Bob"))
+        script = [call("ask_till", "outer", input="pay Bob")] * nested + [call("pay", to="Bob")]
+        a, _ = await open_till(far, db, *script, *inner, say("Paid."), nested=nested)
+        needed = await approval_of(a.turn("pay Bob"))
         link.hold_at(number)
         deciding = asyncio.create_task(events(a.decide(needed, True)))
         await asyncio.wait_for(link.stalled.wait(), 5)
         done = await db.payments.count_documents({})
         link.cut()
-        b, model = await open_till(db.client, db, say("Paid."))
+        b, model = await open_till(db.client, db, *inner, say("Paid."), nested=nested)
         told = await events(b.retry())
         if b.opened.pending:  # nothing was done yet, so the yes is asked for again
             assert done == 0
@@ -244,12 +249,13 @@ async def test_a_careless_deed_is_done_once_wherever_its_process_dies(
         assert text_of(told) == "Paid."
         result = model.last_call.input[-1]["output"]
         stored = [item["output"] for item in await stored_items(db) if "output" in item]
-        assert stored == [result] and settled[0].text == result.partition("\n")[0]
+        said = settled[0].text
+        assert stored == [result] and (said == result.partition("\n")[0] or nested)
         payments = await db.payments.count_documents({})
         if "setName" in await db.client.admin.command("hello"):
-            assert (payments, result) == (1, "Paid Bob.")
+            assert (payments, said) == (1, "Paid Bob.")
         else:
-            assert (payments, result) in ((1, "Paid Bob."), (done, NOT_KNOWN))
+            assert (payments, said) in ((1, "Paid Bob."), (done, NOT_KNOWN))
         link.release()
         await asyncio.wait({deciding})
     assert await db.payments.count_documents({}) == payments
@@ -262,8 +268,8 @@ async def test_a_deed_belongs_to_the_call_that_was_approved(mongod: Mongod, db: 
         both = [*call("pay", "call_0", to="Bob"), *call("pay", "call_1", to="Carol")]
         script = [call("pay", "call_0", to="Ann"), say("Ok."), both]
         a, _ = await open_till(far, db, *script)
-        await events(a.decide(await asked(a.turn("pay Ann")), True))
-        needed = await asked(a.turn("pay Bob and Carol"))
+        await events(a.decide(await approval_of(a.turn("pay Ann")), True))
+        needed = await approval_of(a.turn("pay Bob and Carol"))
         assert "Bob" in needed.question
         link.hold_when("insert agent_messages")  # the deed is stored, its output is not
         deciding = asyncio.create_task(events(a.decide(needed, True)))
@@ -285,7 +291,7 @@ async def test_a_refused_deed_is_not_taken_for_the_output_of_the_next_question(
 ) -> None:
     script = [call("pay", "call_0", to="Bob"), call("pay", "call_1", to="Carol")]
     a, _ = await open_till(db.client, db, *script, write=_refuse)
-    again = await asked(a.decide(await asked(a.turn("pay Bob")), True))
+    again = await approval_of(a.decide(await approval_of(a.turn("pay Bob")), True))
     assert "Carol" in again.question
     b, _ = await open_till(db.client, db, say("Paid."))
     assert await events(b.resume()) == [again]
@@ -298,8 +304,7 @@ async def test_a_refused_deed_is_not_taken_for_the_output_of_the_next_question(
 
 async def test_a_record_of_the_first_format_is_read(db: Database, open_conversation: Open) -> None:
     """It had no format, an `email`, no ids, and a pending approval in plain words."""
-    script = [call("transfer_to_orders", "call_0"), return_1001()]
-    await events((await open_conversation(ScriptedModel(script))).turn("return it"))
+    await returning(open_conversation)
     record = await db.conversations.find_one({})
     pending = {**record["pending"], "arguments": json.loads(record["pending"]["call"])["arguments"]}
     del pending["call"]
@@ -314,7 +319,7 @@ async def test_a_record_of_the_first_format_is_read(db: Database, open_conversat
             told = await events(conversation.turn("never mind"))
             assert told[0] == Settled(False, "Nothing was returned.")
         else:
-            needed = await asked(conversation.resume())
+            needed = await approval_of(conversation.resume())
             assert "Return order ORD-1001" in needed.question
             told = await events(conversation.decide(needed, closing == "yes"))
         assert text_of(told) == "Well."

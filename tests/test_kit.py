@@ -23,19 +23,25 @@ def mongod(request: pytest.FixtureRequest) -> Iterator[tuple[int, bool]]:
         yield running.port, request.param == "replica"
 
 
+@pytest.fixture
+def which(request: pytest.FixtureRequest, mongod: tuple[int, bool], product: Product) -> slice:
+    """Every fourth command, another fourth for each product and mongod; with --every 1, each."""
+    every: int = request.config.getoption("--every")
+    return slice((2 * (product is SHOP) + mongod[1]) % every, None, every)
+
+
 async def test_a_kill_at_any_point_loses_and_doubles_nothing(
-    mongod: tuple[int, bool], product: Product
+    mongod: tuple[int, bool], product: Product, which: slice
 ) -> None:
     port, transactions = mongod
-    every = 1 if product is DESK and transactions else 3
-    assert await killed(product, port, transactions=transactions, every=every) == []
+    assert await killed(product, port, transactions=transactions, which=which) == []
 
 
 async def test_a_process_that_stood_still_writes_nothing_late(
-    mongod: tuple[int, bool], product: Product
+    mongod: tuple[int, bool], product: Product, which: slice
 ) -> None:
     port, transactions = mongod
-    assert await stalled(product, port, transactions=transactions, every=3) == []
+    assert await stalled(product, port, transactions=transactions, which=which) == []
 
 
 async def test_two_processes_take_turns(mongod: tuple[int, bool], product: Product) -> None:

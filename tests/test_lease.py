@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,19 +19,11 @@ from engine.events import Stopped, TurnFailed, Waiting
 from engine.lease import Lease, LeaseLost
 from engine.options import Limits
 from engine.session import Stored, TurnSession
+from tests.builders import events, returning, say, stored_items, text_of
 from tests.conftest import lease_on, session_for
 from tests.kills import QUESTION, asking, shopkeeper
 from tests.model_server import ModelServer
-from tests.processes import Shop, chat, run
-from tests.turns import (
-    asked,
-    call,
-    events,
-    return_1001,
-    say,
-    stored_items,
-    text_of,
-)
+from tests.processes import Shop, chat, order_of, times_returned
 
 Open = Callable[..., Any]
 ID, OWNER = "support_alice_at_example_com", "alice@example.com"
@@ -51,23 +41,6 @@ async def accepted(db: Database) -> None:
     """Wait until a message is accepted."""
     while not await db.conversations.count_documents({"inbox": {"$nin": [None, []]}}):
         await asyncio.sleep(0.01)
-
-
-async def test_turns_of_two_terminals_queue_and_never_interleave(
-    db: Database, open_conversation: Open
-) -> None:
-    gate = asyncio.Event()
-    first = await open_conversation(ScriptedModel([slow("answer one", gate)]))
-    second = await open_conversation(ScriptedModel([say("answer two")]))
-    turn_one = asyncio.create_task(events(first.turn("one")))
-    await accepted(db)
-    turn_two = second.turn("two")
-    assert await anext(turn_two) == Waiting()
-    gate.set()
-    assert text_of(await turn_one) == "answer one"
-    assert text_of(await events(turn_two)) == "answer two"
-    texts = [m.text for m in await second.transcript()]
-    assert texts == ["one", "answer one", "two", "answer two"]
 
 
 async def test_a_customer_can_stop_waiting(db: Database, open_conversation: Open) -> None:
@@ -240,9 +213,7 @@ async def test_a_slow_server_is_asked_again_though_nobody_holds_the_lease(
     assert await lease.take()
 
 
-async def test_a_lease_that_could_not_be_given_back_does_not_block_its_holder(
-    db: Database,
-) -> None:
+async def test_a_lease_that_could_not_be_given_back_does_not_block_its_holder(db: Database) -> None:
     holder, other = (lease_on(db) for _ in range(2))
     first = await holder.take()
     assert not await other.take()
@@ -260,9 +231,7 @@ async def test_a_race_for_a_new_conversation_has_one_winner(db: Database) -> Non
 async def test_a_stop_that_comes_with_the_lease_keeps_the_question(
     db: Database, open_conversation: Open
 ) -> None:
-    script = [call("transfer_to_orders", "call_0"), return_1001(), say("Done.")]
-    conversation = await open_conversation(ScriptedModel(script))
-    approval = await asked(conversation.turn("return it"))
+    conversation, approval = await returning(open_conversation, say("Done."))
     other = lease_on(db)
     assert await other.take()
     deciding = conversation.decide(approval, True)
@@ -279,39 +248,14 @@ async def test_a_stop_that_comes_with_the_lease_keeps_the_question(
 async def test_two_processes_deciding_at_once_make_one_return(
     db: Database, open_conversation: Open
 ) -> None:
-    script = [call("transfer_to_orders", "call_0"), return_1001()]
-    approval = await asked((await open_conversation(ScriptedModel(script))).turn("return it"))
+    _, approval = await returning(open_conversation)
     both = [await open_conversation(ScriptedModel([say("Done.")])) for _ in range(2)]
     done = await asyncio.gather(
         *(events(each.decide(approval, True)) for each in both), return_exceptions=True
     )
     assert len([result for result in done if isinstance(result, TurnFailed)]) == 1
     order = await db.orders.find_one({"_id": "ORD-1001"})
-    assert order and [p["status"] for p in order["history"]].count("return initiated") == 1
-
-
-def test_a_process_stopped_past_its_lease_writes_nothing_late(shop: Shop) -> None:
-    """SIGSTOP at the model's answer, another terminal takes over, SIGCONT."""
-    with ModelServer(shopkeeper) as model:
-        gate = model.hold()
-        with asking(shop, model, Limits().lease_seconds) as process:
-            gate.wait_reached(30)
-            os.kill(process.pid, signal.SIGSTOP)
-            lines = "/retry\ny\n"
-            done = run(shop, "--email", "alice@example.com", lines=lines, model=model)
-            assert "About your return: Return initiated" in done.stdout, done.stderr
-            assert "Another terminal is answering" in done.stderr
-            before = shop.ecommerce_support.agent_messages.count_documents({})
-            gate.release()
-            os.kill(process.pid, signal.SIGCONT)
-            process.type("/quit")
-            told = process.stdout.read()
-            assert "Goodbye" in told and "About your return" not in told
-        assert shop.ecommerce_support.agent_messages.count_documents({}) == before
-        order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
-        assert order
-        assert [p["status"] for p in order["history"]].count("return initiated") == 1
-        assert model.violations == []
+    assert order and times_returned(order) == 1
 
 
 @pytest.mark.parametrize("first", ["who asked first", "who asked last"])
@@ -327,25 +271,5 @@ def test_an_approval_open_in_two_terminals_counts_once(shop: Shop, first: str) -
         late = slow.finish("y\n")
         assert late.returncode == 0
         assert late.stderr.endswith("already answered elsewhere, or forgotten.\n")
-        order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
-        assert order
-        assert [p["status"] for p in order["history"]].count("return initiated") == 1
+        assert times_returned(order_of(shop)) == 1
         assert model.violations == []
-
-
-def test_a_message_in_one_terminal_withdraws_the_question_in_the_other(shop: Shop) -> None:
-    with ModelServer(shopkeeper) as model, contextlib.ExitStack() as open_chats:
-        alice = ("--email", "alice@example.com")
-        two = open_chats.enter_context(chat(shop, *alice, model=model))
-        two.type("hello")
-        two.wait_for("You are welcome.")
-        one = open_chats.enter_context(asking(shop, model))
-        one.wait_for(QUESTION)
-        two.type("where is my lamp?")
-        two.wait_for("The return of ORD-1001 that waited for your yes was not made.")
-        two.wait_for("You are welcome.")
-        done = one.finish("y\n")
-        assert "already answered elsewhere" in done.stderr
-        assert "Returned" not in done.stdout + done.stderr
-        order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
-        assert order and order["return"] is None

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,15 +21,7 @@ from local.mongod import Mongod, temporary_mongod
 from settings import choose_model
 from terminal.chat import words_for
 from tests.model_server import ModelServer, call, fail, say, think
-from tests.processes import ROOT, Shop, chat, run
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    """No test may send what the real API would refuse."""
-    with ModelServer() as server:
-        yield server
-        assert server.violations == []
+from tests.processes import ROOT, Shop, chat, order_of, run
 
 
 def test_a_return_is_asked_made_and_remembered(shop: Shop, model: ModelServer) -> None:
@@ -48,8 +39,7 @@ def test_a_return_is_asked_made_and_remembered(shop: Shop, model: ModelServer) -
     notices = "→ Orders\n· Preparing the return\n· Return initiated for order ORD-1001.\n"
     assert notices in first.stderr
     assert "Goodbye. Run again with alice@example.com to continue." in first.stdout
-    order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
-    assert order and order["return"]["refund_cents"] == 148_498
+    assert order_of(shop)["return"]["refund_cents"] == 148_498
 
     model.script(call("initiate_return", reason), say("It exists already."))
     second = run(shop, lines="alice@example.com\nreturn it again\n", model=model)
@@ -308,29 +298,11 @@ def test_a_question_on_the_command_line_that_needs_a_yes_exits_with_1(shop: Shop
     assert done.returncode == 1
     told = "the chat asks again when you are back, unless you send another message before.\n"
     assert done.stderr.endswith(f"Not decided: {told}")
-    order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
-    assert order and order["return"] is None
+    assert order_of(shop)["return"] is None
     assert "Make this return? [y/N]" in run(shop, "--offline", lines="alice@example.com\n").stdout
     withdrawn = run(shop, "--offline", "--email", "alice@example.com", "Where is ORD-1002?")
     assert "The return of ORD-1001 that waited for your yes was not made." in withdrawn.stdout
     assert "[y/N]" not in run(shop, "--offline", lines="alice@example.com\n").stdout
-
-
-def test_end_of_input_at_the_question_leaves_it_for_the_next_login(
-    shop: Shop, model: ModelServer
-) -> None:
-    model.script(
-        call("transfer_to_orders"), call("initiate_return", {"order_id": "ORD-1001", "reason": "x"})
-    )
-    first = run(shop, lines="alice@example.com\nreturn it\n", model=model)
-    assert first.returncode == 0, first.stderr
-    model.script(say("Very well."))
-    second = run(shop, lines="alice@example.com\nn\n", model=model)
-    assert "Refund $1,484.98" in second.stdout
-    assert "Nothing was returned." in second.stdout
-    assert "Very well." in second.stdout
-    order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
-    assert order and order["return"] is None
 
 
 def test_end_of_input_at_reset_forgets_nothing(shop: Shop) -> None:
@@ -339,31 +311,26 @@ def test_end_of_input_at_reset_forgets_nothing(shop: Shop) -> None:
     assert shop.ecommerce_support.conversations.count_documents({}) == 1
 
 
-@pytest.mark.parametrize("way", ["at the question", "on the command line"])
-def test_words_instead_of_a_yes_withdraw_the_question_and_are_answered(
-    shop: Shop, model: ModelServer, way: str
+LAMP = "yep, but where is my lamp?"
+
+
+@pytest.mark.parametrize(("typed", "then"), [("n", ""), (LAMP, f"> {LAMP}\n")])
+def test_end_of_input_at_the_question_leaves_it_for_the_next_login_and_all_but_a_yes_closes_it(
+    shop: Shop, model: ModelServer, typed: str, then: str
 ) -> None:
-    model.script(
-        call("transfer_to_orders"), call("initiate_return", {"order_id": "ORD-1001", "reason": "x"})
-    )
-    run(shop, lines="alice@example.com\nreturn it\n", model=model)
-    model.script(say("On its way."))
-    lamp = "yep, but where is my lamp?"
-    if way == "at the question":
-        done = run(shop, lines=f"alice@example.com\n{lamp}\n/history\n", model=model)
-        assert f"Make this return? [y/N] {lamp}\n" in done.stdout
-        assert f"> {lamp}\nOn its way.\n" in done.stdout
-        told = "Nothing was returned."
-    else:
-        done = run(shop, "--email", "alice@example.com", lamp, model=model)
-        told = "The return of ORD-1001 that waited for your yes was not made."
+    ask = call("initiate_return", {"order_id": "ORD-1001", "reason": "x"})
+    model.script(call("transfer_to_orders"), ask, say("Very well."))
+    first = run(shop, lines="alice@example.com\nreturn it\n", model=model)
+    assert first.returncode == 0, first.stderr
+    done = run(shop, lines=f"alice@example.com\n{typed}\n/history\n", model=model)
     assert done.returncode == 0, done.stderr
-    assert f"{told}\n\nOn its way.\n" in done.stdout
-    assert done.stdout.count(told) == 1
-    conversation = shop.ecommerce_support.conversations.find_one({})
-    assert conversation and conversation["pending"] is None
-    order = shop.ecommerce_support.orders.find_one({"_id": "ORD-1001"})
-    assert order and order["return"] is None
+    assert "Refund $1,484.98" in done.stdout
+    assert f"Make this return? [y/N] {typed}\n" in done.stdout
+    assert "Nothing was returned.\n\nVery well.\n" in done.stdout
+    assert done.stdout.count("Nothing was returned.") == 1
+    assert f"{then}Very well.\n" in done.stdout.rpartition("> /history\n")[2]
+    assert (shop.ecommerce_support.conversations.find_one() or {})["pending"] is None
+    assert order_of(shop)["return"] is None
 
 
 @pytest.mark.parametrize("sent", ["hi", "/retry"])

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -17,29 +16,15 @@ import pytest
 from agents.extensions.memory import MongoDBSession
 from pymongo import AsyncMongoClient
 
+from tests.builders import RETURN
 from tests.model_server import ModelServer, call, say
-from tests.processes import ROOT, Chat, Shop, chat, run
+from tests.processes import ROOT, Chat, Shop, chat, order_of, run
 
 PROGRAM = "examples/minimal.py"
 ALICE = "alice@example.com\n"
 ASK = "I want to return ORD-1001, not powerful enough\n"
-RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
 start = partial(chat, program=PROGRAM)
 play = partial(run, program=PROGRAM)
-
-
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    """No test may send what the real API would refuse."""
-    with ModelServer() as server:
-        yield server
-        assert server.violations == []
-
-
-def order(shop: Shop, order_id: str = "ORD-1001") -> dict[str, Any]:
-    found = shop.ecommerce_support.orders.find_one({"_id": order_id})
-    assert found
-    return found
 
 
 def said(request: dict[str, Any]) -> list[str]:
@@ -119,7 +104,7 @@ def test_the_question_is_asked_again_after_a_restart_and_a_yes_returns_once(
             running.type(ALICE + ASK.strip())
             read_to_question(running)
             running.kill()
-    assert order(shop)["return"] is None
+    assert order_of(shop)["return"] is None
     assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 1
 
     # What was stored with the question is not who the customer is now.
@@ -131,7 +116,7 @@ def test_the_question_is_asked_again_after_a_restart_and_a_yes_returns_once(
     assert again.stdout.count("[y/N]") == 1
     assert again.stdout.index("ORD-1001") < again.stdout.index("It is on its way.")
     assert outputs(model.requests[2])[-1] == "Return initiated. Refund: $1,552.48."
-    made = order(shop)["return"]
+    made = order_of(shop)["return"]
     assert (made["refund_cents"], made["tier"]) == (155_248, "Platinum")
     assert made["reason"] == "Not powerful enough"
     assert said(model.requests[-1]) == [ASK.strip(), "thanks"]
@@ -151,7 +136,7 @@ def test_without_a_yes_nothing_is_returned_and_nothing_asked_again(
     model.script(say("Bye."))
     second = play(shop, lines=f"{ALICE}thanks\n", model=model)
     assert "[y/N]" not in second.stdout and "Bye.\n" in second.stdout
-    assert order(shop)["return"] is None
+    assert order_of(shop)["return"] is None
 
 
 def test_a_second_yes_to_the_same_question_does_nothing(shop: Shop, model: ModelServer) -> None:
@@ -167,7 +152,7 @@ def test_a_second_yes_to_the_same_question_does_nothing(shop: Shop, model: Model
         shop.ecommerce_support.orders.update_one({"_id": "ORD-1001"}, change)
         late = other.finish("y\n")
     assert late.returncode == 1 and "answered on another terminal" in late.stderr
-    assert order(shop)["return"] is None
+    assert order_of(shop)["return"] is None
     assert len(model.requests) == 3
 
 
@@ -245,7 +230,7 @@ def test_a_yes_that_died_with_its_process_is_asked_for_again(
     model.script(call("transfer_to_orders"), call("initiate_return", RETURN), say("Done."))
     again = play(shop, lines=f"{ALICE}y\n", model=model)
     assert again.stdout.count("[y/N]") == 1 and "Done.\n" in again.stdout
-    assert order(shop)["return"]["refund_cents"] == 148_498
+    assert order_of(shop)["return"]["refund_cents"] == 148_498
 
 
 def test_a_yes_typed_before_the_question_is_no_answer(shop: Shop, model: ModelServer) -> None:
@@ -274,7 +259,7 @@ def test_a_yes_typed_before_the_question_is_no_answer(shop: Shop, model: ModelSe
         terminal.expect(pexpect.EOF)
     finally:
         terminal.close(force=True)
-    assert order(shop)["return"] is None
+    assert order_of(shop)["return"] is None
     assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 1
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from agents.testing import ScriptedModel
 
 from database import Database
+from tests.builders import Open, approval_of, call, events, return_1001, say
 from tests.conftest import customer_of
-from tests.turns import Open, asked, call, events, return_1001, say
 
 # What docs/growing.md names: made for a small catalogue.
 MAY_SCAN = {"products", "support_articles"}
@@ -30,7 +30,7 @@ async def test_no_query_of_a_turn_scans_a_collection(db: Database, open_conversa
     await db.command("profile", 2)
     found = await db.customers.find_one({"email": customer_of()["email"]})
     conversation = await open_conversation(ScriptedModel(script))
-    approval = await asked(conversation.turn("return it"))
+    approval = await approval_of(conversation.turn("return it"))
     await events(conversation.decide(approval, True))
     await events(conversation.turn("how long is the warranty?"))
     await conversation.erase()

@@ -14,10 +14,10 @@ from agents.testing import ModelStep, ScriptedModel
 from database import DB_NAME, Database
 from engine import Conversation, TurnFailed, recover
 from shop import session_id_for
+from tests.builders import Open, approval_of, call, events, return_1001, returning, say, text_of
 from tests.kills import ASK, LEASE, QUESTION, asking, held, shopkeeper
 from tests.model_server import ModelServer
-from tests.processes import Shop, chat, run
-from tests.turns import Open, asked, call, events, return_1001, say, text_of
+from tests.processes import Shop, chat, run, times_returned
 
 ALICE = ("--email", "alice@example.com")
 LONG_AGO = datetime.now(timezone.utc) - timedelta(hours=1)
@@ -69,8 +69,7 @@ async def test_what_is_young_answered_stopped_or_asked_is_left_alone(
     await waiting.wait()
     stopped.stop()
     await turn
-    script = [call("transfer_to_orders", "call_0"), return_1001()]
-    await asked((await open_conversation(ScriptedModel(script))).turn("return it"))
+    await returning(open_conversation)
     await events(
         (await open_conversation(ScriptedModel([say("Hi.")]), "carol@example.com")).turn("hi")
     )
@@ -107,7 +106,7 @@ async def test_an_approval_that_comes_up_waits_for_its_owner(
     assert await recover(db.conversations, opening(open_conversation), older_than=0) == 0
     conversation = await open_conversation(ScriptedModel([say("Done.")]))
     assert conversation.opened.pending
-    await events(conversation.decide(await asked(conversation.resume()), True))
+    await events(conversation.decide(await approval_of(conversation.resume()), True))
     assert await db.orders.count_documents({"return": {"$ne": None}}) == 1
 
 
@@ -184,7 +183,7 @@ def test_make_recover_answers_whom_a_killed_process_left(
         assert history.count(f"> {ASK}\n") == 1
         assert "About your return: Return initiated for order ORD-1001." in history
         order = shop[DB_NAME].orders.find_one({"_id": "ORD-1001"}) or {}
-        assert [p["status"] for p in order["history"]].count("return initiated") == 1
+        assert times_returned(order) == 1
         assert model.violations == []
 
 

@@ -321,6 +321,7 @@ async def test_a_picture_alone_waits_for_its_answer_and_is_retried(visits: Visit
         ("x" * 11, Reason.MESSAGE_TOO_LONG),
         ([words("x" * 6), words("x" * 5), PICTURE], Reason.MESSAGE_TOO_LONG),
         ("  \n ", Reason.MESSAGE_EMPTY),
+        (" \x00\ud800 ", Reason.MESSAGE_EMPTY),
         ([], Reason.MESSAGE_EMPTY),
         ([words("  ")], Reason.MESSAGE_EMPTY),
     ],

@@ -14,10 +14,11 @@ import main
 from database import Database
 from engine.answer import Thoughts
 from engine.conversation import Conversation
-from engine.events import ApprovalNeeded, CutOff, Event, Reason, ServerBusy, Text, TurnFailed
+from engine.events import CutOff, Event, Reason, ServerBusy, Text, TurnFailed
 from engine.history import CUT_OFF, fit, tokens_in, window, without_thoughts
 from settings import CHOICES, NUMBERS, choose_model
 from terminal.chat import words_of_usage
+from tests.builders import RETURN, approval_of
 from tests.conftest import TODAY, customer_of, session_for
 from tests.model_server import (
     ModelServer,
@@ -35,7 +36,6 @@ from tests.model_server import (
 from tests.processes import ROOT
 from tests.server_rules import RULES, THOUGHT
 
-RETURN = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
 APIS = ("responses", "chat_completions")
 UNDER_EVERY_RULE = [(name, api) for name, rule in RULES.items() for api in rule.apis]
 
@@ -63,12 +63,6 @@ async def heard(stream: Any) -> tuple[str, list[Event]]:
     return "".join(event.delta for event in seen if isinstance(event, Text)), seen
 
 
-async def asked(stream: Any) -> ApprovalNeeded:
-    last = (await heard(stream))[1][-1]
-    assert isinstance(last, ApprovalNeeded), last
-    return last
-
-
 # Under every rule
 
 
@@ -89,7 +83,7 @@ async def test_the_same_conversation_goes_through_under_every_rule(
     ]
     with ModelServer(script, rule=RULES[rule]) as server:
         first = await login(server, api)
-        approval = await asked(first.turn("return my laptop"))
+        approval = await approval_of(first.turn("return my laptop"))
         assert (await heard(first.decide(approval, True)))[0] == "Done."
         assert (await heard(first.turn("thank you")))[0] == "You are welcome."
         second = await login(server, api)
@@ -121,10 +115,10 @@ async def test_other_words_a_restart_and_a_failure_go_through_under_every_rule(
     ]
     with ModelServer(script, rule=RULES[rule]) as server:
         first = await login(server, api)
-        await asked(first.turn("return my laptop"))
-        await asked(first.turn("wait, which one was it?"))
+        await approval_of(first.turn("return my laptop"))
+        await approval_of(first.turn("wait, which one was it?"))
         second = await login(server, api)
-        approval = await asked(second.resume())
+        approval = await approval_of(second.resume())
         assert (await heard(second.decide(approval, True)))[0] == "Done."
         for message in ("hello?", "are you there?"):
             with pytest.raises(TurnFailed, match="refused the request"):
@@ -151,14 +145,14 @@ async def test_another_server_takes_over_in_the_middle_of_a_question(
     rule, api = before
     script = [think() + call("transfer_to_orders"), think() + call("initiate_return", RETURN)]
     with ModelServer([*script, say("I wait.")], rule=RULES[rule]) as server:
-        approval = await asked((await login(server, api)).turn("return my laptop"))
+        approval = await approval_of((await login(server, api)).turn("return my laptop"))
         assert server.violations == []
     script = [think() + say("Done."), say("Bye.")]
     for each in RULES[after].apis:
         with ModelServer(script, rule=RULES[after]) as server:
             conversation = await login(server, each)
             if each == RULES[after].apis[0]:
-                approval = await asked(conversation.resume())
+                approval = await approval_of(conversation.resume())
                 assert (await heard(conversation.decide(approval, True)))[0] == "Done."
             else:
                 assert (await heard(conversation.turn("thanks")))[0] == "Done."

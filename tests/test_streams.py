@@ -16,19 +16,19 @@ from openai.types.responses import (
     ResponseFunctionWebSearch,
     ResponseOutputItemAddedEvent,
     ResponseOutputItemDoneEvent,
-    ResponseTextDeltaEvent,
 )
 from openai.types.responses.response_function_web_search import ActionSearch
 from openai.types.responses.response_output_item import McpCall
 
 from engine import Limits, Reason, TurnFailed
 from engine.events import CutOff, Stopped
-from engine.history import CUT_OFF, NO_ANSWER
+from engine.history import CUT_OFF
 from tests.builders import (
     SESSION,
     Visits,
     asked,
     call,
+    delta,
     events,
     failure_of,
     hosted,
@@ -113,15 +113,7 @@ async def test_a_stream_that_nobody_reads_any_more_blocks_nobody(visits: Visits,
 
 async def beginning() -> AsyncIterator[Any]:
     """A response that stays unfinished after its first word."""
-    yield ResponseTextDeltaEvent(
-        delta="Well",
-        content_index=0,
-        item_id="m",
-        logprobs=[],
-        output_index=0,
-        sequence_number=0,
-        type="response.output_text.delta",
-    )
+    yield delta("Well")
     await asyncio.Event().wait()
 
 
@@ -200,10 +192,7 @@ async def test_the_time_limit_holds_after_a_hosted_call(
 
 async def test_an_answer_whose_time_is_up_is_kept_as_cut_off(visits: Visits) -> None:
     async def stream(_: Any) -> AsyncIterator[Any]:
-        place: Any = {"output_index": 0, "content_index": 0, "sequence_number": 0}
-        yield ResponseTextDeltaEvent(
-            type="response.output_text.delta", delta="Monday and", item_id="m", logprobs=[], **place
-        )
+        yield delta("Monday and")
         await asyncio.Event().wait()
 
     script = ScriptedModel([ModelStep.stream(stream)])
@@ -246,25 +235,6 @@ async def test_an_answer_after_a_nested_approval_can_be_stopped(visits: Visits, 
     assert await visits.calls_without_output() == []
 
 
-async def test_a_reset_that_is_cancelled_twice_is_whole_and_leaves_no_lease(
-    visits: Visits,
-) -> None:
-    await visits.turn(DESK, "hello", say("Hello."))
-    conversation = await visits.open(DESK)
-    data = {"failCommands": ["delete"], "blockConnection": True, "blockTimeMS": 300}
-    point = {"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": data}
-    await visits.client.admin.command(point)
-    erasing = asyncio.create_task(conversation.erase())
-    await asyncio.sleep(0.15)
-    for _ in range(2):
-        erasing.cancel()
-        await asyncio.sleep(0.02)
-    with pytest.raises(asyncio.CancelledError):
-        await erasing
-    assert await visits.db.conversations.find_one({}) is None
-    assert await visits.items() == []
-
-
 # The session's own names
 
 NAMES = {"sessions_collection": "my_sessions", "messages_collection": "my_messages"}
@@ -284,19 +254,6 @@ async def test_a_sessions_own_collections_are_used_seen_and_erased(visits: Visit
     for name in names:
         assert await visits.db[name].count_documents({}) == 0, name
     assert text_of(await events(conversation.turn("three"))) == "3"
-
-
-async def test_a_foreign_write_between_two_turns_is_in_the_next_request(visits: Visits) -> None:
-    visits.names = NAMES
-    model = ScriptedModel([say("1"), say("2")])
-    conversation = await visits.open(DESK, model)
-    await events(conversation.turn("one"))
-    foreign = MongoDBSession(SESSION, client=visits.client, database=visits.database, **NAMES)
-    await foreign.add_items([{"role": "user", "content": "foreign"}])
-    await events(conversation.turn("two"))
-    assert model.last_call
-    said = [item["content"] for item in model.last_call.input]
-    assert said == ["one", "1", "foreign", NO_ANSWER, "two"]
 
 
 async def test_what_was_opened_is_a_snapshot_and_says_so(visits: Visits) -> None:

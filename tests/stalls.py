@@ -1,6 +1,6 @@
 """Stall a terminal at each of its commands, let another take over, and see that no promise breaks.
 
-    python -m scripts.stalls [--topology replica] [--operation yes] [--kind asleep] [--verbose]
+    python -m tests.stalls [--topology replica] [--operation yes] [--kind asleep] [--verbose]
 
 Each command of each thing that a customer can do is stalled twice: before mongod sees it, and after
 mongod did it but before the terminal hears of it. Prints a table, and exits with 1 if a promise was

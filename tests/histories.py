@@ -1,6 +1,6 @@
 """Random histories of two or three terminals that are killed, frozen and cut off, then checked.
 
-    python -m scripts.histories [--seconds 60] [--seed 7] [--topology replica]
+    python -m tests.histories [--seconds 60] [--seed 7] [--topology replica]
 
 Prints each seed. If a promise breaks, it also prints all that was done, and exits with 1. The same
 seed makes the same choices, but when a process does what it was told depends on the machine.

@@ -56,10 +56,14 @@ def run_seed(arguments: list[str], stdout: IO[str] | None = None) -> int:
 
 
 def main() -> None:
-    name, *arguments = sys.argv[1:]
+    commands = {"chat": chat, "seed": seed, "stop": stop}
+    name, *arguments = sys.argv[1:] or [""]
+    if name not in commands:
+        print(__doc__)
+        sys.exit(name not in ("-h", "--help"))
     load_settings()
     try:
-        {"chat": chat, "seed": seed, "stop": stop}[name](arguments)
+        commands[name](arguments)
     except PyMongoError as error:
         sys.exit(explain(error, mongodb_uri()))
     except (DatabaseUnavailable, OSError) as error:  # OSError: a folder that cannot be written

@@ -11,6 +11,7 @@ from typing import Any
 from agents import Model, ModelResponse
 from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
 
+from engine.history import NO_ANSWER
 from local.offline_rules import answer
 from local.offline_turn import Turn, Wanted
 
@@ -56,7 +57,7 @@ def _read(call: ModelCall) -> Turn:
         if item.get("role") == "user":
             asked.append(text)
             spoken, before, done = [*talk], done, {}
-        if item.get("role") in ("user", "assistant"):
+        if item.get("role") in ("user", "assistant") and text != NO_ANSWER:
             talk.append(text)
         elif item.get("type") == "function_call":
             calls[call_id] = str(item.get("name")), str(item.get("arguments"))

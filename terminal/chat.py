@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 # Shown to a customer who comes back.
 RECENT_EXCHANGES, RECENT_LINES = 2, 10
 YES, NO = ("y", "yes"), ("n", "no", "")
+# A question is asked again after these: they are no yes, and no message that would withdraw it.
+AGREEING = tuple("yes yep yeah yup sure ok okay fine please do it go ahead".split())
 LATER = ": the chat asks again when you are back, unless you send another message before."
 
 HAPPENED = {Reason.TAKEN_OVER: "Another terminal took this conversation over."}
@@ -154,7 +156,7 @@ class Chat:
     async def decision(self, question: str, *, kept: bool = True) -> bool | str:
         """Ask for a yes or a no. Returns it, or the other words that the customer typed.
 
-        `kept`: the question waits in MongoDB if the input ends here.
+        Words that only agree (`sure, do it`) are asked again. `kept`: the question waits in MongoDB if the input ends here.
         """
         while True:
             try:
@@ -164,6 +166,9 @@ class Chat:
                 raise
             if typed.lower() in YES or typed.lower() in NO:
                 return typed.lower() in YES
+            if all(word.strip(".,!") in AGREEING for word in typed.lower().split()):
+                self.screen.notice("Please type y or n.")
+                continue
             name = _command_in(typed)
             if not name or (name in COMMANDS and not COMMANDS[name].shows):
                 return typed

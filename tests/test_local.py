@@ -274,3 +274,12 @@ def test_a_temporary_mongod_comes_back_after_a_kill_with_its_data() -> None:
         folder = mongod.dbpath
     assert not folder.exists()
     assert mongod.process.returncode == 0, "it was not ended cleanly"
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["-h"], 0), ([], 1), (["x"], 1)])
+def test_help_and_a_wrong_command_show_the_commands(arguments: list[str], code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "local", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+    assert "chat | seed | stop" in done.stdout

@@ -1038,6 +1038,29 @@ async def test_only_a_yes_is_a_yes_and_other_words_are_not_swallowed(
     assert await chat.decision("Sure? [y/N] ") == decision
 
 
+@pytest.mark.parametrize("typed", ["yep", "OK", "sure, do it", "yes please!", "Go ahead."])
+@pytest.mark.parametrize(("then", "decision"), [("y", True), ("n", False), ("why?", "why?")])
+async def test_words_that_only_agree_are_asked_again_and_decide_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    typed: str,
+    then: str,
+    decision: bool | str,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    screen, lines, questions = Screen(), [typed, then], list[str]()
+
+    async def confirm(question: str) -> str:
+        questions.append(question)
+        return lines.pop(0)
+
+    monkeypatch.setattr(screen, "confirm", confirm)
+    chat = Chat(screen, cast(Any, None), "Alice")
+    assert await chat.decision("Sure? [y/N] ") == decision
+    assert questions == ["Sure? [y/N] "] * 2
+    assert "".join(capsys.readouterr()).count("Please type y or n.") == 1
+
+
 def test_the_engine_knows_processes_and_the_terminal_says_terminal() -> None:
     error = TurnFailed(Reason.TAKEN_OVER)
     assert str(error) == "Another process took this conversation over."

@@ -263,6 +263,8 @@ def _help_article(turn: Turn, request: str, telling: bool = True) -> str:
     stems = {noun[:6] for noun in _nouns(request)}
     if not telling and sum(stem in body.lower() for stem in stems) < 2:
         body = body * any(stem in title.lower() for stem in stems)
+    if not body and re.search(PRONOUN, request) and re.match(SKU, turn.subject):
+        return _product(turn, request)
     if not body:
         turn.hand_off("transfer_to_triage")
     return f"**{title}**: {body}" if body else f"{UNKNOWN} {SKILLS}"
@@ -286,10 +288,11 @@ def _product(turn: Turn, request: str) -> str:
         return _choice(found, lines, text, bound)
     card = turn.use("get_product", sku=re.findall(SKU, found[0])[0])
     told = re.sub(r"^([^(\n]+) \(", r"**\1** (", card).replace("\n", ". ", 1)
+    attribute = points_back or re.search(r"\b(come|have|get|available)\b.* in (?!stock)", text)
+    if attribute and not all(_naming([card], [noun]) for noun in nouns):
+        return f"I do not know that about the {card.partition(' (')[0]}. {WRITE}\n\n{told}"
     if "out of stock" in card:
         return f"{told}\n\nI do not know when it is in stock again. {WRITE}"
-    if (points_back or "come in" in text) and not all(_naming([card], [noun]) for noun in nouns):
-        return f"I do not know that about the {card.partition(' (')[0]}. {WRITE}\n\n{told}"
     return told
 
 
@@ -308,7 +311,11 @@ def _choice(found: list[str], lines: list[str], text: str, bound: re.Match[str] 
     elif _nouns(text) and re.search(r"\b(sell|have|any|carry|need|look|about|much|price)", text):
         told = "I find no such product. These are the ones I see"
     else:
-        told = "I have no favourite. Our products" if "recommend" in text else "Our products"
+        told = (
+            "I have no favourite. Our products"
+            if re.search("recommend|best|should", text)
+            else "Our products"
+        )
     return f"{told}, the cheapest first:\n\n{_bullets(lines)}"
 
 
@@ -345,9 +352,6 @@ CARRY_ON = "All right. I am here when you need anything else."
 GOODBYE = "Goodbye, and come back any time."
 KEEP = "All right, I leave it at that."
 NO_ADDRESS = f"I do not know where a return is sent to, who pays for that, or of a fee. {WRITE}"
-OWN_ONLY = "I see only your own account."
-NO_SALES = f"I cannot take orders here. {WRITE}"
-NOT_HERE = f"That cannot be done here. {WRITE}"
 IMPOSSIBLE = (
     "An order cannot be cancelled, exchanged or sent to another address, nor a return undone. "
     f"Once an order is delivered, you can return it in this chat. {WRITE}"
@@ -359,14 +363,14 @@ KEYS = tuple(
 )
 SMALL_WORDS = tuple(
     "about actual also any arriv avail been below better bought buy cheap come compar cost could "
-    "deliver does dollar ever expensive from give have help here hour just know last like list "
-    "long look many mean money more much need number offer only order other package parcel please "
-    "price product really recommend refund return sell send ship show some status still stock take "
-    "tell th time today track turn under want were wh will with would your".split()
+    "deliver does dollar ever expensive from give have help here hour just know last left like "
+    "list long look many mean money more much need number offer only order other package parcel "
+    "please price product really recommend refund return sell send ship show some status still "
+    "stock take tell th time today track turn under want were wh will with would your".split()
 )
 YES = (
     r"^(\W*\b(y|yes|yep|yeah|yup|sure|ok(ay)?|fine|well|actually|please|let'?s|do|it|that|go|ahead"
-    r"|proceed|now|then|so|after|all)\b)+[^\w?]*$"
+    r"|proceed|now|then|so|after|all|alright|right|let)\b)+[^\w?]*$"
 )
 ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
 # Which part of an order: no reason, though it may come as the answer when one was asked for.
@@ -391,16 +395,19 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|(last|previous) message|who am i"
      r"|about me\b|my (name|tier)\b|(what|which) tier|\b(my|i am|i'm)\b.*@", _recall),
     (r"[\u00bf\u00a1]|\b(hola|gracias|pedido|d[o\u00f3]nde|quiero|devolver|por favor|ich|meine?"
-     r"|nicht|bestellung|danke|bitte|wo|und|bonjour|merci|commande|je)\b", FOREIGN),
+     r"|nicht|bestellung|danke|bitte|wo|wie|ist|das|und|cuando|puedo|bonjour|merci|commande"
+     r"|je)\b", FOREIGN),
     (r"\b(?!(it|what|who|where|how|when|that|there|here|let|today|order)'s)\w{2,}'s ([a-z]+ "
      r")?(address|e-?mail|phone|orders?|account|password|tier|name|data)\b|\b(his|her|their) "
      r"(address|e-?mail|phone|orders?|account)\b|(other|all|every) (customer|people|user"
-     r")", OWN_ONLY),
+     r")", "I see only your own account."),
     # What is not wanted, or not possible
-    (r"\b(delet|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)\b", NOT_HERE),
+    (r"\b(delet|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)"
+     r"\b", f"That cannot be done here. {WRITE}"),
     (r"\bi'?(ll| will) (take|buy) (?!.*back)|\b(want|wanna|like|love|can i|could i|how do i|how "
-     r"can i) (to )?(buy|order|purchase)\b|(place|make) an? (new )?order|(in|to) my (cart|basket"
-     r")", NO_SALES),
+     r"can i) (to )?(buy|order|purchase)\b|(place|make) an? (new )?order|(in|to) my (cart|basket)"
+     r"|check ?out|(like|want|need|take) (one|two|\d) (of|more|please"
+     r")", f"I cannot take orders here. {WRITE}"),
     (r"never ?mind|forget (it|that)|keep (it|them|that)|(n't|not) (want to )?(return|send|refund)"
      r"|not (that|this) one|no need|cancel (that|it)\W*$|\bleave it\b|maybe (later|not|another)"
      r"|(some|an)other (time|day)|(not|n't) (now|today|do (it|that))\W*$|^\W*(n|no|nope|nah|stop"
@@ -413,23 +420,24 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|send|refund|take)\b.*\b(one|half|part|1) (?!of my ord)|keep (the|one|my)\b|(just|only"
      r"|keep)\b(?!.*\d{4}).*\b(return|send|refund)\b.* (one|half|part|and)\b|only (return|send)"
      r"|(just|only) (one|half|part) of|(what|which).*\b(can|could|may) (i|be) (return|sen[dt])"
-     r"|(how much|what (would|will|do|could|can) i).*(\bget\b|back|refund|receive)|(amount|size"
-     r"|much) .*refund|^(?=.*(return|send.* back))(?=.*(\d{4}|\b(it|my|the|them|this) (?!re))).*"
-     r"(until|too late|how (long|many)|deadline|last day|\bstill\b|be returned)", _terms),
+     r"|(how much|get (all|every|it all)|what (would|will|do|could|can) i).*(\bget\b|back|refund"
+     r"|receive)|(amount|size|much) .*refund|^(?=.*(return|send.* back))(?=.*(\d{4}|\b(it|my|the"
+     r"|them|this) (?!re))).*(until|too late|how (long|many)|deadline|last day|\bstill\b|be "
+     r"returned)", _terms),
     # Returns: first the questions, last the wish
-    (r"where.*\bi (send|ship|bring|drop|return)|return (address|label)|\blabel\b|restock|^(?!.*(sh"
-     r"ipping|express|deliver)).*\bfees?\b|(pay|free|cost|much).*(return|send.*back)|return "
-     r"shipping", NO_ADDRESS),
+    (r"where.*\bi (send|ship|bring|drop|return)|return (address|label)|\blabel\b|restock|postage"
+     r"|^(?!.*(shipping|express|deliver)).*\bfees?\b|(pay|free|cost|much).*(return|send.*back)"
+     r"|return shipping", NO_ADDRESS),
     (r"(refund|return) status|where.*(refund|return|money)|\b(i|have|already|was) returned|did (i"
      r"|you) (return|refund)|did (it|that) work|\b(open|any|pending) (return|refund)s?\b|go(ne)? "
      r"through|(which|what|to|money|refund)[\w ]{1,20}\b(account|card)\b|\b(is|was) (it|my (return"
      r"|refund)) (done|made)", _returns_made),
     (r"^(?!.*\d{4})(.*(, |\b(me|know|so|and|but) ))?(how|why|when|what|who|which|do|does|am|is|are"
-     r"|will)\b.*(return|refund|money|send.* back|get back)|(get|have) .*money (on|to)|return "
+     r"|will)\b.*(return|refund|money|cash|send.* back|get back)|(get|have) .*money (on|to)|return "
      r"(policy|window|period)|shipping|deliver\w* (take|cost)", _help_article),
     (r"\breturn(?!ed|s)|refund(?!s)|(send|give|take|bring)\b.*\bback\b|money back", _give_back),
-    (r"how much (did|have|do) i (pay|paid|spen|owe)|\btotals?\b|altogether|(what|how much).*\bi "
-     r"(pay|paid|spen[dt])\b", _totals),
+    (r"how much (did|have|do) i (pay|paid|spen|owe)|\btotals?\b|altogether|add up|(what|how "
+     r"much).*\bi (pay|paid|spen[dt])\b", _totals),
     (r"returns|warranty|guarantee|repair|broke|crack|spill|defect|damage|faulty|(not|n't|stopped) "
      r"work|express|abroad|(do|can) (you|u) (ship|deliver)|invoice|receipt|\bpa(id|y)\b(?! for)"
      r"|bonus|pay(ment|pal)|\bcard\b|(am|be|get|got|was) charge|my account|person|human|manager"
@@ -444,8 +452,8 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|looking for|(you|got) (have|any|carry)|\b(buy|sell|recommend|anything|(under|below|over"
      r"|above) \W*\d|compare|versus|vs)\b|difference|better|(tell|know|more).* about|battery|weigh"
      r"|colou?r|memory|storage|screen|bluetooth|wireless|\busb|dimm|\bfit\b|(do|what).* have\b"
-     r"|\b(it|they) come in\b|how (tall|wide|long) (is|are) (it|they)|avail|(be|come) back"
-     r"|when.*available|^\W*(and |so )?(is|are|does|has|can) (the|your|it|this)\b", _product),
+     r"|\b(it|they) come in\b|how (tall|wide|long) (is|are) (it|they)|avail|\bbest\b|(be|come) "
+     r"back|when.*available|^\W*(and |so )?(is|are|does|has|can) (the|your|it|this)\b", _product),
     (r"\b(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|\bthx|cheers", THANKS),
     (rf"(?!^\W*ok(ay)?\W*$){YES}", NOTHING_WAITS),

@@ -18,11 +18,15 @@ ASK_ORDER = "Which order would you like to return?"
 
 def answer(turn: Turn) -> str:
     """The answer to the customer's last message. Raises Wanted if a tool is needed first."""
-    suggested = re.findall(r'say "([^"]+)"', turn.spoken[-1])
-    if suggested and re.search(YES, _spelled(turn.message)):
-        turn = replace(turn, message=suggested[-1])
+    again = _open_return(turn)
+    if again and re.search(YES, _spelled(turn.message)):
+        turn = replace(turn, message=again)
+    elif ":" in again and _is_told(turn.message) and not re.search(ELSEWHERE, turn.message):
+        why = f"{again.partition(':')[0]}: {_sentence(turn.message)}"
+        return f'To return it for that reason, say "{why}".'
     answers: list[str] = []
-    for number, (rule, request) in enumerate(_requests(turn), 1):
+    requests = _requests(turn)
+    for number, (rule, request) in enumerate(requests, 1):
         if number > MAX_REQUESTS:
             rule = f"One thing after the other. Please ask this next: {request}"
         try:
@@ -33,14 +37,21 @@ def answer(turn: Turn) -> str:
     for known in (SKILLS, NOTE):  # say each once in a conversation
         if known in "\n".join(turn.spoken):
             text = text.replace(known, "").rstrip() or text
-    again = _unfinished_return(turn)
-    if not again or re.search(r'say "return|Return initiated|already|cannot be returned|\?$', text):
+    repeats = turn.message in turn.earlier[-1:] or _is_told(turn.message)
+    if repeats and "**" in text and turn.spoken[-1].startswith(text):
+        return f"I do not know more than that. {WRITE}"
+    # After talk of the return, the way back to it stays in sight; after all else it is said once.
+    told_before = 'say "' in turn.spoken[-1] and any(rule not in OF_RETURNS for rule, _ in requests)
+    done = r'say "return|Return initiated|already|cannot be returned|\?$'
+    if not again or told_before or re.search(done, text):
         return text
     return f'{text}\n\nTo return it after all, say "{again}".'
 
 
-def _unfinished_return(turn: Turn) -> str:
+def _open_return(turn: Turn) -> str:
     """What asks for the return again, if this message came in place of a reason or of a yes."""
+    if hints := re.findall(r'say "(return[^"]+)"', turn.spoken[-1]):
+        return str(hints[-1])
     if turn.spoken[-1].endswith(ASK_REASON):
         return f"return {turn.subject}"
     *earlier, message = turn.earlier or [""]
@@ -70,8 +81,10 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
     found = [(_rule(part), part) for part in parts]
     told = [part for part in parts if _is_told(part)]
     asked = [f for f in found if f[1] not in told]
+    if turn.spoken[-1].endswith(ASK_REASON) and re.search(PICKS, _spelled(turn.message)):
+        return [(f"Orders go back whole.\n\n{ASK_REASON}", turn.message)]
     if turn.spoken[-1].endswith(ASK_REASON) and _give_back not in dict(asked):
-        asked = [f for f in asked if f[0] not in (CARRY_ON, _no_rule)]
+        asked = [f for f in asked if f[0] not in (CARRY_ON, NOTHING_WAITS, _no_rule)]
         asked = [(_give_back, f"return {turn.subject}")] * bool(told or not asked) + asked
     elif turn.spoken[-1].endswith(ASK_ORDER) and told:
         asked = [(_give_back, f"return {told[0]}"), *asked]
@@ -218,9 +231,21 @@ def _give_back(turn: Turn, request: str, why: str = "") -> str:
 def _terms(turn: Turn, request: str, why: str = "") -> str:
     """What a return would bring, and what to say for it."""
     told = _explained(turn, number := _meant(turn, request, "delivered"))
-    again = _unfinished_return(turn) or f"return {number}{': ' * bool(why)}{why}"
+    again = _open_return(turn)
+    if number not in again:
+        again = f"return {number}{': ' * bool(why)}{why}"
     how = f'Orders are returned whole. To return this one, say "{again}".'
     return f"{told}\n\n{how}" if "possible until" in told else told
+
+
+def _totals(turn: Turn, request: str) -> str:
+    """What all orders cost together, or what the one cost that is meant."""
+    every = re.search(r"total|altogether|so far|with you|have i|all my", request.lower())
+    if not every and (_nouns(request) or typed_orders(request) or turn.subject.startswith("ORD")):
+        return _order(turn, request)
+    lines = re.findall(rf"(?m)^{ORDER}.*", output := turn.use("list_orders"))
+    cents = sum(int(re.sub(r"\D", "", line.rpartition("$")[2])) for line in lines)
+    return f"{_bullets(lines)}\n\nAll together: ${cents / 100:,.2f}." if lines else output
 
 
 def _returns_made(turn: Turn, request: str) -> str:
@@ -231,10 +256,15 @@ def _returns_made(turn: Turn, request: str) -> str:
     return "\n\n".join([*told, f"A refund goes{''.join(paid_back)}"])
 
 
-def _help_article(turn: Turn, request: str) -> str:
-    """An article may know it. If not, Triage says what can be asked."""
+def _help_article(turn: Turn, request: str, telling: bool = True) -> str:
+    """An article may know it, by a `telling` word or by two others. Else Triage answers."""
     found = turn.use("search_knowledge_base", query=_spelled(request))
     title, _, body = found.split("\n\n")[0].partition("\n")
+    stems = {noun[:6] for noun in _nouns(request)}
+    if not telling and sum(stem in body.lower() for stem in stems) < 2:
+        body = body * any(stem in title.lower() for stem in stems)
+    if not body and re.search(PRONOUN, request) and re.match(SKU, turn.subject):
+        return _product(turn, request)
     if not body:
         turn.hand_off("transfer_to_triage")
     return f"**{title}**: {body}" if body else f"{UNKNOWN} {SKILLS}"
@@ -242,26 +272,51 @@ def _help_article(turn: Turn, request: str) -> str:
 
 def _product(turn: Turn, request: str) -> str:
     text = _spelled(request)
-    of_all = re.search("product|sell|anything|you have|compare|cheap|expensive", text)
     nouns = [] if re.search("cheap|expensive", text) else _nouns(request)
-    subject = turn.subject if re.search(PRONOUN, text) or not (nouns or of_all) else ""
+    points_back = re.search(PRONOUN, text)
+    of_all = re.search("product|sell|anything|you have|compare|cheap|expensive|recommend", text)
+    subject = turn.subject if points_back or not (nouns or of_all) else ""
     if subject.startswith("ORD") and not nouns:
         return _order(turn, request)
     lines = re.findall(rf"(?m)^.*{SKU}.*$", turn.use("search_products", query=""))
-    found = _naming(lines, nouns) or [subject] * bool(subject)
-    if found and found[0].startswith("ORD"):
-        return _order(turn, request)
-    if not found:
-        lines.sort(key=lambda line: int(re.sub(r".*\$([\d,]+)\..*", r"\1", line).replace(",", "")))
-        none = "I find no such product. These are the ones I see, " if nouns else "Our products, "
-        return f"{none}the cheapest first:\n\n{_bullets(lines)}"
+    found = _naming(lines, nouns) or [line for line in lines if subject and subject in line]
     # "The laptop" is the Aero 14 Laptop, not the Felt Laptop Sleeve.
     heads = [line for line in found if _naming([line.partition(" (")[0].split()[-1]], nouns)]
-    if len(found := heads or found) > 1:
-        return _bullets(found)
+    found = heads or found
+    bound = re.search(r"(under|below|less than|up to)\W*([\d,]{2,})", text)
+    if bound or len(found) != 1:
+        return _choice(found, lines, text, bound)
     card = turn.use("get_product", sku=re.findall(SKU, found[0])[0])
-    again = f"\n\nI do not know when it is in stock again. {WRITE}" * ("out of stock" in card)
-    return re.sub(r"^([^(\n]+) \(", r"**\1** (", card).replace("\n", ". ", 1) + again
+    told = re.sub(r"^([^(\n]+) \(", r"**\1** (", card).replace("\n", ". ", 1)
+    attribute = points_back or re.search(r"\b(come|have|get|available)\b.* in (?!stock)", text)
+    if attribute and not all(_naming([card], [noun]) for noun in nouns):
+        return f"I do not know that about the {card.partition(' (')[0]}. {WRITE}\n\n{told}"
+    if "out of stock" in card:
+        return f"{told}\n\nI do not know when it is in stock again. {WRITE}"
+    return told
+
+
+def _choice(found: list[str], lines: list[str], text: str, bound: re.Match[str] | None) -> str:
+    """Several products, by their price; `found` are those that the customer named, if any."""
+    price = {line: float(re.sub(r".*\$|, \d+ in.*|, out.*|,", "", line)) for line in lines}
+    lines = sorted(found or lines, key=lambda line: price[line])
+    if bound:
+        fitting = [line for line in lines if price[line] <= float(bound[2].replace(",", ""))]
+        told = f"{'These are' if fitting else 'None of these is'} {bound[1]} ${bound[2]}"
+        lines = fitting or lines
+    elif found:
+        return _bullets(lines)
+    elif re.search(PRONOUN, text):
+        told = "I do not know which one you mean. Our products"
+    elif _nouns(text) and re.search(r"\b(sell|have|any|carry|need|look|about|much|price)", text):
+        told = "I find no such product. These are the ones I see"
+    else:
+        told = (
+            "I have no favourite. Our products"
+            if re.search("recommend|best|should", text)
+            else "Our products"
+        )
+    return f"{told}, the cheapest first:\n\n{_bullets(lines)}"
 
 
 def _bullets(lines: list[str]) -> str:
@@ -288,30 +343,41 @@ SKILLS = (
 WRITE = "Please write to support@example.com."
 UNKNOWN = f"I do not know that. {WRITE}"
 SORRY = f"I am sorry about the trouble. Tell me what it is about, or talk to a person. {WRITE}"
+FOREIGN = f"I know simple English only. {SKILLS}"
 HELLO = f"Hello, how can I help? {SKILLS}"
 THANKS = "You are welcome. I am here when you need anything else."
 FINE = "All right."
+NOTHING_WAITS = "Nothing waits for a yes. Tell me what I can do for you."
 CARRY_ON = "All right. I am here when you need anything else."
 GOODBYE = "Goodbye, and come back any time."
 KEEP = "All right, I leave it at that."
-NO_ADDRESS = f"I do not know where a return is sent to, or who pays for that. {WRITE}"
-NO_CHANGE = (
-    "An order cannot be cancelled, exchanged or sent to another address, nor a return undone."
+NO_ADDRESS = f"I do not know where a return is sent to, who pays for that, or of a fee. {WRITE}"
+IMPOSSIBLE = (
+    "An order cannot be cancelled, exchanged or sent to another address, nor a return undone. "
+    f"Once an order is delivered, you can return it in this chat. {WRITE}"
 )
-IMPOSSIBLE = f"{NO_CHANGE} Once an order is delivered, you can return it in this chat. {WRITE}"
 # What a typo is mended to, and the words that name no item, by how they begin.
 KEYS = tuple(
     "address cancel delivered delivery invoice keyboard laptop order ordered orders package policy "
     "price product refund return returned returns shipping taking tracking warranty".split()
 )
 SMALL_WORDS = tuple(
-    "about actual also any arriv avail been better bought buy cheap compar cost could deliver does "
-    "ever from give have help here hour just know last like list long look many mean money more "
-    "much need number offer only order other package parcel please price product really refund "
-    "return sell send ship show some status still stock take tell th time today track turn want "
-    "were wh will with would your".split()
+    "about actual also any arriv avail been below better bought buy cheap come compar cost could "
+    "deliver does dollar ever expensive from give have help here hour just know last left like "
+    "list long look many mean money more much need number offer only order other package parcel "
+    "please price product really recommend refund return sell send ship show some status still "
+    "stock take tell th time today track turn under want were wh will with would your".split()
 )
-YES = r"^\W*(y|yes|yep|yeah|sure|ok(ay)?|do it|go ahead)\b[\w ,]{0,20}\W*$"
+YES = (
+    r"^(\W*\b(y|yes|yep|yeah|yup|sure|ok(ay)?|fine|well|actually|please|let'?s|do|it|that|go|ahead"
+    r"|proceed|now|then|so|after|all|alright|right|let)\b)+[^\w?]*$"
+)
+ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
+# Which part of an order: no reason, though it may come as the answer when one was asked for.
+PICKS = (
+    r"^(\W*\b(just|only|the|that|this|these|those|both|all|of|them|ones?|two|first|second|last|and"
+    r"|my|other|lamps?|laptop|sleeve|keyboard|headphones?)\b)+\W*$"
+)
 # A question, or a sentence that asks for something; "is too loud" and "does not work" are neither.
 ASKS = (
     r"\?|^\W*((and|so|but|ok|well|actually|please|pls|wait|also|or|n) )*((what|why|how|when|where"
@@ -323,16 +389,30 @@ ASKS = (
 )
 # What a message is about, and the rule or the text that answers it. The first row that fits counts.
 Rule = Callable[[Turn, str], str]
-_no_rule: Rule = functools.partial(_help_article)  # for what no other row knows
+_no_rule: Rule = functools.partial(_help_article, telling=False)  # for what no other row knows
 RULES: list[tuple[str, Rule | str]] = [
     (r"\b(are|r) (you|u) (an? )?(real|human|bot|robot|ai|person|machine|chatbot)", NOTE),
     (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|(last|previous) message|who am i"
      r"|about me\b|my (name|tier)\b|(what|which) tier|\b(my|i am|i'm)\b.*@", _recall),
+    (r"[\u00bf\u00a1]|\b(hola|gracias|pedido|d[o\u00f3]nde|quiero|devolver|por favor|ich|meine?"
+     r"|nicht|bestellung|danke|bitte|wo|wie|ist|das|und|cuando|puedo|bonjour|merci|commande"
+     r"|je)\b", FOREIGN),
+    (r"\b(?!(it|what|who|where|how|when|that|there|here|let|today|order)'s)\w{2,}'s ([a-z]+ "
+     r")?(address|e-?mail|phone|orders?|account|password|tier|name|data)\b|\b(his|her|their) "
+     r"(address|e-?mail|phone|orders?|account)\b|(other|all|every) (customer|people|user"
+     r")", "I see only your own account."),
     # What is not wanted, or not possible
+    (r"\b(delet|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)"
+     r"\b", f"That cannot be done here. {WRITE}"),
+    (r"\bi'?(ll| will) (take|buy) (?!.*back)|\b(want|wanna|like|love|can i|could i|how do i|how "
+     r"can i) (to )?(buy|order|purchase)\b|(place|make) an? (new )?order|(in|to) my (cart|basket)"
+     r"|check ?out|(like|want|need|take) (one|two|\d) (of|more|please"
+     r")", f"I cannot take orders here. {WRITE}"),
     (r"never ?mind|forget (it|that)|keep (it|them|that)|(n't|not) (want to )?(return|send|refund)"
-     r"|not (that|this) one|no need|cancel (that|it)\W*$|^\W*(n|no|nope|nah|stop"
-     r"|no,? (thanks?( you)?|wait))\W*$", KEEP),
-    (r"^\W*(i )?((have|just) )?chang\w* my mind", FINE),
+     r"|not (that|this) one|no need|cancel (that|it)\W*$|\bleave it\b|maybe (later|not|another)"
+     r"|(some|an)other (time|day)|(not|n't) (now|today|do (it|that))\W*$|^\W*(n|no|nope|nah|stop"
+     r"|don't|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
+    (r"^\W*(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind", FINE),
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|exchang|swap|replace"
      r"|revert|withdraw|\bmov(ed|ing)\b", IMPOSSIBLE),
     # A part of an order, what can be returned, until when, and for how much
@@ -340,45 +420,53 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|send|refund|take)\b.*\b(one|half|part|1) (?!of my ord)|keep (the|one|my)\b|(just|only"
      r"|keep)\b(?!.*\d{4}).*\b(return|send|refund)\b.* (one|half|part|and)\b|only (return|send)"
      r"|(just|only) (one|half|part) of|(what|which).*\b(can|could|may) (i|be) (return|sen[dt])"
-     r"|how much.*(\bget\b|back|refund|receive)|(amount|size|much) .*refund|^(?=.*(return"
-     r"|send.* back))(?=.*(\d{4}|\b(it|my|the|them|this) (?!re))).*(until|too late|how (long|many)"
-     r"|deadline|last day|\bstill\b|be returned)", _terms),
+     r"|(how much|get (all|every|it all)|what (would|will|do|could|can) i).*(\bget\b|back|refund"
+     r"|receive)|(amount|size|much) .*refund|^(?=.*(return|send.* back))(?=.*(\d{4}|\b(it|my|the"
+     r"|them|this) (?!re))).*(until|too late|how (long|many)|deadline|last day|\bstill\b|be "
+     r"returned)", _terms),
     # Returns: first the questions, last the wish
-    (r"where.*\bi (send|ship|bring|drop|return)|return (address|label)|\blabel\b|(pay|free|cost"
-     r"|much).*(return|send.*back)|return shipping", NO_ADDRESS),
+    (r"where.*\bi (send|ship|bring|drop|return)|return (address|label)|\blabel\b|restock|postage"
+     r"|^(?!.*(shipping|express|deliver)).*\bfees?\b|(pay|free|cost|much).*(return|send.*back)"
+     r"|return shipping", NO_ADDRESS),
     (r"(refund|return) status|where.*(refund|return|money)|\b(i|have|already|was) returned|did (i"
-     r"|you) (return|refund)|did (it|that) work|\b(open|any|pending) (return|refund)s?\b"
-     r"|go(ne)? through|(which|what|to|money|refund)[\w ]{1,20}\b(account|card)\b|\b(is|was) (it"
-     r"|my (return|refund)) (done|made)", _returns_made),
+     r"|you) (return|refund)|did (it|that) work|\b(open|any|pending) (return|refund)s?\b|go(ne)? "
+     r"through|(which|what|to|money|refund)[\w ]{1,20}\b(account|card)\b|\b(is|was) (it|my (return"
+     r"|refund)) (done|made)", _returns_made),
     (r"^(?!.*\d{4})(.*(, |\b(me|know|so|and|but) ))?(how|why|when|what|who|which|do|does|am|is|are"
-     r"|will)\b.*(return|refund|money|send.* back|get back)|(get|have) .*money (on|to)"
-     r"|return (policy|window|period)|shipping|deliver\w* (take|cost)", _help_article),
+     r"|will)\b.*(return|refund|money|cash|send.* back|get back)|(get|have) .*money (on|to)|return "
+     r"(policy|window|period)|shipping|deliver\w* (take|cost)", _help_article),
     (r"\breturn(?!ed|s)|refund(?!s)|(send|give|take|bring)\b.*\bback\b|money back", _give_back),
-    (r"returns|warranty|guarantee|repair|broke|crack|spill|defect|damage|faulty|(not|n't|stopped)"
-     r" work|express|abroad|(do|can) (you|u) (ship|deliver)|invoice|receipt|\bpa(id|y)\b(?! for)"
+    (r"how much (did|have|do) i (pay|paid|spen|owe)|\btotals?\b|altogether|add up|(what|how "
+     r"much).*\bi (pay|paid|spen[dt])\b", _totals),
+    (r"returns|warranty|guarantee|repair|broke|crack|spill|defect|damage|faulty|(not|n't|stopped) "
+     r"work|express|abroad|(do|can) (you|u) (ship|deliver)|invoice|receipt|\bpa(id|y)\b(?! for)"
      r"|bonus|pay(ment|pal)|\bcard\b|(am|be|get|got|was) charge|my account|person|human|manager"
-     r"|\bcall\b|(talk|speak) (to|with)|\bopen", _help_article),
+     r"|\bcall\b|(talk|speak) (to|with)|\bopen(ing|ed| (on|at|today|now|until))|\b(gold|platinum"
+     r"|loyalty|member|points|tier|password|phone num|contact|e-?mail)", _help_article),
     (r"policy|discount|voucher|coupon|price match|gift card|\bsale\b|% off|pick .*up", UNKNOWN),
     (r"\bord-?\d|order|track|parcel|package|deliver|\bship|arriv|status|waiting|my stuff|(where"
      r"|when)\b.*\b(my|is|are|get|come)\b(?!.*(stock|back))|\bi (bought|paid|spen)|did i (buy|pay"
      r"|spend)|\b(by|before) (\w+day|tomorrow|tonight|next)|never (got|came)|(n't|not) (here|there"
      r"|come|got)|^\W*\d{4}\W*$", _order),
     (r"product|catalog|price|cost|cheap|expensive|stock|how (much|many|big|heavy|large|loud)"
-     r"|looking for|(you|got) (have|any|carry)|\b(buy|sell|recommend|anything|compare|versus|vs)\b"
-     r"|difference|better|(tell|know|more).* about|battery|weigh|colou?r|memory|storage|screen"
-     r"|bluetooth|wireless|\busb|dimm|\bfit\b|(do|what).* have\b|(be|come) back|when.*available"
-     r"|^\W*(and |so )?(is|are|does|has|can) (the|your|it|this)\b", _product),
+     r"|looking for|(you|got) (have|any|carry)|\b(buy|sell|recommend|anything|(under|below|over"
+     r"|above) \W*\d|compare|versus|vs)\b|difference|better|(tell|know|more).* about|battery|weigh"
+     r"|colou?r|memory|storage|screen|bluetooth|wireless|\busb|dimm|\bfit\b|(do|what).* have\b"
+     r"|\b(it|they) come in\b|how (tall|wide|long) (is|are) (it|they)|avail|\bbest\b|(be|come) "
+     r"back|when.*available|^\W*(and |so )?(is|are|does|has|can) (the|your|it|this)\b", _product),
     (r"\b(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|\bthx|cheers", THANKS),
-    (r"^\W*(ok(ay)?|great|cool|fine|good|perfect|y|yes|yep|sure|h+m+|later|not (now|yet)|(wait"
-     r"|one (sec|mom)|let me (think|check)|hold on).*)\W*$", CARRY_ON),
-    (r"^\W*(hi|hello|hey|help|good \w+)\b|(what|who|how) (can|are|r|do) (you|u|i do)\b"
-     r"|what now", HELLO),
+    (rf"(?!^\W*ok(ay)?\W*$){YES}", NOTHING_WAITS),
+    (r"^\W*(ok(ay)?|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|(wait|one (sec|mom)|let "
+     r"me (think|check)|hold on).*)\W*$", CARRY_ON),
+    (r"^\W*(hi|hello|hey|help|good \w+)\b|(what|who|how) (can|are|r|do) (you|u|i do)\b|what "
+     r"now", HELLO),
     (r"angry|ridiculous|useless|terrible|worst|stupid|scam|awful|annoy|f[u*]ck|shit|hate", SORRY),
     (r"^\W*(ok )?(and|or|(what|how) about) (the|my|for)\b|^\W*(the|my) \S+( \S+)?\W*$|i mean\b"
      r"|laptop|sleeve|lamp|headphone|keyboard", _item),
     (r"", _no_rule),
 ]  # fmt: skip
-SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO)
+SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO, NOTHING_WAITS)
+OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _terms, _help_article, _no_rule)
 # A sentence on one of these that asks nothing may be the reason of a return.
-TOPICS = (_no_rule, _item, _order, _product, _help_article, THANKS, SORRY, FINE)
+TOPICS = (_no_rule, _item, _order, _product, _help_article, THANKS, SORRY, FINE, FOREIGN)

@@ -156,7 +156,8 @@ class Chat:
     async def decision(self, question: str, *, kept: bool = True) -> bool | str:
         """Ask for a yes or a no. Returns it, or the other words that the customer typed.
 
-        Words that only agree (`sure, do it`) are asked again. `kept`: the question waits in MongoDB if the input ends here.
+        Words that only agree (`sure, do it`) are asked again.
+        `kept`: the question waits in MongoDB if the input ends here.
         """
         while True:
             try:

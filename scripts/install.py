@@ -60,8 +60,5 @@ def install(files: list[str]) -> None:
 if __name__ == "__main__":
     with open("requirements.txt") as lock:  # two makes at once: one installs, the other waits
         fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            if not installed(sys.argv[1:]):
-                install(sys.argv[1:])
-        except subprocess.CalledProcessError:
-            sys.exit("It failed; run it again to resume.")
+        if not installed(sys.argv[1:]):
+            install(sys.argv[1:])

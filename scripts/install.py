@@ -45,13 +45,19 @@ def runs(*arguments: str) -> bool:
         return False
 
 
+def do(*command: str) -> None:
+    """Run it; what it says is of interest only if it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stdout}It failed; run it again to resume.")
+
+
 def install(files: list[str]) -> None:
     print("Installing packages in .venv (once) ...", file=sys.stderr)
     if not runs("-m", "pip", "--version"):  # none yet, or an upgrade took its Python away
-        subprocess.run([sys.executable, "-m", "venv", "--clear", ".venv"], check=True)
-    quietly = ["--quiet", "--disable-pip-version-check"]
+        do(sys.executable, "-m", "venv", "--clear", ".venv")
     wanted = [part for file in files for part in ("-r", file)]
-    subprocess.run([PYTHON, "-m", "pip", "install", *quietly, *wanted], check=True)
+    do(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
     for stamp in stamps(files):
         with open(stamp, "w"):
             pass

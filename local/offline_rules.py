@@ -81,9 +81,9 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
     found = [(_rule(part), part) for part in parts]
     told = [part for part in parts if _is_told(part)]
     asked = [f for f in found if f[1] not in told]
-    if turn.spoken[-1].endswith(ASK_REASON) and re.search(PICKS, _spelled(turn.message)):
-        return [(f"Orders go back whole.\n\n{ASK_REASON}", turn.message)]
     if turn.spoken[-1].endswith(ASK_REASON) and _give_back not in dict(asked):
+        if re.search(PICKS, _spelled(turn.message)):
+            return [(f"Orders go back whole.\n\n{ASK_REASON}", turn.message)]
         asked = [f for f in asked if f[0] not in (CARRY_ON, NOTHING_WAITS, _no_rule)]
         asked = [(_give_back, f"return {turn.subject}")] * bool(told or not asked) + asked
     elif turn.spoken[-1].endswith(ASK_ORDER) and told:
@@ -127,7 +127,7 @@ def _spelled(text: str) -> str:
 def _nouns(text: str) -> list[str]:
     """The words of `text` that may name an item."""
     words = re.findall(r"\b[a-z]{4,}\b(?!')", _spelled(text))
-    return [word.removesuffix("s") for word in words if not word.startswith(SMALL_WORDS)]
+    return [word.removesuffix("s") for word in words if not word.startswith(tuple(SMALL_WORDS))]
 
 
 def _naming(lines: list[str], nouns: list[str]) -> list[str]:
@@ -232,8 +232,7 @@ def _terms(turn: Turn, request: str, why: str = "") -> str:
     """What a return would bring, and what to say for it."""
     told = _explained(turn, number := _meant(turn, request, "delivered"))
     again = _open_return(turn)
-    if number not in again:
-        again = f"return {number}{': ' * bool(why)}{why}"
+    again = again if number in again else f"return {number}{': ' * bool(why)}{why}"
     how = f'Orders are returned whole. To return this one, say "{again}".'
     return f"{told}\n\n{how}" if "possible until" in told else told
 
@@ -288,8 +287,8 @@ def _product(turn: Turn, request: str) -> str:
         return _choice(found, lines, text, bound)
     card = turn.use("get_product", sku=re.findall(SKU, found[0])[0])
     told = re.sub(r"^([^(\n]+) \(", r"**\1** (", card).replace("\n", ". ", 1)
-    attribute = points_back or re.search(r"\b(come|have|get|available)\b.* in (?!stock)", text)
-    if attribute and not all(_naming([card], [noun]) for noun in nouns):
+    colour = re.findall(r" in (?!stock)([a-z]+)\W*$", text)
+    if (points_back or colour) and not all(_naming([card], [word]) for word in nouns + colour):
         return f"I do not know that about the {card.partition(' (')[0]}. {WRITE}\n\n{told}"
     if "out of stock" in card:
         return f"{told}\n\nI do not know when it is in stock again. {WRITE}"
@@ -357,20 +356,19 @@ IMPOSSIBLE = (
     f"Once an order is delivered, you can return it in this chat. {WRITE}"
 )
 # What a typo is mended to, and the words that name no item, by how they begin.
-KEYS = tuple(
-    "address cancel delivered delivery invoice keyboard laptop order ordered orders package policy "
-    "price product refund return returned returns shipping taking tracking warranty".split()
-)
-SMALL_WORDS = tuple(
-    "about actual also any arriv avail been below better bought buy cheap come compar cost could "
-    "deliver does dollar ever expensive from give have help here hour just know last left like "
-    "list long look many mean money more much need number offer only order other package parcel "
-    "please price product really recommend refund return sell send ship show some status still "
-    "stock take tell th time today track turn under want were wh will with would your".split()
-)
+KEYS = """address cancel delivered delivery invoice keyboard laptop order ordered
+orders package policy price product refund return returned returns shipping taking
+tracking warranty""".split()
+SMALL_WORDS = """about actual also any arriv avail been below better bought buy cheap
+come compar cost could deliver does dollar ever expensive from give have help here hour
+just know last left like list long look many mean money more much need number offer
+only order other package parcel please price product really recommend refund return
+sell send ship show some status still stock take tell th time today track turn under
+want were wh will with would your""".split()
 YES = (
     r"^(\W*\b(y|yes|yep|yeah|yup|sure|ok(ay)?|fine|well|actually|please|let'?s|do|it|that|go|ahead"
-    r"|proceed|now|then|so|after|all|alright|right|let)\b)+[^\w?]*$"
+    r"|proceed|now|then|so|after|all|alright|why not)\b)+[^\w?]*$"
+    r"|^(?!.*(n't|not|before|should)).*\b(do it|go ahead|proceed)( then| now| please)?[^\w?]*$"
 )
 ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
 # Which part of an order: no reason, though it may come as the answer when one was asked for.
@@ -394,9 +392,9 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"\b(are|r) (you|u) (an? )?(real|human|bot|robot|ai|person|machine|chatbot)", NOTE),
     (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|(last|previous) message|who am i"
      r"|about me\b|my (name|tier)\b|(what|which) tier|\b(my|i am|i'm)\b.*@", _recall),
-    (r"[\u00bf\u00a1]|\b(hola|gracias|pedido|d[o\u00f3]nde|quiero|devolver|por favor|ich|meine?"
-     r"|nicht|bestellung|danke|bitte|wo|wie|ist|das|und|cuando|puedo|bonjour|merci|commande"
-     r"|je)\b", FOREIGN),
+    (r"[\u00bf\u00a1\u00df\u00e4\u00f6\u00fc\u00f1]|\b(hola|gracias|pedido|d[o\u00f3]nde|quiero"
+     r"|devolver|por favor|ich|meine?|nicht|bestellung|danke|bitte|wo|wie|ist|das|und|cuando|puedo"
+     r"|bonjour|merci|commande|je)\b", FOREIGN),
     (r"\b(?!(it|what|who|where|how|when|that|there|here|let|today|order)'s)\w{2,}'s ([a-z]+ "
      r")?(address|e-?mail|phone|orders?|account|password|tier|name|data)\b|\b(his|her|their) "
      r"(address|e-?mail|phone|orders?|account)\b|(other|all|every) (customer|people|user"
@@ -409,9 +407,9 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|check ?out|(like|want|need|take) (one|two|\d) (of|more|please"
      r")", f"I cannot take orders here. {WRITE}"),
     (r"never ?mind|forget (it|that)|keep (it|them|that)|(n't|not) (want to )?(return|send|refund)"
-     r"|not (that|this) one|no need|cancel (that|it)\W*$|\bleave it\b|maybe (later|not|another)"
-     r"|(some|an)other (time|day)|(not|n't) (now|today|do (it|that))\W*$|^\W*(n|no|nope|nah|stop"
-     r"|don't|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
+     r"|not (that|this) one|no need|not \w* ?sure|cancel (that|it)\W*$|\bleave it\b|maybe (later"
+     r"|not|another)|(some|an)other (time|day)|(not|n't) (now|today|do (it|that))\W*$|^\W*(n|no"
+     r"|nope|nah|stop|don't|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
     (r"^\W*(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind", FINE),
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|exchang|swap|replace"
      r"|revert|withdraw|\bmov(ed|ing)\b", IMPOSSIBLE),
@@ -420,24 +418,24 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|send|refund|take)\b.*\b(one|half|part|1) (?!of my ord)|keep (the|one|my)\b|(just|only"
      r"|keep)\b(?!.*\d{4}).*\b(return|send|refund)\b.* (one|half|part|and)\b|only (return|send)"
      r"|(just|only) (one|half|part) of|(what|which).*\b(can|could|may) (i|be) (return|sen[dt])"
-     r"|(how much|get (all|every|it all)|what (would|will|do|could|can) i).*(\bget\b|back|refund"
-     r"|receive)|(amount|size|much) .*refund|^(?=.*(return|send.* back))(?=.*(\d{4}|\b(it|my|the"
-     r"|them|this) (?!re))).*(until|too late|how (long|many)|deadline|last day|\bstill\b|be "
-     r"returned)", _terms),
+     r"|(how much|get (all|every|it all)|what (would|will|do) i).*(\bget\b|back|refund|receive)"
+     r"|what('s| is) (the|my) refund\W*$|(amount|size|much) .*refund|^(?=.*(return|send.* back))(?="
+     r".*(\d{4}|\b(it|my|the|them|this) (?!re))).*(until|too late|how (long|many)|deadline|last "
+     r"day|\bstill\b|be returned)", _terms),
     # Returns: first the questions, last the wish
     (r"where.*\bi (send|ship|bring|drop|return)|return (address|label)|\blabel\b|restock|postage"
-     r"|^(?!.*(shipping|express|deliver)).*\bfees?\b|(pay|free|cost|much).*(return|send.*back)"
-     r"|return shipping", NO_ADDRESS),
+     r"|^(?!.*(shipping|express|deliver)).*\b(fees?|charges|any charge)\b|(pay|free|cost|much).*(re"
+     r"turn|send.*back)|return shipping", NO_ADDRESS),
     (r"(refund|return) status|where.*(refund|return|money)|\b(i|have|already|was) returned|did (i"
      r"|you) (return|refund)|did (it|that) work|\b(open|any|pending) (return|refund)s?\b|go(ne)? "
      r"through|(which|what|to|money|refund)[\w ]{1,20}\b(account|card)\b|\b(is|was) (it|my (return"
      r"|refund)) (done|made)", _returns_made),
+    (r"how much (did|have|do) i (pay|paid|spen|owe)|\btotals?\b|altogether|add up|\bsum of\b|how "
+     r"much.*\bspent\b|(what|how much).*\bi (pay|paid|spen[dt])\b", _totals),
     (r"^(?!.*\d{4})(.*(, |\b(me|know|so|and|but) ))?(how|why|when|what|who|which|do|does|am|is|are"
      r"|will)\b.*(return|refund|money|cash|send.* back|get back)|(get|have) .*money (on|to)|return "
      r"(policy|window|period)|shipping|deliver\w* (take|cost)", _help_article),
     (r"\breturn(?!ed|s)|refund(?!s)|(send|give|take|bring)\b.*\bback\b|money back", _give_back),
-    (r"how much (did|have|do) i (pay|paid|spen|owe)|\btotals?\b|altogether|add up|(what|how "
-     r"much).*\bi (pay|paid|spen[dt])\b", _totals),
     (r"returns|warranty|guarantee|repair|broke|crack|spill|defect|damage|faulty|(not|n't|stopped) "
      r"work|express|abroad|(do|can) (you|u) (ship|deliver)|invoice|receipt|\bpa(id|y)\b(?! for)"
      r"|bonus|pay(ment|pal)|\bcard\b|(am|be|get|got|was) charge|my account|person|human|manager"

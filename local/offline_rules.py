@@ -367,7 +367,7 @@ sell send ship show some status still stock take tell th time today track turn u
 want were wh will with would your""".split()
 YES = (
     r"^(\W*\b(y|yes|yep|yeah|yup|sure|ok(ay)?|fine|well|actually|please|let'?s|do|it|that|go|ahead"
-    r"|proceed|now|then|so|after|all|alright|why not)\b)+[^\w?]*$"
+    r"|proceed|now|then|so|after|all|alright|thing|why not)\b)+[^\w?]*$"
     r"|^(?!.*(n't|not|before|should)).*\b(do it|go ahead|proceed)( then| now| please)?[^\w?]*$"
 )
 ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
@@ -389,6 +389,7 @@ ASKS = (
 Rule = Callable[[Turn, str], str]
 _no_rule: Rule = functools.partial(_help_article, telling=False)  # for what no other row knows
 RULES: list[tuple[str, Rule | str]] = [
+    (r"^return ord-\d+: ", _give_back),  # as our own hint says it, whatever the reason
     (r"\b(are|r) (you|u) (an? )?(real|human|bot|robot|ai|person|machine|chatbot)", NOTE),
     (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|(last|previous) message|who am i"
      r"|about me\b|my (name|tier)\b|(what|which) tier|\b(my|i am|i'm)\b.*@", _recall),
@@ -439,8 +440,9 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"returns|warranty|guarantee|repair|broke|crack|spill|defect|damage|faulty|(not|n't|stopped) "
      r"work|express|abroad|(do|can) (you|u) (ship|deliver)|invoice|receipt|\bpa(id|y)\b(?! for)"
      r"|bonus|pay(ment|pal)|\bcard\b|(am|be|get|got|was) charge|my account|person|human|manager"
-     r"|\bcall\b|(talk|speak) (to|with)|\bopen(ing|ed| (on|at|today|now|until))|\b(gold|platinum"
-     r"|loyalty|member|points|tier|password|phone num|contact|e-?mail)", _help_article),
+     r"|\bcall\b|(talk|speak) (to|with)|\bhours\W*$|\bopen(ing|ed| (on|at|today|now|until))"
+     r"|\b(gold|platinum|loyalty|member|points|tier|password|phone num|contact|e-?mail"
+     r")", _help_article),
     (r"policy|discount|voucher|coupon|price match|gift card|\bsale\b|% off|pick .*up", UNKNOWN),
     (r"\bord-?\d|order|track|parcel|package|deliver|\bship|arriv|status|waiting|my stuff|(where"
      r"|when)\b.*\b(my|is|are|get|come)\b(?!.*(stock|back))|\bi (bought|paid|spen)|did i (buy|pay"
@@ -450,8 +452,9 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|looking for|(you|got) (have|any|carry)|\b(buy|sell|recommend|anything|(under|below|over"
      r"|above) \W*\d|compare|versus|vs)\b|difference|better|(tell|know|more).* about|battery|weigh"
      r"|colou?r|memory|storage|screen|bluetooth|wireless|\busb|dimm|\bfit\b|(do|what).* have\b"
-     r"|\b(it|they) come in\b|how (tall|wide|long) (is|are) (it|they)|avail|\bbest\b|(be|come) "
-     r"back|when.*available|^\W*(and |so )?(is|are|does|has|can) (the|your|it|this)\b", _product),
+     r"|\b(it|they) come in\b|how (tall|wide|long) (is|are) (it|they)|avail|should i (get|take)"
+     r"|\bbest\b|(be|come) back|when.*available|^\W*(and |so )?(is|are|does|has|can) (the|your|it"
+     r"|this)\b", _product),
     (r"\b(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|\bthx|cheers", THANKS),
     (rf"(?!^\W*ok(ay)?\W*$){YES}", NOTHING_WAITS),

@@ -43,6 +43,7 @@ class Clone:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.copytree(ROOT / "local", folder / "local")
+        shutil.copytree(ROOT / "engine", folder / "engine")  # for database.py
         shutil.copy(ROOT / "database.py", folder)
         shutil.copy(ROOT / "settings.py", folder)
         (folder / "main.py").write_text(MAIN)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -134,16 +135,17 @@ class CheckedModel(Model):
         self, stream: AsyncIterator[Any], answer: Answer
     ) -> AsyncGenerator[TResponseStreamEvent, None]:
         """The events of `answer`. Raises TimeoutError if the next one takes too long."""
+        watch = _Watch()
         try:
             while not answer.cut_off:
                 seconds = self._stall_seconds if answer.begun else self._first_seconds
-                with anyio.fail_after(seconds):  # unlike wait_for: no task for each piece
-                    event = await anext(stream, None)
+                event = await watch.wait(anext(stream, None), seconds)
                 for each in answer.rest() if event is None else answer.events(event):
                     yield each
                 if event is None:
                     return
         finally:
+            watch.end()
             if aclose := getattr(stream, "aclose", None):
                 await aclose()
 
@@ -166,6 +168,52 @@ class CheckedModel(Model):
 def blamed(error: Exception) -> Exception:
     """What to raise for `error`: the model is to blame for it, and not the builder's program."""
     return error if is_known(error) else ModelFailed(type(error).__name__)
+
+
+class _Watch:
+    """A limit of time for many short waits, with one timer: one for each costs much of a turn."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waits: asyncio.Task[Any] | None = None  # only while it waits: else nothing to cancel
+        self._deadline = 0.0
+        self._late = False
+
+    async def wait(self, piece: Awaitable[Any], seconds: float) -> Any:
+        """The next piece. Raises TimeoutError if it does not come in time."""
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            self.end()
+            self._timer = self._loop.call_at(self._deadline, self._look)
+        self._waits = asyncio.current_task()
+        try:
+            return await piece
+        except asyncio.CancelledError:
+            if not self._late or _is_cancelled_otherwise(self._waits):
+                raise
+            raise TimeoutError from None
+        finally:
+            self._waits = None
+
+    def end(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waits is None:
+            return  # the next wait starts another timer
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+        else:
+            self._late = self._waits.cancel()
+
+
+def _is_cancelled_otherwise(task: asyncio.Task[Any] | None) -> bool:
+    """Whether somebody else has cancelled `task` as well; Python 3.10 cannot tell."""
+    return sys.version_info >= (3, 11) and task is not None and task.uncancel() > 0
 
 
 class CheckedProvider(ModelProvider):

@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 from agents.testing import ModelStep, ScriptedModel
+from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.errors import NetworkTimeout
 
+import main
 from database import Database
 from engine import lease as lease_module
 from engine.events import Stopped, TurnFailed, Waiting
 from engine.lease import Lease, LeaseLost
 from engine.options import Limits
 from engine.session import Stored, TurnSession
+from local.mongod import Mongod
 from tests.builders import events, returning, say, stored_items, text_of
-from tests.conftest import lease_on, session_for
+from tests.conftest import customer_of, lease_on, session_for
 from tests.kills import QUESTION, asking, shopkeeper
 from tests.model_server import ModelServer
 from tests.processes import Shop, chat, order_of, times_returned
@@ -273,3 +276,18 @@ def test_an_approval_open_in_two_terminals_counts_once(shop: Shop, first: str) -
         assert late.stderr.endswith("already answered elsewhere, or forgotten.\n")
         assert times_returned(order_of(shop)) == 1
         assert model.violations == []
+
+
+async def test_a_turn_reads_from_the_primary_whatever_the_uri_prefers(mongod: Mongod) -> None:
+    """A secondary that lags would hide the question that waits, and the last messages."""
+    uri = f"{mongod.uri}{'&' if '?' in mongod.uri else '?'}readPreference=secondaryPreferred"
+    async with AsyncMongoClient[dict[str, Any]](uri, tz_aware=True) as client:
+        db = client["test_primary"]
+        session = Stored(session_for(db), Limits()).session
+        read = session._messages, session._sessions, lease_on(db).records
+        assert all(each.read_preference == ReadPreference.PRIMARY for each in read)
+        conversation = await main.open_conversation(
+            client, customer_of(), ScriptedModel([say("Hello.")]), database=db.name
+        )
+        assert text_of(await events(conversation.turn("hi"))) == "Hello."
+        await client.drop_database(db.name)

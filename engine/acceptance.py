@@ -21,7 +21,7 @@ def taking(
         "format": {"$not": {"$gt": FORMAT}},
         "$or": [
             {"$expr": {"$lt": ["$lease.until", "$$NOW"]}},  # true if there is no lease
-            {"lease.owner": term["owner"]},  # left by a turn that lost MongoDB
+            {"lease.process": term["process"]},  # left by a turn that lost MongoDB
         ],
     }
     # What was withdrawn in a turn that did not get further is told in the next one.

@@ -29,10 +29,9 @@ from engine.record import Accepted, Record, check_record
 from engine.session import Stored, TurnSession
 from engine.setup import Content, Setup, completed, reachable
 from engine.stream import Stream
-from engine.turn import Turn, counted
+from engine.turn import Turn
 
 T = TypeVar("T")
-MessageToAccept = Callable[[], Awaitable["Accepted | None"]]
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class Conversation:
         self.unanswered = history.unanswered(now.items)
         self.opened = Opened(
             tuple(history.transcript(now.items)),
-            record["messages"] + len(history.transcript(now.ahead)),
+            record["messages"] + len(history.transcript(now.coming)),
             record.get("updated_at"),
             bool(record.get("pending")),
         )
@@ -158,30 +157,20 @@ class Conversation:
         Raises TurnFailed. If the message is too long, empty or refused, at once; it is not kept.
         Else from the stream; the message is then stored, or kept here for `retry`.
         """
-        content = self._setup.checked(message)
-
-        async def accept() -> Accepted:
-            item = {"role": "user", "content": content}
-            self.unanswered = history.text_of(item)
-            return {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
-
-        return self._run(accept, Turn.answer)
+        item = {"role": "user", "content": self._setup.checked(message)}
+        return self._run(Turn.answer, item, accepts=True)
 
     def retry(self) -> AsyncGenerator[Event, None]:
         """Answer the last message if it has no answer yet. It is never stored twice."""
-
-        async def accept() -> Accepted | None:
-            return self._sent  # its id tells whether MongoDB has it after all
-
-        return self._run(accept, Turn.answer)
+        return self._run(Turn.answer, accepts=True)
 
     def resume(self) -> AsyncGenerator[Event, None]:
         """Ask for the approval that waits. Yields nothing if there is none."""
-        return self._run(_nothing, Turn.ask_again)
+        return self._run(Turn.ask_again)
 
     def decide(self, needed: ApprovalNeeded, yes: bool) -> AsyncGenerator[Event, None]:
         """Go on after the owner's decision. Only the first decision on an approval counts."""
-        return self._run(_nothing, lambda turn: turn.decide(needed.id, yes))
+        return self._run(lambda turn: turn.decide(needed.id, yes))
 
     def answer(self, text: str, **fields: Any) -> AsyncGenerator[Event, None]:
         """Store `text` as the answer, such as a person's; an approval that waits is withdrawn.
@@ -191,7 +180,7 @@ class Conversation:
         """
         if engines := fields.keys() & {*Record.__annotations__, "step", "last"}:
             raise ValueError(f"The engine itself writes {', '.join(sorted(engines))}.")
-        return self._run(_nothing, lambda turn: turn.answer_with(text, fields))
+        return self._run(lambda turn: turn.answer_with(text, fields))
 
     def stop(self) -> None:
         """Stop the answer under way. A running tool finishes, and its result is stored."""
@@ -217,7 +206,7 @@ class Conversation:
 
         Raises TurnFailed.
         """
-        stream = self._only_stream()
+        stream = self._stream = self._new_stream()
         stream.running = True
         try:
             async with self._lease.hold(lambda: None):
@@ -237,48 +226,48 @@ class Conversation:
     async def _inbox(self) -> list[Item]:
         return await self._stored.inbox(await self._lease.read() or Record())
 
-    def _only_stream(self) -> Stream:
-        """A new stream. Raises TurnFailed while another one runs."""
+    def _new_stream(self) -> Stream:
+        """Raises TurnFailed while another one runs."""
         if self._stream.running:
             raise TurnFailed(Reason.ALREADY_ANSWERING)
         self._stream, self._turn = Stream(), None
         return self._stream
 
     async def _run(
-        self, accept: MessageToAccept, work: Callable[[Turn], Awaitable[None]]
-    ) -> AsyncGenerator[Event, None]:
-        """Accept a message, and do `work` under the lease; yields what is told."""
-        stream = self._only_stream()
-        async with aclosing(stream.run(self._under_lease(stream, accept, work))) as events:
-            async for event in events:
-                yield event
-
-    async def _under_lease(
         self,
-        stream: Stream,
-        accept: MessageToAccept,
         work: Callable[[Turn], Awaitable[None]],
-    ) -> None:
-        turn = None
-        try:
-            if message := await accept():
-                self._sent = message
-            async with self._lease.hold(
-                lambda: stream.tell(Waiting()), message, lambda: counted(self.usage)
-            ) as record:
+        item: Item | None = None,
+        *,
+        accepts: bool = False,
+    ) -> AsyncGenerator[Event, None]:
+        """Do `work` under the lease, and yield what is told.
+
+        `item` is a new message. If `work` `accepts`, the message that MongoDB has not confirmed
+        yet is accepted with the lease; its id tells whether MongoDB has it after all.
+        """
+        stream = self._new_stream()
+
+        async def under_lease() -> None:
+            if item:
+                self.unanswered = history.text_of(item)
+                self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
+            message = self._sent if accepts else None
+            async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
                 session = TurnSession(self._stored, self._lease, record)
-                turn = self._turn = Turn(self._setup, self._approvals, session, record, stream)
+                turn = Turn(self._setup, self._approvals, session, record, stream)
+                self._lease.spent, self._turn = turn.spent, turn
                 stream.stop_with(turn.stop)
                 if message:
                     self._sent = None
-                await turn.begin(self._lease.owner)
+                await session.load()
                 try:
-                    await turn.do(work)
+                    await turn.run(work)
                 finally:
-                    self.unanswered = turn.unanswered
+                    self.unanswered = history.unanswered(session.items)
+
+        try:
+            async with aclosing(stream.run(under_lease())) as events:
+                async for event in events:
+                    yield event
         except Exception as error:
-            raise failure(error, shown=turn is not None and turn.said) from error
-
-
-async def _nothing() -> None:
-    """A turn that accepts no message."""
+            raise failure(error, shown=self._turn is not None and self._turn.said) from error

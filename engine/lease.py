@@ -65,11 +65,12 @@ class Lease:
         self.transactions = transactions
         self.records = primary(records)
         self._seconds = seconds
+        self._end = {"$add": ["$$NOW", int(seconds * 1000)]}
         self._process = uuid.uuid4().hex
-        self._holder = ""  # new for each turn, so that nothing late of an earlier one counts
+        self._ours: dict[str, str] = {}  # the record, while its lease is held for this turn
         self.held = False  # by us, as far as this process knows
+        self.spent: Callable[[], Fields] = dict  # what the turn adds to the record's counters
         self._seen: str | None = None  # the last accepted message that this process knows of
-        self._spent: Callable[[], Fields] = dict
         self._client_session: AsyncClientSession | None = None
         self._deadlines = (0.0, 0.0)
         self._writing = asyncio.Lock()  # a client session takes one command at a time
@@ -82,23 +83,27 @@ class Lease:
 
     @contextlib.asynccontextmanager
     async def hold(
-        self,
-        waiting: Callable[[], object],
-        message: Accepted | None = None,
-        spent: Callable[[], Fields] = dict,
+        self, waiting: Callable[[], object], message: Accepted | None = None
     ) -> AsyncIterator[Record]:
         """Hold the lease for the block, and accept `message` with it; yields the record.
 
-        Calls `waiting` once if another process holds it. `spent` returns, at the end, what to add
-        to the record's counters. Until the block begins, a cancelled task does no harm.
+        Calls `waiting` once if another process holds it. Until the block begins, a cancelled task
+        does no harm: nobody has to wait for what it may have taken.
         """
-        record = await self._take_or_give_back(message)
-        if record is None:
-            waiting()
-        while record is None:
+        waited = False
+        while True:
+            taking = asyncio.create_task(self.take(message))
+            try:
+                record = await asyncio.shield(taking)
+            except asyncio.CancelledError:
+                await uncancelled(self._stop_taking(taking))
+                raise
+            if record is not None:
+                break
+            if not waited:
+                waiting()
+            waited = True
             await asyncio.sleep(POLL_SECONDS)
-            record = await self._take_or_give_back(message)
-        self._spent = spent
         async with self.renewing():
             yield record
 
@@ -118,7 +123,8 @@ class Lease:
         None while another process holds it. Raises Unconfirmed if the message may be accepted;
         its id tells: taken again, it counts once.
         """
-        self._holder, self._spent = uuid.uuid4().hex, dict
+        self._ours = {"_id": self.session_id, "lease.holder": uuid.uuid4().hex}
+        self.spent = dict
         if self.transactions and self._client_session is None:
             self._client_session = self.records.database.client.start_session()
         for last_try in (False, True):
@@ -132,9 +138,10 @@ class Lease:
                 # record. Or the write is there, and its reply is lost or waits for a majority.
                 with unconfirmed_if(lambda _: message is not None):
                     holder = await self._whose()
-                if holder == self._holder and last_try:
+                ours = holder == self._ours["lease.holder"]
+                if ours and last_try:
                     raise Unconfirmed from error
-                if holder not in (None, self._holder):
+                if holder and not ours:
                     return None
         return None
 
@@ -206,11 +213,7 @@ class Lease:
 
     def _giving_back(self, fields: Fields) -> dict[str, Any]:
         change = {"$set": {**fields, "lease": None}, "$currentDate": {"updated_at": True}}
-        return {**change, "$inc": spent} if (spent := self._spent()) else change
-
-    @property
-    def _ours(self) -> dict[str, Any]:
-        return {"_id": self.session_id, "lease.holder": self._holder}
+        return {**change, "$inc": spent} if (spent := self.spent()) else change
 
     async def _time_left(self) -> float:
         """Seconds that a command may take. If half of the lease is over, renews it first."""
@@ -230,14 +233,22 @@ class Lease:
         if self._seen is None:
             self._seen = (await self._create())["accepted"][-1]
         while True:
-            query, change = taking(self._term(), message, self._seen)
+            server_session = self._client_session.session_id if self._client_session else None
+            term = {
+                "process": self._process,
+                "holder": self._ours["lease.holder"],
+                "until": self._end,
+                "server_session": {"$literal": server_session},
+            }
+            query, change = taking(term, message, self._seen)
             query |= {"_id": self.session_id, "owner": {"$in": [self.owner, None]}}
             deadlines = _clocks(self._seconds)
             found = await records.find_one_and_update(query, change, return_document=True)
             if found:
                 self._deadlines, self.held = deadlines, True
                 self._seen = found["accepted"][-1]
-                await self._end_transactions(found["lease"]["former"])
+                if former := found["lease"]["former"]:
+                    await self._end_transactions(former)
                 return cast("Record", found)
             record = await self.records.find_one({"_id": self.session_id})
             if not record or "accepted" not in record:
@@ -262,28 +273,6 @@ class Lease:
         check_record(record, self.owner)
         return record
 
-    def _term(self) -> dict[str, Any]:
-        server_session = self._client_session.session_id if self._client_session else None
-        return {
-            "owner": self._process,
-            "holder": self._holder,
-            "until": self._end,
-            "server_session": {"$literal": server_session},
-        }
-
-    @property
-    def _end(self) -> dict[str, Any]:
-        return {"$add": ["$$NOW", int(self._seconds * 1000)]}
-
-    async def _take_or_give_back(self, message: Accepted | None) -> Record | None:
-        """Like `take`; if it is cancelled, nobody has to wait for what it may have taken."""
-        task = asyncio.create_task(self.take(message))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await uncancelled(self._stop_taking(task))
-            raise
-
     async def _stop_taking(self, task: asyncio.Task[Record | None]) -> None:
         await asyncio.wait({task}, timeout=0.5)
         task.cancel()
@@ -297,15 +286,15 @@ class Lease:
         if not found or not (lease := found.get("lease")):
             return None
         if found["over"]:
-            await self._end_transactions(lease["server_session"])
+            if lease["server_session"]:
+                await self._end_transactions(lease["server_session"])
             return None
         return str(lease["holder"])
 
-    async def _end_transactions(self, server_session: dict[str, Any] | None) -> None:
+    async def _end_transactions(self, server_session: dict[str, Any]) -> None:
         """Abort what a former holder left open, which would block our writes for a minute."""
-        if server_session:
-            with contextlib.suppress(OperationFailure):  # Atlas Free and Flex have no killSessions
-                await self.records.database.client.admin.command("killSessions", [server_session])
+        with contextlib.suppress(OperationFailure):  # Atlas Free and Flex have no killSessions
+            await self.records.database.client.admin.command("killSessions", [server_session])
 
     async def _renew(self) -> None:
         deadlines = _clocks(self._seconds)

@@ -54,7 +54,7 @@ class Withdrawn(TypedDict):
 class Term(TypedDict):
     """Whose turn it is, and until when."""
 
-    owner: str  # the process's Lease; what it left behind it may take again at once
+    process: str  # of the holder: what it left behind it may take again at once
     holder: str  # new for each turn: every write names it
     until: datetime  # by the server's clock
     server_session: dict[str, Any] | None  # of the holder's transactions
@@ -80,7 +80,7 @@ class Record(TypedDict, total=False):
     accepted: list[str]  # the last ids, oldest first; begins with an id that no message has
     unanswered_since: datetime | None  # set by a message, a decision, a retry; cleared by an answer
     pending: Pending | None  # set with the call that waits; cleared by a message or a decision
-    settled: str | None  # sealed: the output of an approved call, until it is in the history
+    deed: str | None  # sealed: what an approved call answered, until it is in the history
     active_agent: str  # who answers next; written with the step of a handoff
     messages: int  # how many are in the history
     moving: Moving | None  # on a standalone, set before the inbox is written to the history

@@ -26,7 +26,7 @@ async def erase(lease: Lease, session: MongoDBSession) -> None:
     # On a standalone, a crash may leave the record behind: it must bring nothing back.
     forgotten: dict[str, Any] = {
         "pending": None,
-        "settled": None,
+        "deed": None,
         "inbox": [],
         "active_agent": "",
         "messages": 0,

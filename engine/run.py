@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,6 +28,7 @@ from engine.setup import INNER, Setup
 
 DELTAS = ("response.output_text.delta", "response.refusal.delta")
 ENDS = ("response.completed", "response.incomplete")
+_Used = tuple[int, ...]  # calls of the model; tokens in, of them cached, out; all tokens
 
 
 class Run:
@@ -72,22 +72,22 @@ class Run:
             },
         )
         # A state that waited for approval brings the usage of the turns before.
-        usage = self.result.context_wrapper.usage
-        self._usage_before: Usage = earlier._usage_before if earlier else copy.deepcopy(usage)
+        self._used_before: _Used = earlier._used_before if earlier else self._used()
 
     @property
     def usage(self) -> Usage:
         """What the turn has used up to now, inner agents included."""
-        now, before = self.result.context_wrapper.usage, self._usage_before
-        used = Usage(
-            requests=now.requests - before.requests,
-            input_tokens=now.input_tokens - before.input_tokens,
-            output_tokens=now.output_tokens - before.output_tokens,
-            total_tokens=now.total_tokens - before.total_tokens,
+        calls, read, cached, written, total = (
+            now - before for now, before in zip(self._used(), self._used_before, strict=True)
         )
-        cached = _cached(now) - _cached(before)
-        used.input_tokens_details.cached_tokens = cached
-        return used
+        usage = Usage(requests=calls, input_tokens=read, output_tokens=written, total_tokens=total)
+        usage.input_tokens_details.cached_tokens = cached
+        return usage
+
+    def _used(self) -> _Used:
+        usage = self.result.context_wrapper.usage
+        cached = usage.input_tokens_details.cached_tokens or 0
+        return (usage.requests, usage.input_tokens, cached, usage.output_tokens, usage.total_tokens)
 
     def cancel(self) -> None:
         """Stop the run. A running tool finishes, and its step is stored."""
@@ -206,10 +206,6 @@ class _Hooks(RunHooks[Any]):
     async def on_handoff(self, context: Any, from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
         self._session.agent = to_agent.name
         await self._builders.on_handoff(context, from_agent, to_agent)
-
-
-def _cached(usage: Usage) -> int:
-    return usage.input_tokens_details.cached_tokens or 0
 
 
 def _writes_text(agent: Agent[Any]) -> bool:

@@ -130,38 +130,32 @@ class TurnSession(SessionABC):
         self.agent = record.get("active_agent") or ""  # who answers next, by name
         self.deed: Item | None = None  # what an approved call did before its process was killed
         self.in_doubt: Unconfirmed | None = None  # of an approved call: the next turn finds out
+        self.coming: list[Item] = []  # what the next write takes along, such as the inbox
         self._fields: dict[str, Any] = {}  # of the record, for the next write
         self._approved: str | None = None  # the id of a call whose write closes its approval
         self._stored = stored
         self._lease = lease
         self._record = record
-        self._ahead: list[Item] = []
-        self._held: list[Item] = []  # a step whose call waits for approval
 
     async def load(self) -> None:
         """Read what this turn begins with."""
-        await self._stored.refresh()
         record, stored = self._record, self._stored
+        await stored.refresh()
         if "messages" not in record:  # a new conversation, or a version that did not count
             known = len(stored.items) < stored.limits.items
             record["messages"] = len(transcript(stored.items if known else await stored.read()))
-        if record.get("settled"):
-            self._fields["settled"] = None
-            settled = await stored.open(str(record["settled"]))
-            if call := waiting_call(last_turn(stored.items), settled["call"]):
-                self.deed = output_of(call, settled["output"])
-                self._ahead.append(self.deed)
-        self._ahead += await stored.inbox(record)
-
-    @property
-    def ahead(self) -> Sequence[Item]:
-        """What the next step takes along: an approved call's output, and the inbox."""
-        return self._ahead
+        if record.get("deed"):
+            self._fields["deed"] = None
+            deed = await stored.open(str(record["deed"]))
+            if call := waiting_call(last_turn(stored.items), deed["call"]):
+                self.deed = output_of(call, deed["output"])
+                self.coming.append(self.deed)
+        self.coming += await stored.inbox(record)
 
     @property
     def items(self) -> list[Item]:
         """The end of the history, and what will be stored next."""
-        return self._stored.items + self._ahead + self._held
+        return self._stored.items + self.coming
 
     @property
     def is_open(self) -> bool:
@@ -175,42 +169,43 @@ class TurnSession(SessionABC):
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         step = cast("list[Item]", items)
         if waiting_call(step):
-            self._held += step
+            self.coming += step
         elif step:
             await self.store(step, last=ends_turn(step))
 
     async def store(self, step: Sequence[Item] = (), *, last: bool = False, **fields: Any) -> None:
-        """Write what is held and `step`, with `fields` of the record, in one transaction.
+        """Write what is coming and `step`, with `fields` of the record, in one transaction.
 
         The `last` write of a turn also gives the lease back.
         """
         if self.in_doubt:
             raise self.in_doubt
-        items = [*self._ahead, *self._held, *step]
-        fields = {**self._fields, **fields}
+        items = [*self.coming, *step]
         messages = self._record["messages"] + len(transcript(items))
-        fields |= {"inbox": [], "moving": None, "messages": messages, "active_agent": self.agent}
+        after = {**self._fields, **fields, "messages": messages, "active_agent": self.agent}
+        after |= {"inbox": [], "moving": None}
         if items:
+            # In a transaction, nothing can come between the inbox and the history.
+            moving = None if self._lease.transactions else self._stored.moving(items)
             await self._lease.commit(
                 lambda: self._stored.write(items),
-                before={"moving": self._stored.moving(items)},
-                after=fields,
+                before={"moving": moving} if moving else None,
+                after=after,
                 last=last,
             )
         else:
-            await self._lease.update(**fields, last=last)
+            await self._lease.update(**after, last=last)
         self._record["messages"] = messages
         self._stored.grow(items)
-        self._ahead, self._held, self._fields, self._approved = [], [], {}, None
+        self.coming, self._fields, self._approved = [], {}, None
 
     async def withhold(self) -> None:
         """Give up the messages that have no answer: they are in no later request.
 
         What is stored already stays in the history; what is not is left out of it.
         """
-        kept = [each for each in self._ahead if not begins_turn(each)]
-        withheld = [{"role": "user", "content": WITHHELD}] * (len(self._ahead) - len(kept))
-        self._ahead, self._held = kept, []
+        withheld = [{"role": "user", "content": WITHHELD}] * sum(map(begins_turn, self.coming))
+        self.coming = [each for each in self.coming if each is self.deed]
         await self.store([*withheld, answer(NOT_TAKEN)], last=True)
 
     def close_approval(self, approved: str | None = None) -> None:
@@ -232,20 +227,20 @@ class TurnSession(SessionABC):
 
         async def deed() -> T:
             did = await write()
-            await self._lease.set({"settled": await settled(did if isinstance(did, str) else DONE)})
+            await self._lease.set({"deed": await sealed(did if isinstance(did, str) else DONE)})
             return did
 
-        def settled(output: str) -> Awaitable[str]:
+        def sealed(output: str) -> Awaitable[str]:
             return self._stored.seal({"call": call, "output": output})
 
-        before = {**self._fields, "settled": await settled(NOT_KNOWN)}
-        self._fields["settled"] = None  # with the step that holds the output, also of a refusal
+        before = {**self._fields, "deed": await sealed(NOT_KNOWN)}
+        self._fields["deed"] = None  # with the step that holds the output, also of a refusal
         try:
             done = await self._lease.commit(deed, before=before)
         except Unconfirmed as error:
             self.in_doubt = error  # the SDK would tell the model of a failure, and go on
             raise
-        self._approved, self._fields = None, {"settled": None}
+        self._approved, self._fields = None, {"deed": None}
         return done
 
     async def pop_item(self) -> TResponseInputItem | None:

@@ -12,7 +12,7 @@ from engine.approval import Approvals, call_of
 from engine.errors import blocks_message
 from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopped, Text, TurnFailed
 from engine.history import CUT_OFF, answer, first_line, unanswered
-from engine.record import Fields, Pending, Record, check_record
+from engine.record import Fields, Pending, Record
 from engine.run import Run
 from engine.session import TurnSession
 from engine.setup import Setup
@@ -20,7 +20,7 @@ from engine.stream import Stream
 
 
 class Turn:
-    """It lives as long as its lease: `begin`, then `do`."""
+    """It lives as long as its lease; `run` does one of the things below `spent`."""
 
     def __init__(
         self,
@@ -37,10 +37,20 @@ class Turn:
         self._stream = stream
         self._run: Run | None = None  # the last call of the SDK's Runner
 
-    @property
-    def usage(self) -> Usage:
-        """Of the model calls that came to their end, inner agents included."""
-        return self._run.usage if self._run else Usage()
+    async def run(self, work: Callable[[Turn], Awaitable[None]]) -> None:
+        """Tell what became of approvals, then do `work`, unless the owner has stopped already."""
+        if (lease := self._record.get("lease")) and (withdrawn := lease["withdrawn"]):
+            self._stream.tell(Settled(False, await self._approvals.declined(withdrawn)))
+        if self.session.deed:
+            self._stream.tell(Settled(True, first_line(self.session.deed)))
+        if self._stream.stopping:
+            await self._end(None)
+        else:
+            await work(self)
+
+    def stop(self) -> None:
+        if self._run:
+            self._run.cancel()
 
     @property
     def said(self) -> bool:
@@ -48,34 +58,28 @@ class Turn:
         return bool(self._run and self._run.said)
 
     @property
-    def unanswered(self) -> str | None:
-        return unanswered(self.session.items)
+    def usage(self) -> Usage:
+        """Of the model calls that came to their end, inner agents included."""
+        return self._run.usage if self._run else Usage()
 
-    def stop(self) -> None:
-        if self._run:
-            self._run.cancel()
-
-    async def begin(self, owner: str) -> None:
-        """Load the history, and tell what became of approvals. Raises TurnFailed."""
-        check_record(self._record, owner)
-        await self.session.load()
-        if (lease := self._record.get("lease")) and (withdrawn := lease["withdrawn"]):
-            self._stream.tell(Settled(False, await self._approvals.declined(withdrawn)))
-        if self.session.deed:
-            self._stream.tell(Settled(True, first_line(self.session.deed)))
-
-    async def do(self, work: Callable[[Turn], Awaitable[None]]) -> None:
-        """Do `work`, one of the methods below, unless the owner has stopped the turn already."""
-        if self._stream.stopping:
-            await self._end(None)
-        else:
-            await work(self)
+    def spent(self) -> dict[str, int]:
+        """What it adds to the record's `usage`; nothing if it called no model."""
+        if not self._run or not (used := self._run.usage).requests:
+            return {}
+        calls = {"usage.calls": used.requests}
+        if not used.total_tokens:  # the server did not count them: unknown is not 0
+            return calls
+        return calls | {
+            "usage.input_tokens": used.input_tokens,
+            "usage.cached_tokens": used.input_tokens_details.cached_tokens or 0,
+            "usage.output_tokens": used.output_tokens,
+        }
 
     async def answer(self) -> None:
         """Answer the message that waits; an approval that waits comes first."""
         if self._record.get("pending"):
             await self.ask_again()
-        elif self.unanswered is None:
+        elif unanswered(self.session.items) is None:
             await self.session.store(last=True)  # a kill may have left the inbox: on a standalone
             raise TurnFailed(Reason.NOTHING_TO_RETRY)
         elif told := self._setup.instead(self._record):
@@ -156,7 +160,7 @@ class Turn:
 
     async def _end(self, run: Run | None) -> None:
         """Store what the run has not stored itself, and tell how it ended."""
-        answered = self.unanswered is None
+        answered = unanswered(self.session.items) is None
         if self._stream.stopping or not run or run.overdue:
             if not answered:
                 shown = run.unfinished.strip() if run else ""
@@ -181,15 +185,3 @@ class Turn:
 def _approved(pending: Pending) -> dict[str, str]:
     """Tools by the ids of calls that have got their yes before, and are not made yet."""
     return {id: tool for id, tool in pending.get("approved", [])}
-
-
-def counted(used: Usage) -> dict[str, int]:
-    """What a turn adds to the record's `usage`; nothing if it called no model."""
-    counts = {
-        "calls": used.requests,
-        "input_tokens": used.input_tokens,
-        "cached_tokens": used.input_tokens_details.cached_tokens or 0,
-        "output_tokens": used.output_tokens,
-    }
-    counts = counts if used.total_tokens else {"calls": used.requests}  # unknown is not 0
-    return {f"usage.{name}": n for name, n in counts.items()} if used.requests else {}

@@ -90,7 +90,7 @@ async def test_a_yes_then_a_no_to_nested_calls_is_one_deed_after_a_kill(visits: 
     killed = await visits.open(front(), Stuck([]), **WITH_COMMIT)
     going_on = asyncio.create_task(events(killed.decide(needed, False)))
     await asyncio.wait_for(done.wait(), 10)
-    while not (await visits.record()).get("settled"):
+    while not (await visits.record()).get("deed"):
         await asyncio.sleep(0.01)
     await visits.db.conversations.update_one({}, {"$set": {"lease": None}})
     seen = await visits.retry(front(), say("A is done."), **WITH_COMMIT)

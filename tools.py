@@ -16,13 +16,18 @@ from agents import FunctionTool, RunContextWrapper, Tool, function_tool
 
 import policy
 from database import Database
-from engine.approval import Approval, Commit, commit_alone
+from engine.approval import Approval, Commit
 from engine.events import Refusal
 from engine.text import clean
 from shop import Article, Customer, Order, Product
 
 MAX_ARGUMENT = 500  # characters
 MAX_RESULTS = 5
+
+
+async def commit_alone(write: Callable[[], Awaitable[Any]]) -> Any:
+    """How a tool writes outside a conversation, without a lease."""
+    return await write()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from engine.record import FORMAT, REMEMBERED, Accepted
+from engine.record import FORMAT, FREE, REMEMBERED, Accepted
 
 Update = list[dict[str, Any]]  # an aggregation pipeline
 
@@ -20,7 +20,7 @@ def taking(
     query: dict[str, Any] = {
         "format": {"$not": {"$gt": FORMAT}},
         "$or": [
-            {"$expr": {"$lt": ["$lease.until", "$$NOW"]}},  # true if there is no lease
+            FREE,
             {"lease.process": term["process"]},  # left by a turn that lost MongoDB
         ],
     }

@@ -49,11 +49,6 @@ class Commit(Protocol):
     async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
 
 
-async def commit_alone(write: Callable[[], Awaitable[T]]) -> T:
-    """A Commit for a tool that runs outside a conversation."""
-    return await write()
-
-
 def call_of(state: RunState[Any]) -> ToolApprovalItem:
     """The call that waits. If several wait, the owner is asked about one at a time."""
     return state.get_interruptions()[0]

@@ -261,13 +261,13 @@ class Conversation:
                     self._sent = None
                 await session.load()
                 try:
-                    await turn.run(work)
+                    await turn.do(work)
                 finally:
                     self.unanswered = history.unanswered(session.items)
 
         try:
-            async with aclosing(stream.run(under_lease())) as events:
-                async for event in events:
+            async with aclosing(stream.events(under_lease())) as told:
+                async for event in told:
                     yield event
         except Exception as error:
             raise failure(error, shown=self._turn is not None and self._turn.said) from error

@@ -18,6 +18,7 @@ from engine.events import Reason, TurnFailed
 
 FORMAT = 2  # 1 had no inbox, `email` for `owner`, and a pending approval that was not sealed
 REMEMBERED = 20  # ids of accepted messages
+FREE = {"$expr": {"$lt": ["$lease.until", "$$NOW"]}}  # no lease, or one whose time is over
 # What `recover` looks for, and its partial index holds: most conversations are answered.
 UNANSWERED = {"unanswered_since": {"$gt": datetime(1970, 1, 1, tzinfo=timezone.utc)}}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.conversation import Conversation
 from engine.events import Finished, Reason, TurnFailed
-from engine.record import UNANSWERED, Records, primary
+from engine.record import FREE, UNANSWERED, Records, primary
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,7 @@ async def recover(
     """
     records, tried, answered = primary(records), 0, 0
     before = datetime.now(timezone.utc) - timedelta(seconds=older_than)
-    free = {"$expr": {"$lt": ["$lease.until", "$$NOW"]}}  # also true if there is no lease
-    query = {"unanswered_since": {**UNANSWERED["unanswered_since"], "$lt": before}, **free}
+    query = {"unanswered_since": {**UNANSWERED["unanswered_since"], "$lt": before}, **FREE}
     found = records.find(query, {"owner": 1}).sort("unanswered_since", 1)
     for record in await found.to_list():
         if tried == most:

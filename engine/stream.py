@@ -15,11 +15,11 @@ class Stream:
     def __init__(self) -> None:
         self.running = False
         self.stopping = False
-        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._told: asyncio.Queue[Event | None] = asyncio.Queue()
         self._stop: Callable[[], object] = lambda: None
 
     def tell(self, event: Event) -> None:
-        self._events.put_nowait(event)
+        self._told.put_nowait(event)
 
     def stop(self) -> None:
         self.stopping = True
@@ -29,16 +29,20 @@ class Stream:
         """From here on, a stop calls `stop`: cancelling the task could cut a write."""
         self._stop = stop
 
-    async def run(self, work: Coroutine[Any, Any, None]) -> AsyncGenerator[Event, None]:
+    async def events(self, work: Coroutine[Any, Any, None]) -> AsyncGenerator[Event, None]:
         """Do `work` as a task, and yield what it tells; then raise what it raised.
 
         If the reader goes away, the work is stopped, and waited for.
         """
+        self.running = True
         task = asyncio.create_task(work)
         task.add_done_callback(self._end)
-        self.running, self._stop = True, task.cancel
+        await asyncio.sleep(0)  # its first step takes the message: no stop may come before it
+        self._stop = task.cancel
+        if self.stopping:
+            task.cancel()
         try:
-            while (event := await self._events.get()) is not None:
+            while (event := await self._told.get()) is not None:
                 yield event
             if task.cancelled() and self.stopping:
                 yield Stopped()
@@ -55,4 +59,4 @@ class Stream:
 
     def _end(self, _: asyncio.Task[None]) -> None:
         self.running = False
-        self._events.put_nowait(None)
+        self._told.put_nowait(None)

@@ -20,7 +20,7 @@ from engine.stream import Stream
 
 
 class Turn:
-    """It lives as long as its lease; `run` does one of the things below `spent`."""
+    """It lives as long as its lease; `do` does one of the works at the end of this class."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Turn:
         self._stream = stream
         self._run: Run | None = None  # the last call of the SDK's Runner
 
-    async def run(self, work: Callable[[Turn], Awaitable[None]]) -> None:
+    async def do(self, work: Callable[[Turn], Awaitable[None]]) -> None:
         """Tell what became of approvals, then do `work`, unless the owner has stopped already."""
         if (lease := self._record.get("lease")) and (withdrawn := lease["withdrawn"]):
             self._stream.tell(Settled(False, await self._approvals.declined(withdrawn)))

@@ -86,6 +86,10 @@ async def approval_of(stream: AsyncIterator[Event]) -> ApprovalNeeded:
     return asked(await events(stream))
 
 
+async def answer_of(stream: AsyncIterator[Event]) -> str:
+    return text_of(await events(stream))
+
+
 async def returning(open_conversation: Open, *more: Any, **options: Any) -> tuple[Any, Any]:
     """A conversation that asks whether to return ORD-1001, and its question; then comes `more`."""
     script = [call("transfer_to_orders", "call_0"), return_1001(), *more]

@@ -6,27 +6,31 @@ import asyncio
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from agents import Model, set_tracing_disabled
 from agents.extensions.memory import MongoDBSession
+from agents.testing import ScriptedModel
 from pymongo import AsyncMongoClient, MongoClient
 
 import main
 from database import DB_NAME, Database, Document, connect
 from engine.conversation import Conversation
+from engine.events import ApprovalNeeded
 from engine.lease import Lease
 from local.mongod import Mongod
 from seed_data import CUSTOMERS, seed
 from shop import Customer, session_id_for
-from tests.builders import Visits
+from tests.builders import Visits, approval_of, call, return_1001, stored_items
 from tests.model_server import ModelServer
 from tests.servers import server
 from tools import SupportContext
 
 TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
+TO_ORDERS = call("transfer_to_orders", "call_0")
 set_tracing_disabled(True)
 
 
@@ -114,12 +118,56 @@ def session_for(db: Database, email: str = "alice@example.com") -> MongoDBSessio
     return MongoDBSession(session_id_for(email), client=db.client, database=db.name)
 
 
-@pytest.fixture
-def open_conversation(db: Database) -> Callable[..., object]:
-    async def open_(model: Model, email: str = "alice@example.com", **options: Any) -> Conversation:
+@dataclass
+class Support:
+    """The shop's conversations, and the model that answers in the last one that was opened."""
+
+    db: Database
+    model: Any = None
+
+    async def open(
+        self, *replies: Any, model: Any = None, email: str = "alice@example.com", **options: Any
+    ) -> Conversation:
+        """As a login does; `model`, or one that gives these replies, answers."""
+        self.model = model or ScriptedModel(replies)
+        options |= {"database": self.db.name, "now": lambda: TODAY}
         customer = customer_of(email)
-        return await main.open_conversation(
-            db.client, customer, model, database=db.name, now=lambda: TODAY, **options
-        )
+        return await main.open_conversation(self.db.client, customer, self.model, **options)
+
+    async def asking(self, *more: Any, **options: Any) -> tuple[Conversation, ApprovalNeeded]:
+        """A conversation that asks whether to return ORD-1001, and its question; then `more`."""
+        conversation = await self.open(TO_ORDERS, return_1001(), *more, **options)
+        return conversation, await approval_of(conversation.turn("return it"))
+
+    @property
+    def last_input(self) -> list[Any]:
+        """What the model was sent last."""
+        sent: list[Any] = self.model.last_call.input
+        return sent
+
+    @property
+    def last_tools(self) -> set[str]:
+        return {tool.name for tool in self.model.last_call.tools}
+
+    async def order(self) -> Any:
+        return await self.db.orders.find_one({"_id": "ORD-1001"})
+
+    async def record(self) -> Any:
+        """The only one."""
+        return await self.db.conversations.find_one({})
+
+    async def items(self) -> list[dict[str, Any]]:
+        return await stored_items(self.db)
+
+
+@pytest.fixture
+def support(db: Database) -> Support:
+    return Support(db)
+
+
+@pytest.fixture
+def open_conversation(support: Support) -> Callable[..., object]:
+    async def open_(model: Model, email: str = "alice@example.com", **options: Any) -> Conversation:
+        return await support.open(model=model, email=email, **options)
 
     return open_

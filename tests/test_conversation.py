@@ -13,25 +13,12 @@ from openai import AsyncOpenAI
 from openai.types.responses import ResponseTextDeltaEvent
 from pymongo.errors import PyMongoError
 
-from database import Database
-from engine.conversation import Conversation
 from engine.events import HandedOff, Settled, ToolStarted, TurnFailed
 from engine.history import HISTORY_ITEMS, HISTORY_TURNS, NO_ANSWER
 from engine.lease import Lease
 from shop import session_id_for
-from tests.builders import (
-    RETURN,
-    Open,
-    approval_of,
-    call,
-    events,
-    return_1001,
-    returning,
-    say,
-    stored_items,
-    text_of,
-)
-from tests.conftest import session_for
+from tests.builders import RETURN, answer_of, approval_of, call, events, return_1001, say, text_of
+from tests.conftest import TO_ORDERS, Support, session_for
 from tests.model_server import ModelServer
 from tests.model_server import call as server_call
 from tests.model_server import say as server_say
@@ -43,208 +30,149 @@ THREE_LINES = (
 )
 
 
-async def test_a_turn_streams_the_answer_and_stores_both_messages(
-    db: Database, open_conversation: Open
-) -> None:
-    conversation = await open_conversation(ScriptedModel([say("Hello, Alice.")]))
-    assert text_of(await events(conversation.turn("hi"))) == "Hello, Alice."
+async def test_a_turn_streams_the_answer_and_stores_both_messages(support: Support) -> None:
+    conversation = await support.open(say("Hello, Alice."))
+    assert await answer_of(conversation.turn("hi")) == "Hello, Alice."
     assert await conversation.transcript() == [("user", "hi"), ("assistant", "Hello, Alice.")]
     assert conversation.unanswered is None
 
 
-async def test_a_handoff_is_told_and_kept_across_processes(
-    db: Database, open_conversation: Open
-) -> None:
-    first = await open_conversation(
-        ScriptedModel([call("transfer_to_orders"), call("list_orders", "call_2"), say("Two.")])
-    )
+async def test_a_handoff_is_told_and_kept_across_processes(support: Support) -> None:
+    first = await support.open(TO_ORDERS, call("list_orders"), say("Two."))
     seen = await events(first.turn("my orders?"))
     assert seen[:2] == [HandedOff("Orders"), ToolStarted("list_orders")]
 
-    model = ScriptedModel([say("Still Orders.")])
-    second = await open_conversation(model)
+    second = await support.open(say("Still Orders."))
     seen = await events(second.turn("and now?"))
     assert text_of(seen) == "Still Orders."
     assert not any(isinstance(event, HandedOff) for event in seen)
-    assert {tool.name for tool in model.first_call.tools} >= {"get_order", "initiate_return"}
-    assert model.first_call.input[0] == {"role": "user", "content": "my orders?"}
+    assert {"get_order", "initiate_return"} <= support.last_tools
+    assert support.last_input[0] == {"role": "user", "content": "my orders?"}
 
 
-async def test_an_agent_that_no_longer_exists_falls_back_to_triage(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel([say("one"), say("two")])
-    conversation = await open_conversation(model)
+async def test_an_agent_that_no_longer_exists_falls_back_to_triage(support: Support) -> None:
+    conversation = await support.open(say("one"), say("two"))
     await events(conversation.turn("hi"))
-    await db.conversations.update_one({}, {"$set": {"active_agent": "Renamed"}})
-    assert text_of(await events(conversation.turn("again"))) == "two"
-    assert model.last_call.tools == []
+    await support.db.conversations.update_one({}, {"$set": {"active_agent": "Renamed"}})
+    assert await answer_of(conversation.turn("again")) == "two"
+    assert support.last_tools == set()
 
 
-async def test_a_yes_returns_the_order_with_the_three_lines(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel([call("transfer_to_orders", "call_0"), return_1001(), say("Done.")])
-    conversation = await open_conversation(model)
-    approval = await approval_of(conversation.turn("return ORD-1001, not powerful enough"))
+async def test_a_yes_returns_the_order_with_the_three_lines(support: Support) -> None:
+    conversation, approval = await support.asking(say("Done."))
     assert approval.question == (
         "Return order ORD-1001: Aero 14 Laptop, Felt Laptop Sleeve. "
         "Refund $1,484.98 (includes 10% Gold loyalty bonus).\n"
         "Reason: Not powerful enough\n"
         "Make this return? [y/N] "
     )
-    assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is None
+    assert (await support.order())["return"] is None
 
-    assert text_of(await events(conversation.decide(approval, True))) == "Done."
-    order = await db.orders.find_one({"_id": "ORD-1001"})
-    assert order["return"]["refund_cents"] == 148_498
-    outputs = [i["output"] for i in await stored_items(db) if "output" in i]
+    assert await answer_of(conversation.decide(approval, True)) == "Done."
+    assert (await support.order())["return"]["refund_cents"] == 148_498
+    outputs = [i["output"] for i in await support.items() if "output" in i]
     assert outputs[-1] == THREE_LINES
-    assert model.last_call.input[-1]["output"] == THREE_LINES
-    assert (await db.conversations.find_one({}))["pending"] is None
+    assert support.last_input[-1]["output"] == THREE_LINES
+    assert (await support.record())["pending"] is None
 
 
-async def test_a_no_returns_nothing_and_is_told_to_the_model(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel(
-        [call("transfer_to_orders", "call_0"), return_1001(), say("As you wish.")]
-    )
-    conversation = await open_conversation(model)
-    approval = await approval_of(conversation.turn("return it"))
-    assert text_of(await events(conversation.decide(approval, False))) == "As you wish."
-    assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is None
-    assert model.last_call.input[-1]["output"] == "The customer said no, so it was not done."
+async def test_a_no_returns_nothing_and_is_told_to_the_model(support: Support) -> None:
+    conversation, approval = await support.asking(say("As you wish."))
+    assert await answer_of(conversation.decide(approval, False)) == "As you wish."
+    assert (await support.order())["return"] is None
+    told = support.last_input[-1]["output"]
+    assert told == "The customer said no, so it was not done."
 
 
-async def test_a_pending_approval_is_asked_again_after_a_restart(
-    db: Database, open_conversation: Open
-) -> None:
-    _, before = await returning(open_conversation)
-
-    second = await open_conversation(ScriptedModel([say("Done.")]))
+async def test_a_pending_approval_is_asked_again_after_a_restart(support: Support) -> None:
+    _, before = await support.asking()
+    second = await support.open(say("Done."))
     again = await approval_of(second.resume())
     assert again.question == before.question
-    assert text_of(await events(second.decide(again, True))) == "Done."
-    assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is not None
+    assert await answer_of(second.decide(again, True)) == "Done."
+    assert (await support.order())["return"] is not None
     assert await events(second.resume()) == []
     assert second.unanswered is None
 
 
-async def test_a_new_message_withdraws_a_question_for_good(
-    db: Database, open_conversation: Open
-) -> None:
-    conversation, withdrawn = await returning(open_conversation, say("Sunny."))
+async def test_a_new_message_withdraws_a_question_for_good(support: Support) -> None:
+    conversation, withdrawn = await support.asking(say("Sunny."))
     seen = await events(conversation.turn("how is the weather?"))
     assert seen[0] == Settled(False, "Nothing was returned.")
     assert text_of(seen) == "Sunny."
-    assert (await db.conversations.find_one({}))["pending"] is None
-    for each in (conversation, await open_conversation(ScriptedModel())):
+    assert (await support.record())["pending"] is None
+    for each in (conversation, await support.open()):
         assert await events(each.resume()) == []
         with pytest.raises(TurnFailed, match="already answered elsewhere"):
             await events(each.decide(withdrawn, True))
-    assert (await db.orders.find_one({"_id": "ORD-1001"}))["return"] is None
+    assert (await support.order())["return"] is None
     users = [m.text for m in await conversation.transcript() if m.role == "user"]
     assert users == ["return it", "how is the weather?"]
 
 
-async def test_what_cannot_be_returned_is_refused_without_a_question(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel(
-        [
-            call("transfer_to_orders", "call_0"),
-            call("initiate_return", order_id="ORD-1004", reason="old"),
-            say("Too late."),
-        ]
-    )
-    conversation = await open_conversation(model, "bob@example.com")
-    assert text_of(await events(conversation.turn("return ORD-1004"))) == "Too late."
-    assert "30-day window has closed" in model.last_call.input[-1]["output"]
+async def test_what_cannot_be_returned_is_refused_without_a_question(support: Support) -> None:
+    """Words before the call stand apart from the answer."""
+    late = call("initiate_return", order_id="ORD-1004", reason="old")
+    script = [TO_ORDERS, [*say("Let me see."), *late], say("Too late.")]
+    conversation = await support.open(*script, email="bob@example.com")
+    assert await answer_of(conversation.turn("return it")) == "Let me see.\n\nToo late."
+    assert "30-day window has closed" in support.last_input[-1]["output"]
 
 
-async def test_the_same_return_again_is_answered_with_the_one_that_exists(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel(
-        [
-            call("transfer_to_orders", "call_0"),
-            return_1001(),
-            say("Done."),
-            return_1001("call_2"),
-            say("You have it already."),
-        ]
-    )
-    conversation = await open_conversation(model)
-    await events(conversation.decide(await approval_of(conversation.turn("return it")), True))
-    assert text_of(await events(conversation.turn("again"))) == "You have it already."
-    assert "already has a return, since 22 Nov 2026" in model.last_call.input[-1]["output"]
-    assert len((await db.orders.find_one({"_id": "ORD-1001"}))["history"]) == 4
+async def test_the_same_return_again_is_answered_with_the_first_one(support: Support) -> None:
+    again = return_1001("call_2"), say("You have it already.")
+    conversation, approval = await support.asking(say("Done."), *again)
+    await events(conversation.decide(approval, True))
+    assert await answer_of(conversation.turn("again")) == "You have it already."
+    assert "already has a return, since 22 Nov 2026" in support.last_input[-1]["output"]
+    assert len((await support.order())["history"]) == 4
 
 
-async def test_two_equal_calls_in_one_response_ask_once_and_return_once(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel(
-        [
-            call("transfer_to_orders", "call_0"),
-            [*return_1001("call_1"), *return_1001("call_2")],
-            say("Done."),
-        ]
-    )
-    conversation = await open_conversation(model)
+async def test_two_equal_calls_in_one_response_ask_once_and_return_once(support: Support) -> None:
+    both = return_1001("call_1") + return_1001("call_2")
+    conversation = await support.open(TO_ORDERS, both, say("Done."))
     approval = await approval_of(conversation.turn("return it"))
-    assert text_of(await events(conversation.decide(approval, True))) == "Done."
-    outputs = [i["output"] for i in model.last_call.input if "output" in i][-2:]
+    assert await answer_of(conversation.decide(approval, True)) == "Done."
+    outputs = [i["output"] for i in support.last_input if "output" in i][-2:]
     assert outputs[0] == THREE_LINES
     assert "already has a return" in outputs[1]
 
 
-async def test_a_yes_to_an_earlier_question_does_not_answer_a_later_one(
-    db: Database, open_conversation: Open
-) -> None:
+async def test_a_yes_to_an_earlier_question_does_not_answer_a_later_one(support: Support) -> None:
     """One terminal still shows the question of ORD-1001; the other is asked about ORD-2001."""
-    order = await db.orders.find_one({"_id": "ORD-1001"})
-    await db.orders.insert_one(order | {"_id": "ORD-2001"})
+    order = await support.order()
+    await support.db.orders.insert_one(order | {"_id": "ORD-2001"})
     other = call("initiate_return", "call_2", order_id="ORD-2001", reason="too heavy")
-    conversation, earlier = await returning(open_conversation, say("Kept."), other)
+    conversation, earlier = await support.asking(say("Kept."), other)
     await events(conversation.decide(earlier, False))
     later = await approval_of(conversation.turn("then the other one"))
     assert "ORD-2001" in later.question
 
     with pytest.raises(TurnFailed, match="already answered elsewhere"):
         await events(conversation.decide(earlier, True))
-    assert await db.orders.count_documents({"return": {"$ne": None}}) == 0
+    assert await support.db.orders.count_documents({"return": {"$ne": None}}) == 0
     assert (await approval_of(conversation.resume())).question == later.question
 
 
-async def test_after_a_pending_return_that_became_impossible_the_right_agent_answers(
-    db: Database, open_conversation: Open
+async def test_after_a_return_became_impossible_the_right_agent_answers(
+    support: Support,
 ) -> None:
     """Telling of the refusal, the model hands off; the next message goes to that agent."""
-    script = [call("transfer_to_orders", "call_0"), return_1001()]
-    script += [call("transfer_to_knowledge_base", "call_2")]
-    script += [say("That is too late."), say("24 months.")]
-    model = ScriptedModel(script)
-    conversation = await open_conversation(model)
-    await approval_of(conversation.turn("return it"))
-    await db.orders.update_one({"_id": "ORD-1001"}, {"$set": {"status": "shipped"}})
-    assert text_of(await events(conversation.resume())) == "That is too late."
-    seen = await events(conversation.turn("how long is the warranty?"))
-    assert text_of(seen) == "24 months."
-    assert "search_knowledge_base" in {tool.name for tool in model.last_call.tools}
+    handoff = call("transfer_to_knowledge_base", "call_2")
+    conversation, _ = await support.asking(handoff, say("That is too late."), say("24 months."))
+    await support.db.orders.update_one({"_id": "ORD-1001"}, {"$set": {"status": "shipped"}})
+    assert await answer_of(conversation.resume()) == "That is too late."
+    assert await answer_of(conversation.turn("how long is the warranty?")) == "24 months."
+    assert "search_knowledge_base" in support.last_tools
 
 
-async def test_a_handoff_that_had_to_wait_for_a_question_is_kept(
-    db: Database, open_conversation: Open
-) -> None:
+async def test_a_handoff_that_had_to_wait_for_a_question_is_kept(support: Support) -> None:
     """Its call is stored before the question, its output after it."""
-    both = [*return_1001("call_1"), *call("transfer_to_triage", "call_2")]
-    script = [call("transfer_to_orders", "call_0"), both, say("Done.")]
-    conversation = await open_conversation(ScriptedModel(script))
+    both = return_1001("call_1") + call("transfer_to_triage", "call_2")
+    conversation = await support.open(TO_ORDERS, both, say("Done."))
     approval = await approval_of(conversation.turn("return it"))
     assert HandedOff("Triage") in await events(conversation.decide(approval, True))
-    assert (await db.conversations.find_one({}))["active_agent"] == "Triage"
+    assert (await support.record())["active_agent"] == "Triage"
 
 
 class Unnumbered(ScriptedModel):
@@ -262,30 +190,19 @@ class Unnumbered(ScriptedModel):
 
 @pytest.mark.parametrize("model", [ScriptedModel, Unnumbered])
 async def test_two_messages_in_one_response_are_two_paragraphs_shown_once(
-    db: Database, open_conversation: Open, model: type[ScriptedModel]
+    support: Support, model: type[ScriptedModel]
 ) -> None:
     both = [assistant_message("One."), assistant_message("Two.")]
-    conversation = await open_conversation(model([both, say("Three.")]))
-    assert text_of(await events(conversation.turn("hi"))) == "One.\n\nTwo."
-    assert text_of(await events(conversation.turn("and?"))) == "Three."
+    conversation = await support.open(model=model([both, say("Three.")]))
+    assert await answer_of(conversation.turn("hi")) == "One.\n\nTwo."
+    assert await answer_of(conversation.turn("and?")) == "Three."
 
 
-async def test_words_before_a_call_that_is_refused_stand_apart(
-    db: Database, open_conversation: Open
-) -> None:
-    late = call("initiate_return", order_id="ORD-1004", reason="old")
-    script = [call("transfer_to_orders", "call_0"), [*say("Let me see."), *late], say("Too late.")]
-    conversation = await open_conversation(ScriptedModel(script), "bob@example.com")
-    assert text_of(await events(conversation.turn("return it"))) == "Let me see.\n\nToo late."
-
-
-async def test_a_retry_knows_what_another_terminal_has_answered(
-    db: Database, open_conversation: Open
-) -> None:
-    one = await open_conversation(ScriptedModel([RuntimeError("gone"), say("Again.")]))
+async def test_a_retry_knows_what_another_terminal_has_answered(support: Support) -> None:
+    one = await support.open(RuntimeError("gone"), say("Again."))
     with pytest.raises(TurnFailed):
         await events(one.turn("hello?"))
-    two = await open_conversation(ScriptedModel([say("Hi."), say("More.")]))
+    two = await support.open(say("Hi."), say("More."))
     await events(two.retry())
     await events(two.turn("tell me more"))
     with pytest.raises(TurnFailed, match="nothing to retry"):
@@ -293,157 +210,131 @@ async def test_a_retry_knows_what_another_terminal_has_answered(
     assert len(await one.transcript()) == 4
 
 
-@pytest.mark.parametrize(("command", "calls"), [("take", 0), ("commit", 1)])
-async def test_a_message_that_was_never_stored_is_retried_though_the_same_was_answered_before(
-    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch, command: str, calls: int
+# What fails, and what the model does in that turn: before the take it is not asked.
+FAILURES: dict[str, list[Any]] = {
+    "take": [],
+    "commit": [say("Lost.")],
+    "the model": [RuntimeError("gone")],
+}
+
+
+@pytest.mark.parametrize("failing", FAILURES)
+async def test_a_message_that_failed_is_retried_though_the_same_was_answered_before(
+    support: Support, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    """Before the take, the model is not asked; after it, its answer is lost."""
-    script = [say("One."), *[say("Lost.")] * calls, say("Two.")]
-    conversation = await open_conversation(ScriptedModel(script))
+    conversation = await support.open(say("One."), *FAILURES[failing], say("Two."))
     await events(conversation.turn("hi"))
 
     async def gone(*_: object, **__: object) -> None:
         raise PyMongoError("gone")
 
-    with monkeypatch.context() as patch, pytest.raises(TurnFailed, match="stopped answering"):
-        patch.setattr(Lease, command, gone)
+    with monkeypatch.context() as patch, pytest.raises(TurnFailed):
+        if failing != "the model":
+            patch.setattr(Lease, failing, gone)
         await events(conversation.turn("hi"))
-    assert text_of(await events(conversation.retry())) == "Two."
+    assert await answer_of(conversation.retry()) == "Two."
+    assert [m.text for m in await conversation.transcript()] == ["hi", "One.", "hi", "Two."]
 
 
-async def test_the_model_sees_the_last_whole_turns_however_long_the_thread(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel()
-    conversation = await open_conversation(model)
+async def test_the_model_sees_the_last_whole_turns_of_a_long_thread(support: Support) -> None:
+    conversation = await support.open()
     for number in range(HISTORY_TURNS + 5):
-        model.enqueue(say(f"answer {number}"))
+        support.model.enqueue(say(f"answer {number}"))
         await events(conversation.turn(f"message {number}"))
-    sent = model.last_call.input
+    sent = support.last_input
     assert len([i for i in sent if i.get("role") == "user"]) == HISTORY_TURNS
     assert sent[0] == {"role": "user", "content": "message 5"}
     assert len(sent) <= HISTORY_ITEMS + 1
 
 
-async def test_handoffs_without_end_become_a_polite_answer(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel()
-    conversation = await open_conversation(model)
-    for number in range(5):
-        model.extend(
-            [call("transfer_to_orders", f"a{number}"), call("transfer_to_triage", f"b{number}")]
-        )
-    assert "one thing at a time" in text_of(await events(conversation.turn("hm")))
+async def test_handoffs_without_end_become_a_polite_answer(support: Support) -> None:
+    there = [call("transfer_to_orders", f"a{number}") for number in range(5)]
+    back = [call("transfer_to_triage", f"b{number}") for number in range(5)]
+    conversation = await support.open(
+        *[step for both in zip(there, back, strict=True) for step in both]
+    )
+    assert "one thing at a time" in await answer_of(conversation.turn("hm"))
     assert conversation.unanswered is None
 
 
-async def test_an_unknown_tool_and_broken_arguments_do_not_end_the_turn(
-    db: Database, open_conversation: Open
-) -> None:
+async def test_an_unknown_tool_and_broken_arguments_do_not_end_the_turn(support: Support) -> None:
     broken = [function_call("initiate_return", '{"order_id": ', call_id="call_3")]
-    model = ScriptedModel(
-        [call("fly"), call("transfer_to_orders", "call_2"), broken, say("Sorry.")]
-    )
-    conversation = await open_conversation(model)
-    assert text_of(await events(conversation.turn("hm"))) == "Sorry."
+    conversation = await support.open(call("fly"), TO_ORDERS, broken, say("Sorry."))
+    assert await answer_of(conversation.turn("hm")) == "Sorry."
 
 
-async def test_what_was_reset_elsewhere_is_not_sent_though_as_much_was_said_since(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel([say("Forgotten."), say("Hello."), say("Fine.")])
-    one, two = await open_conversation(model), await open_conversation(model)
+async def test_what_was_reset_is_not_sent_though_as_much_was_said_since(support: Support) -> None:
+    one = await support.open(say("Forgotten."), say("Hello."), say("Fine."))
+    two = await support.open(model=support.model)
     await events(one.turn("forget this"))
     await two.erase()
     await events(two.turn("hi"))
     await events(one.turn("and now?"))
-    assert [item["content"] for item in model.last_call.input] == ["hi", "Hello.", "and now?"]
+    assert [item["content"] for item in support.last_input] == ["hi", "Hello.", "and now?"]
 
 
 def test_session_ids_read_as_in_the_article_and_never_collide() -> None:
     assert session_id_for("alice@example.com") == "support_alice_at_example_com"
-    emails = [
-        "a.b@c.d",
-        "a_b@c.d",
-        "a@b.c.d",
-        "a_at_b@c.d",
-        "x.at.y@z.com",
-        "x@y.at.z.com",
-        "a+b@c.d",
-        "A.b@c.d",
-        "a-b@c.d",
-        "a..b@c.d",
-        "a@b@c.d",
-        "аlice@example.com",  # a Cyrillic first letter
-    ]
-    ids = [session_id_for(email) for email in emails]
-    assert len(set(ids)) == len(ids)
     plain = {"a.b@c.d", "a@b.c.d", "a-b@c.d"}
-    assert all(("." in session_id_for(email)) == (email not in plain) for email in emails)
+    others = {"a_b@c.d", "a_at_b@c.d", "x.at.y@z.com", "x@y.at.z.com", "a+b@c.d", "A.b@c.d"}
+    others |= {"a..b@c.d", "a@b@c.d", "аlice@example.com"}  # a Cyrillic first letter
+    ids = {email: session_id_for(email) for email in plain | others}
+    assert len(set(ids.values())) == len(ids)
+    assert {email for email in ids if "." not in ids[email]} == plain
 
 
-async def test_a_turn_costs_no_more_commands_than_it_must(
-    db: Database, open_conversation: Open
-) -> None:
+async def test_a_turn_costs_no_more_commands_than_it_must(support: Support) -> None:
     """Take the lease with the message, look at the SDK's counters, the fence, the SDK's two writes.
 
     The commit is no operation to the profiler.
     """
-    script = [say("a"), say("b"), say("c")]
-    conversation: Conversation = await open_conversation(ScriptedModel(script))
+    conversation = await support.open(say("a"), say("b"), say("c"))
     await events(conversation.turn("first, which makes the indexes and the session's document"))
     await events(conversation.turn("second, which sees that document for the first time"))
-    await db.command("profile", 2)
+    await support.db.command("profile", 2)
     await events(conversation.turn("third"))
-    await db.command("profile", 0)
-    ran = await db["system.profile"].find({"op": {"$ne": "command"}}).to_list()
-    ran += await db["system.profile"].find({"command.findAndModify": {"$exists": True}}).to_list()
+    await support.db.command("profile", 0)
+    counted = [{"op": {"$ne": "command"}}, {"command.findAndModify": {"$exists": True}}]
+    ran = await support.db["system.profile"].find({"$or": counted}).to_list()
     assert len(ran) == 5, [r["op"] for r in ran]
 
 
-async def test_what_the_model_used_is_added_up_in_the_conversation(
-    db: Database, open_conversation: Open
-) -> None:
+async def test_what_the_model_used_is_added_up_in_the_conversation(support: Support) -> None:
     """A question and its yes are two turns: what was used before the question counts once."""
     replies = [server_call("transfer_to_orders"), server_call("initiate_return", RETURN)]
     with ModelServer([*replies, server_say("Done."), server_say("Bye.")]) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
-        conversation = await open_conversation(OpenAIResponsesModel("m", client))
+        conversation = await support.open(model=OpenAIResponsesModel("m", client))
         approval = await approval_of(conversation.turn("return it"))
         first = conversation.usage
         await events(conversation.decide(approval, True))
         assert (first.requests, conversation.usage.requests) == (2, 1)
         await events(conversation.turn("bye"))
-    used = (await db.conversations.find_one({}))["usage"]
+    used = (await support.record())["usage"]
     per_call = {name: count / 4 for name, count in used.items()}
     assert per_call == {"calls": 1, "input_tokens": 100, "cached_tokens": 0, "output_tokens": 10}
 
 
-async def test_what_another_program_stored_or_cleared_is_seen_by_the_next_turn(
-    db: Database, open_conversation: Open
-) -> None:
-    model = ScriptedModel([say("one"), say("two"), say("three")])
-    conversation: Conversation = await open_conversation(model)
+async def test_what_another_program_stored_or_cleared_is_seen_at_once(support: Support) -> None:
+    conversation = await support.open(say("one"), say("two"), say("three"))
     await events(conversation.turn("first"))
-    session = session_for(db)
+    session = session_for(support.db)
     await session.add_items([{"role": "user", "content": "elsewhere"}])
     await events(conversation.turn("second"))
-    assert [item["content"] for item in model.last_call.input] == [
-        *("first", "one", "elsewhere", NO_ANSWER, "second")
-    ]
+    sent = [item["content"] for item in support.last_input]
+    assert sent == ["first", "one", "elsewhere", NO_ANSWER, "second"]
     await session.clear_session()
     await events(conversation.turn("third"))
-    assert [item["content"] for item in model.last_call.input] == ["third"]
+    assert [item["content"] for item in support.last_input] == ["third"]
 
 
 async def test_the_answer_gives_the_lease_back_in_the_same_write(
-    db: Database, open_conversation: Open, monkeypatch: pytest.MonkeyPatch
+    support: Support, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def nothing(_: Lease) -> None: ...
 
     monkeypatch.setattr(Lease, "_give_back", nothing)
-    conversation: Conversation = await open_conversation(ScriptedModel([say("Hello.")]))
+    conversation = await support.open(say("Hello."))
     await events(conversation.turn("hi"))
-    stored = await db.conversations.find_one({})
+    stored = await support.record()
     assert (stored["lease"], stored["messages"], stored["usage"]["calls"]) == (None, 2, 1)

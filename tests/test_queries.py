@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.testing import ScriptedModel
-
 from database import Database
-from tests.builders import Open, approval_of, call, events, return_1001, say
-from tests.conftest import customer_of
+from tests.builders import approval_of, call, events, return_1001, say
+from tests.conftest import Support, customer_of
 
 # What docs/growing.md names: made for a small catalogue.
 MAY_SCAN = {"products", "support_articles"}
 
 
-async def test_no_query_of_a_turn_scans_a_collection(db: Database, open_conversation: Open) -> None:
+async def test_no_query_of_a_turn_scans_a_collection(support: Support) -> None:
     script = [
         call("transfer_to_orders", "h1"),
         call("list_orders", "c1"),
@@ -26,18 +24,18 @@ async def test_no_query_of_a_turn_scans_a_collection(db: Database, open_conversa
         call("get_product", "c5", sku="LAP-14"),
         say("24 months."),
     ]
-    await events((await open_conversation(ScriptedModel([say("Hi.")]))).turn("makes the indexes"))
-    await db.command("profile", 2)
-    found = await db.customers.find_one({"email": customer_of()["email"]})
-    conversation = await open_conversation(ScriptedModel(script))
+    await events((await support.open(say("Hi."))).turn("makes the indexes"))
+    await support.db.command("profile", 2)
+    found = await support.db.customers.find_one({"email": customer_of()["email"]})
+    conversation = await support.open(*script)
     approval = await approval_of(conversation.turn("return it"))
     await events(conversation.decide(approval, True))
     await events(conversation.turn("how long is the warranty?"))
     await conversation.erase()
-    await db.command("profile", 0)
+    await support.db.command("profile", 0)
 
     plans: dict[str, set[str]] = {}
-    async for ran in db["system.profile"].find({"planSummary": {"$exists": True}}):
+    async for ran in support.db["system.profile"].find({"planSummary": {"$exists": True}}):
         plans.setdefault(ran["ns"].partition(".")[2], set()).add(ran["planSummary"])
     assert found and plans.keys() >= {
         *("customers", "orders", "products", "support_articles"),

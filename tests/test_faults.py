@@ -179,7 +179,8 @@ def error_of(running: Chat) -> str:
 def test_mongodb_down_in_the_middle_of_a_turn_and_back(server: Mongod, model: ModelServer) -> None:
     gate = model.hold()
     model.script(say("This cannot be saved."), say("This can."))
-    with chat(impatient(("127.0.0.1", server.port)), *ALICE, model=model) as running:
+    address = impatient(("127.0.0.1", server.port))
+    with chat(address, *ALICE, model=model, lease=3.0) as running:  # it tries for as long
         running.type("hello?")
         gate.wait_reached(30)
         server.kill()
@@ -203,7 +204,8 @@ def test_mongodb_down_in_the_middle_of_a_turn_and_back(server: Mongod, model: Mo
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
 def test_mongodb_gone_between_turns_and_back(server: Mongod, model: ModelServer, how: str) -> None:
     model.script(say("One."), say("Two."))
-    with chat(impatient(("127.0.0.1", server.port)), *ALICE, model=model) as running:
+    address = impatient(("127.0.0.1", server.port))
+    with chat(address, *ALICE, model=model, lease=3.0) as running:  # it tries for as long
         running.type("first")
         running.wait_for("One.")
         if how == "stopped":

@@ -48,7 +48,6 @@ class Verdict:
     command: str = ""
     broken: list[str] = field(default_factory=list)
     skipped: bool = False  # there was nothing for B to decide or to retry
-    seconds: float = 0.0
 
 
 class NotReached(Exception):
@@ -186,7 +185,7 @@ async def dry_run(direct: Client, operation: str, lease: float) -> list[str]:
 
 async def run(direct: Client, case: Case, lease: float, tries: int = 3) -> Verdict:
     """`direct` is a client without a link, for B and for what is checked."""
-    verdict, began = Verdict(case), now()
+    verdict = Verdict(case)
     try:
         async with _stage(direct, lease) as stall:
             await _play(stall, case, verdict)
@@ -194,7 +193,6 @@ async def run(direct: Client, case: Case, lease: float, tries: int = 3) -> Verdi
         if tries > 1:
             return await run(direct, case, lease, tries - 1)
         verdict.broken.append(f"error: {error!r}")
-    verdict.seconds = now() - began
     return verdict
 
 

@@ -138,58 +138,23 @@ async def run_all(
 
 
 def print_table(verdicts: Sequence[Verdict], verbose: bool) -> None:
-    """One row for each command and side, one column for what the other terminal did."""
-    cells: dict[tuple[str, int, str], dict[str, list[Verdict]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    names: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
-    for verdict in verdicts:
-        case = verdict.case
-        cells[case.operation, case.number, case.side][case.other].append(verdict)
-        names[case.operation, case.number][verdict.command] += 1
-    print("A does, stalled at its command        side    meanwhile B: " + ", ".join(OTHERS))
-    for (operation, number, side), row in sorted(cells.items(), key=in_order):
-        command = names[operation, number].most_common(1)[0][0]
-        shown = "; ".join(f"{other} {cell(row[other])}" for other in OTHERS if other in row)
-        print(f"{operation:9} {number + 1:2} {command:34} {side:6}  {shown}")
-    print()
-    totals(verdicts)
-    if verbose:
-        for verdict in verdicts:
-            for problem in dict.fromkeys(verdict.broken):
-                print(f"{verdict.case}, {verdict.command}: {problem}")
-
-
-def in_order(cell: tuple[tuple[str, int, str], object]) -> tuple[int, int, int]:
-    operation, number, side = cell[0]
-    return OPERATIONS.index(operation), number, -len(side)  # before, after
-
-
-def cell(verdicts: Sequence[Verdict]) -> str:
-    """`ok`; `-` if B had nothing to do; or the names of the broken promises."""
-    if all(verdict.skipped for verdict in verdicts):
-        return "-"
-    broken = Counter(name for verdict in verdicts for name in promises_of(verdict))
-    return ", ".join(broken) or "ok"
-
-
-def promises_of(verdict: Verdict) -> list[str]:
-    return sorted({problem.split(":")[0] for problem in verdict.broken})
-
-
-def totals(verdicts: Sequence[Verdict]) -> None:
+    """One row for each thing that a terminal did: its commands, and the promises that broke."""
     ran = [verdict for verdict in verdicts if verdict.broken or not verdict.skipped]
-    failed = [verdict for verdict in ran if verdict.broken]
-    print(f"{len(ran)} cases, {len(failed)} broke a promise; {len(verdicts) - len(ran)} skipped")
-    for kind in dict.fromkeys(verdict.case.kind for verdict in ran):
-        of_kind = [verdict for verdict in ran if verdict.case.kind == kind]
-        broken = sum(bool(verdict.broken) for verdict in of_kind)
-        print(f"  {kind:9} {len(of_kind):4} cases, {broken:4} broke a promise")
-    for name, count in Counter(n for verdict in failed for n in promises_of(verdict)).most_common():
-        print(f"  {name:20} {count}")
-    waits = sorted(verdict.seconds for verdict in ran)
-    if waits:
-        print(f"  a case: {waits[len(waits) // 2]:.2f} s, the longest {waits[-1]:.2f} s")
+    for operation in OPERATIONS:
+        of_it = [verdict for verdict in ran if verdict.case.operation == operation]
+        broken = Counter(where(verdict, problem) for verdict in of_it for problem in verdict.broken)
+        told = "; ".join(f"{each} x {count}" for each, count in broken.most_common())
+        print(f"{operation:9} {len(of_it):4} cases  {told or 'ok'}")
+    failed = sum(bool(verdict.broken) for verdict in ran)
+    print(f"{len(ran)} cases, {failed} broke a promise; {len(verdicts) - len(ran)} skipped")
+    for verdict in ran if verbose else []:
+        for problem in dict.fromkeys(verdict.broken):
+            print(f"{verdict.case}, {verdict.command}: {problem}")
+
+
+def where(verdict: Verdict, problem: str) -> str:
+    name = problem.partition(":")[0]
+    return f"{name} ({verdict.case.side} {verdict.command}, B: {verdict.case.other})"
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def test_a_persons_answer_waits_for_the_turn_under_way(applied: Applied, shop: S
         with chat(shop, *ALICE[1:], "I want a person", folder=folder, model=model) as asking:
             last_words.wait_reached(30)
             with chat(shop, *reply, folder=folder, program="person.py") as person:
-                assert not person.ends_within(3)
+                assert not person.ends_within(1)
                 last_words.release()
                 assert asking.finish().returncode == person.finish().returncode == 0
     messages = shop.ecommerce_support.agent_messages.find().sort("seq")

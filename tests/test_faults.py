@@ -32,7 +32,9 @@ from engine.run import Run
 from engine.session import TurnSession
 from local.mongod import Mongod, temporary_mongod
 from seed_data import seed
-from tests.builders import RETURN, answer_of, approval_of, delta, events, text_of
+from settings import choose_model
+from terminal.chat import words_for
+from tests.builders import RETURN, answer_of, approval_of, delta, events, failure_of, text_of
 from tests.builders import call as tool_call
 from tests.builders import say as answer
 from tests.conftest import TO_ORDERS, TODAY, Support, customer_of, session_for
@@ -97,15 +99,20 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_the_model_is_one_line_and_retry_answers(
-    shop: Shop, model: ModelServer, fault: str
+async def test_a_fault_of_the_model_is_told_in_one_line_and_retry_answers(
+    support: Support, model: ModelServer, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
+    """The model is the one that main.py chooses: it asks again when a server fails."""
+    monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", model.api_key)
     replies, told = FAULTS[fault]
     model.script(*replies, say("Here I am."), say("Still here."))
-    done = run(shop, *ALICE, lines="hello?\n/retry\nand now?\n", model=model)
-    assert done.returncode == 0, done.stderr
-    assert told in done.stderr and len(done.stderr.splitlines()) == 1
-    assert "Here I am." in done.stdout and "Still here." in done.stdout
+    chosen, model_settings = choose_model(offline=False)
+    conversation = await support.open(model=chosen, model_settings=model_settings)
+    line = words_for(await failure_of(conversation.turn("hello?")))
+    assert told in line and "\n" not in line
+    assert await answer_of(conversation.retry()) == "Here I am."
+    assert await answer_of(conversation.turn("and now?")) == "Still here."
     users = [i for i in model.requests[-1]["input"] if i.get("role") == "user"]
     assert [u["content"] for u in users] == ["hello?", "and now?"]
 
@@ -536,6 +543,8 @@ async def test_an_abandoned_run_keeps_the_lease_until_its_end(support: Support, 
     assert (await support.record())["lease"] is None
     assert len(asyncio.all_tasks()) == before
     assert await answer_of(conversation.turn("again")) == "two"
+    asked = [item["content"] for item in await support.items() if item.get("role") == "user"]
+    assert asked == ["hi", "again"]
 
 
 async def test_what_is_too_long_is_refused_at_once(support: Support) -> None:

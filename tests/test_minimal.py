@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import os
+import contextlib
 import re
 import subprocess
 import sys
@@ -19,6 +19,7 @@ from pymongo import AsyncMongoClient
 from tests.builders import RETURN
 from tests.model_server import ModelServer, call, say
 from tests.processes import ROOT, Chat, Shop, chat, order_of, run
+from tests.screens import Fork, environment
 
 PROGRAM = "examples/minimal.py"
 ALICE = "alice@example.com\n"
@@ -234,19 +235,12 @@ def test_a_yes_that_died_with_its_process_is_asked_for_again(
 
 
 def test_a_yes_typed_before_the_question_is_no_answer(shop: Shop, model: ModelServer) -> None:
-    host, port = shop.address or ("", 0)
-    environment = {
-        **os.environ,
-        "MONGODB_URI": f"mongodb://{host}:{port}",
-        "OPENAI_BASE_URL": model.base_url,
-        "OPENAI_API_KEY": model.api_key,
-    }
+    uri = "mongodb://{}:{}".format(*(shop.address or ()))
+    access = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.api_key}
     model.script(call("transfer_to_orders"), call("initiate_return", RETURN))
     gate = model.hold()
-    terminal: Any = pexpect.spawn(
-        sys.executable, [PROGRAM], cwd=ROOT, env=environment, encoding="utf-8", timeout=30
-    )
-    try:
+    terminal = Fork(PROGRAM, (), environment(MONGODB_URI=uri, **access), (24, 80))
+    with contextlib.closing(terminal):
         terminal.expect("Your email: ")
         terminal.send(ALICE)
         terminal.expect("> ")
@@ -255,10 +249,8 @@ def test_a_yes_typed_before_the_question_is_no_answer(shop: Shop, model: ModelSe
         terminal.send("y\n")
         gate.release()
         terminal.expect(r"\[y/N\] ")
-        terminal.sendeof()
+        terminal.send("\x04")  # the end of input
         terminal.expect(pexpect.EOF)
-    finally:
-        terminal.close(force=True)
     assert order_of(shop)["return"] is None
     assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 import pytest
@@ -11,7 +12,7 @@ import policy
 from database import Database
 from engine.events import Refusal
 from local.mongod import Mongod
-from seed_data import ARTICLES, seed
+from seed_data import ARTICLES, main, seed
 from tests.conftest import TODAY
 from tests.processes import run
 
@@ -106,10 +107,14 @@ def test_the_command_seeds_for_a_given_day_and_says_so(mongod: Mongod) -> None:
 
 
 def test_without_mongodb_the_command_says_so_in_one_line_without_the_password(
-    closed_port: int,
+    closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = run_seed(f"mongodb://me:secret@127.0.0.1:{closed_port}")
-    assert done.returncode == 1
+    monkeypatch.setenv("MONGODB_URI", f"mongodb://me:secret@127.0.0.1:{closed_port}")
+    monkeypatch.setattr("database.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("settings.dotenv_values", lambda *_, **__: {})
+    monkeypatch.setattr("sys.argv", ["seed_data.py"])
+    with pytest.raises(SystemExit) as exit:
+        asyncio.run(main())
     told = f"Cannot connect to MongoDB (mongodb://***@127.0.0.1:{closed_port}): conn"
-    assert done.stderr.startswith(told)
-    assert done.stderr.count("\n") == 1 and "secret" not in done.stderr
+    said = str(exit.value)
+    assert said.startswith(told) and "\n" not in said and "secret" not in said

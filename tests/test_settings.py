@@ -63,13 +63,41 @@ SURROUNDINGS = [
 
 
 @pytest.mark.parametrize(("name", "value"), SURROUNDINGS)
-def test_what_the_surroundings_break_is_named_in_one_line(
-    shop: Shop, name: str, value: str
+def test_what_the_surroundings_break_is_named_and_only_a_server_needs_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    done = run(shop, "--email", "bob@example.com", "hi", OPENAI_API_KEY="sk-x", **{name: value})
-    assert done.returncode == 1 and done.stderr.startswith(name), done.stderr
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    monkeypatch.setenv(name, value)
+    assert (missing_setting(offline=False) or "").startswith(name)
+    assert missing_setting(offline=True) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPENAI_BASE_URL", "foo"),
+        ("OPENAI_BASE_URL", "http://[::1"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1/v1?api-version=1"),
+        ("OPENAI_API", "soap"),
+        ("OPENAI_REPLAY_REASONING", "yes"),
+        ("OPENAI_FIRST_SECONDS", "0"),
+        ("OPENAI_HISTORY_TOKENS", "8k"),
+        ("CONVERSATION_TTL_DAYS", "soon"),
+        ("CONVERSATION_TTL_DAYS", "999999999999"),
+    ],
+)
+def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    problem = missing_setting(offline=True) or ""
+    assert problem.startswith(f"{name} must be ") and "\n" not in problem
+
+
+def test_what_stops_the_chat_is_one_line_and_offline_it_does_not(shop: Shop) -> None:
+    broken = {"ALL_PROXY": "ftp://127.0.0.1:1"}
+    done = run(shop, "--email", "bob@example.com", "hi", OPENAI_API_KEY="sk-x", **broken)
+    assert done.returncode == 1 and done.stderr.startswith("ALL_PROXY must be ")
     assert done.stderr.count("\n") == 1
-    done = run(shop, "--offline", "--email", "bob@example.com", "hi", **{name: value})
+    done = run(shop, "--offline", "--email", "bob@example.com", "hi", **broken)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 

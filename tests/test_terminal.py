@@ -760,7 +760,7 @@ def test_ctrl_c_at_a_prompt_clears_the_line_and_never_quits(sit: Sit) -> None:
         print("got", await screen.ask("> ", commands=["/help"]))
         print("got", await screen.ask("> ", commands=["/help"]))
     """)
-    customer.answer(f"abc{CTRL_C}def\r", "abc" + CTRL_C * 50 + "ghi\r", "abc")
+    customer.answer(f"abc{CTRL_C}def\r", "abc" + CTRL_C * 20 + "ghi\r", "abc")
     customer.wait_for("abc")
     customer.child.kill(signal.SIGINT)  # from another terminal
     customer.wait_for_screen("\n>")

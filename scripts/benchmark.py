@@ -10,7 +10,6 @@ in brackets.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import platform
@@ -23,7 +22,6 @@ from importlib.metadata import version
 from itertools import product
 from statistics import median, quantiles
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from agents import (
     Model,
@@ -55,7 +53,7 @@ SIZES = (0, 100, 10_000)  # stored items
 LONG = 50_000  # of a conversation to log in to
 ROUNDS, LOGINS = 40, 15
 MANY = 100  # conversations
-LINK_MS = 10  # there and back, on a slow link
+LINK_MS = 10  # there and back; mongod itself waits so long before each command
 ALICE = CUSTOMERS[0]["email"]
 TODAY = datetime.now(timezone.utc)
 
@@ -294,52 +292,28 @@ async def compare_many(client: AsyncMongoClient[Document]) -> list[Target]:
     ]
 
 
-@contextlib.asynccontextmanager
-async def slow_link(uri: str) -> AsyncIterator[str]:
-    """A way to the mongod at `uri` on which a command and its reply take LINK_MS longer."""
-
-    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(1 << 20):
-                await asyncio.sleep(LINK_MS / 2000)
-                target.write(data)
-        target.close()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*address)
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
-
-    parts = urlsplit(uri)
-    address = parts.hostname, parts.port
-    near = await asyncio.start_server(connected, "127.0.0.1", 0)
-    port = near.sockets[0].getsockname()[1]
-    try:
-        yield f"mongodb://127.0.0.1:{port}/?directConnection=true"
-    finally:
-        near.close()
-
-
-async def compare_waits(uri: str) -> list[Target]:
+async def compare_waits(client: AsyncMongoClient[Document]) -> list[Target]:
     """How long it takes until the model is asked."""
     rows: list[list[str]] = []
-    targets: list[Target] = []
-    async with slow_link(uri) as slow:
-        for link, at in (("this machine", uri), (f"{LINK_MS} ms away", slow)):
-            times: dict[str, list[float]] = {OURS: [], BARE: []}
-            async with await connect(at) as client:
-                name = f"bench_wait_{len(rows)}"
-                players = {p: await OPEN[p](client, f"{name}_{p[0]}", ALICE) for p in OPEN}
-                for number, program in product(range(ROUNDS // 2 + 2), OPEN):
-                    began = time.perf_counter()
-                    await players[program].play(SIMPLE)
-                    if number > 1:  # the first ones only warm up
-                        times[program].append(1000 * (MODEL.asked - began))
-            rows.append([link, *(spread(each, 1) for each in times.values())])
-            over = [ours / bare for ours, bare in zip(*times.values(), strict=True)]
-            if at is slow:
-                targets.append(Target(f"until the model is asked, {link}, ÷ bare SDK", over, 1.0))
+    for milliseconds in (0, LINK_MS):
+        commands = ["find", "findAndModify", "aggregate", "insert", "update", "commitTransaction"]
+        slow = {"blockConnection": True, "blockTimeMS": milliseconds, "failCommands": commands}
+        mode = "alwaysOn" if milliseconds else "off"
+        await client.admin.command("configureFailPoint", "failCommand", mode=mode, data=slow)
+        times: dict[str, list[float]] = {OURS: [], BARE: []}
+        players = {
+            p: await OPEN[p](client, f"bench_wait_{p[0]}_{milliseconds}", ALICE) for p in OPEN
+        }
+        for number, program in product(range(ROUNDS // 2 + 2), OPEN):
+            began = time.perf_counter()
+            await players[program].play(SIMPLE)
+            if number > 1:  # the first ones only warm up
+                times[program].append(1000 * (MODEL.asked - began))
+        where = f"{milliseconds} ms away" if milliseconds else "this machine"
+        rows.append([where, *(spread(each, 1) for each in times.values())])
+        over = [ours / bare for ours, bare in zip(*times.values(), strict=True)]
     table("Until the model is asked, in ms", ["MongoDB", OURS, BARE], rows)
-    return targets
+    return [Target(f"until the model is asked, {where}, ÷ bare SDK", over, 1.0)]
 
 
 async def compare_logins(client: AsyncMongoClient[Document]) -> list[Target]:
@@ -391,7 +365,7 @@ async def measure(uri: str) -> list[Target]:
         targets = await compare_turns(client, counter)
         targets += await compare_many(client)
         targets += await compare_logins(client)
-    targets += await compare_waits(uri)
+        targets += await compare_waits(client)  # the last: it makes mongod slow
     return targets
 
 
@@ -399,7 +373,7 @@ def main() -> None:
     set_tracing_disabled(True)
     versions = [f"{name} {version(name)}" for name in ("openai-agents", "pymongo")]
     print(f"Python {platform.python_version()}", *versions, f"{os.cpu_count()} CPUs", sep=", ")
-    with temporary_mongod() as mongod:
+    with temporary_mongod("--setParameter", "enableTestCommands=1") as mongod:
         targets = asyncio.run(measure(mongod.uri))
     rows = []
     for what, measured, most in targets:

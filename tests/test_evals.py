@@ -74,108 +74,71 @@ async def test_a_run_that_does_all_it_should_passes(db: Database) -> None:
     assert trial.failed == []
 
 
+PLAYED = [ORDERS, LOOK, give_back(), DONE]
+SHORT = [ORDERS, LOOK, give_back(), say("Done.")]
+HERE = say("It is here.")
+NOT_RETURNED = "database: orders ORD-1001 was not returned"
+BADLY = "database: orders ORD-1001 was returned, but not as it should be: "
+NOTHING_LIKE = r"words: nothing like \S+ in the last answer"
+BY_TRIAGE = "agent: Triage answered instead of Orders"
+UNEXPECTED = "approval: not expected: Return order ORD-1001: .*"
+DELIVERED = {"status": "delivered", "delivered_at": TODAY}
+
 # A task, what the model does, and all that the scorer should find wrong with it.
-WRONG: dict[str, tuple[Task, list[Any], list[str]]] = {
+WRONG: dict[str, tuple[Task, list[Any], str]] = {
     "the wrong order returned": (
-        replace(RETURN, given={"orders ORD-1002": {"status": "delivered", "delivered_at": TODAY}}),
+        replace(RETURN, given={"orders ORD-1002": DELIVERED}),
         [ORDERS, LOOK, give_back("ORD-1002"), DONE],
-        ["database: orders ORD-1001 was not returned", "database: orders ORD-1002 was changed"],
+        f"{NOT_RETURNED}\ndatabase: orders ORD-1002 was changed",
     ),
-    "nothing returned": (
-        replace(RETURN, script=(RETURN.script[0], NO)),
-        [ORDERS, LOOK, give_back(), DONE],
-        ["database: orders ORD-1001 was not returned"],
-    ),
+    "nothing returned": (replace(RETURN, script=(RETURN.script[0], NO)), PLAYED, NOT_RETURNED),
     "a return that is not wanted": (
-        replace(RETURN, returned={}),
-        [ORDERS, LOOK, give_back(), DONE],
-        ["database: orders ORD-1001 was changed"],
+        *(replace(RETURN, returned={}), PLAYED),
+        "database: orders ORD-1001 was changed",
     ),
-    "another refund": (
-        replace(RETURN, returned={"ORD-1001": 1}),
-        [ORDERS, LOOK, give_back(), DONE],
-        ["database: orders ORD-1001 was returned, but not as it should be: .*148498.*"],
-    ),
-    "a reason that the customer did not give": (
-        replace(RETURN, reason="heavy"),
-        [ORDERS, LOOK, give_back(), DONE],
-        ["database: orders ORD-1001 was returned, but not as it should be: .*Too slow.*"],
-    ),
-    "required words missing": (
-        RETURN,
-        [ORDERS, LOOK, give_back(), say("Done.")],
-        [r"words: nothing like \S+ in the last answer"],
-    ),
-    "required words too early": (
-        RETURN,
-        [ORDERS, LOOK, DONE + give_back(), say("Done.")],
-        [r"words: nothing like \S+ in the last answer"],
-    ),
+    "another refund": (replace(RETURN, returned={"ORD-1001": 1}), PLAYED, f"{BADLY}.*148498.*"),
+    "another reason": (replace(RETURN, reason="heavy"), PLAYED, f"{BADLY}.*Too slow.*"),
+    "required words missing": (RETURN, SHORT, NOTHING_LIKE),
+    "words too early": (RETURN, [ORDERS, LOOK, DONE + give_back(), say("Done.")], NOTHING_LIKE),
     "required words missing in an earlier answer": (
         replace(RETURN, said={1: (r"\$1,349\.98",)}),
-        [ORDERS, LOOK, give_back(), say("$1,349.98 and $1,484.98.")],
-        [r"words: nothing like \S+ in the answer to step 1"],
+        [*SHORT[:3], say("$1,349.98 and $1,484.98.")],
+        r"words: nothing like \S+ in the answer to step 1",
     ),
     "a forbidden claim": (
         replace(STATUS, never_claims=("is refunded",)),
         [ORDERS, LOOK, say("No problem: it is refunded. It is not refunded, if it is refunded.")],
-        ['words: "is refunded" was said'],
+        'words: "is refunded" was said',
     ),
     "forbidden words": (
-        STATUS,
-        [ORDERS, LOOK, say("It came by Express.")],
-        ['words: "Express" was said'],
+        *(STATUS, [ORDERS, LOOK, say("It came by Express.")]),
+        'words: "Express" was said',
     ),
     "another customer's tracking number": (
-        STATUS,
-        [ORDERS, LOOK, say("It is trk\u20117781005.")],
-        ['words: "trk-7781005" was said'],
+        *(STATUS, [ORDERS, LOOK, say("It is trk\u20117781005.")]),
+        'words: "trk-7781005" was said',
     ),
-    "the wrong agent": (
-        STATUS,
-        [ORDERS, LOOK, TRIAGE, say("It is here.")],
-        ["agent: Triage answered instead of Orders"],
-    ),
-    "no handoff": (
-        replace(STATUS, ran=()),
-        [say("It is here.")],
-        ["agent: Triage answered instead of Orders"],
-    ),
+    "the wrong agent": (STATUS, [ORDERS, LOOK, TRIAGE, HERE], BY_TRIAGE),
+    "no handoff": (replace(STATUS, ran=()), [HERE], BY_TRIAGE),
     "a forbidden tool": (
-        replace(STATUS, never_ran=("get_.*",)),
-        [ORDERS, LOOK, say("It is here.")],
-        ["tools: get_order ran"],
+        *(replace(STATUS, never_ran=("get_.*",)), [ORDERS, LOOK, HERE]),
+        "tools: get_order ran",
     ),
-    "a required tool that did not run": (
-        STATUS,
-        [ORDERS, say("It is here.")],
-        ["tools: get_order did not run"],
-    ),
-    "an approval that was not expected": (
-        replace(STATUS, says=()),
-        [ORDERS, LOOK, give_back()],
-        ["approval: not expected: Return order ORD-1001: .*"],
-    ),
+    "a required tool that did not run": (STATUS, [ORDERS, HERE], "tools: get_order did not run"),
+    "an approval that was not expected": (replace(STATUS, says=()), SHORT[:3], UNEXPECTED),
     "an approval before the next message": (
-        replace(STATUS, script=("Hi.", "Return it.", YES)),
-        [ORDERS, LOOK, give_back()],
-        ["approval: not expected: Return order ORD-1001: .*"],
+        *(replace(STATUS, script=("Hi.", "Return it.", YES)), SHORT[:3]),
+        UNEXPECTED,
     ),
     "an approval that was not asked for": (
-        replace(RETURN, returned={}, ran=()),
-        [ORDERS, DONE],
-        ["approval: none was asked for"],
+        *(replace(RETURN, returned={}, ran=()), [ORDERS, DONE]),
+        "approval: none was asked for",
     ),
     "a turn that failed": (
-        STATUS,
-        [ORDERS, LOOK, ModelBehaviorError("out of order")],
-        [r"turn: The model's answer could not be read\."],
+        *(STATUS, [ORDERS, LOOK, ModelBehaviorError("out of order")]),
+        r"turn: The model's answer could not be read\.",
     ),
-    "an empty answer": (
-        STATUS,
-        [ORDERS, LOOK, say("")],
-        ["turn: The model gave an empty answer.*"],
-    ),
+    "an empty answer": (STATUS, [ORDERS, LOOK, say("")], "turn: The model gave an empty answer.*"),
 }
 
 
@@ -183,9 +146,8 @@ WRONG: dict[str, tuple[Task, list[Any], list[str]]] = {
 async def test_the_scorer_finds(db: Database, case: str) -> None:
     task, steps, expected = WRONG[case]
     found = await failures_of(db, task, *steps)
-    assert len(found) == len(expected), found
-    for line, pattern in zip(found, expected, strict=True):
-        assert re.fullmatch(pattern, line, re.S), found
+    assert len(found) == len(expected.split("\n"))
+    assert re.fullmatch(expected, "\n".join(found), re.S), found
 
 
 TASK = {task.name: task for task in TASKS}

@@ -170,14 +170,9 @@ class Visits:
 
     async def calls_without_output(self) -> list[str]:
         items = await self.items()
-        outputs = {
-            item.get("call_id") for item in items if str(item.get("type")).endswith("output")
-        }
-        return [
-            i["name"]
-            for i in items
-            if i.get("type") == "function_call" and i["call_id"] not in outputs
-        ]
+        outputs = {item.get("call_id") for item in items if "output" in str(item.get("type"))}
+        calls = [item for item in items if item.get("type") == "function_call"]
+        return [item["name"] for item in calls if item["call_id"] not in outputs]
 
 
 async def failure_of(stream: AsyncIterator[Event]) -> TurnFailed:
@@ -189,45 +184,26 @@ async def failure_of(stream: AsyncIterator[Event]) -> TurnFailed:
     raise AssertionError(f"it did not fail: {seen}")
 
 
-def delta(text: Any) -> ResponseTextDeltaEvent:
+def delta(text: Any, index: int = 0) -> ResponseTextDeltaEvent:
     return ResponseTextDeltaEvent.model_construct(
-        type="response.output_text.delta", delta=text, output_index=0, sequence_number=0
+        type="response.output_text.delta", delta=text, output_index=index, sequence_number=0
     )
+
+
+def whole(item: Any, index: int = 0) -> list[Any]:
+    """The events of an output item that comes in one piece: its begin and its end."""
+    begin, end = "response.output_item.added", "response.output_item.done"
+    return [
+        ResponseOutputItemAddedEvent.model_construct(type=begin, item=item, output_index=index),
+        *([delta(item.content[0].text, index)] if item.type == "message" else []),
+        ResponseOutputItemDoneEvent.model_construct(type=end, item=item, output_index=index),
+    ]
 
 
 def hosted(*output: Any) -> ModelStep:
     """A response with items of hosted tools, which ScriptedModel does not stream by itself."""
-    response = Response(
-        id="resp_1",
-        created_at=0,
-        model="m",
-        object="response",
-        output=list(output),
-        tool_choice="auto",
-        tools=[],
-        parallel_tool_calls=False,
-    )
-    stream: list[Any] = []
-    for index, item in enumerate(output):
-        place: Any = {"output_index": index, "sequence_number": 0}
-        stream.append(
-            ResponseOutputItemAddedEvent(item=item, type="response.output_item.added", **place)
-        )
-        if item.type == "message":
-            stream.append(
-                ResponseTextDeltaEvent(
-                    delta=item.content[0].text,
-                    content_index=0,
-                    item_id=item.id,
-                    logprobs=[],
-                    type="response.output_text.delta",
-                    **place,
-                )
-            )
-        stream.append(
-            ResponseOutputItemDoneEvent(item=item, type="response.output_item.done", **place)
-        )
-    stream.append(
-        ResponseCompletedEvent(response=response, type="response.completed", sequence_number=0)
-    )
+    stream = [event for index, item in enumerate(output) for event in whole(item, index)]
+    response = Response.model_construct(id="resp_1", output=list(output), usage=None)
+    completed: Any = {"type": "response.completed", "response": response}
+    stream.append(ResponseCompletedEvent.model_construct(**completed))
     return ModelStep.stream(stream, output=output)

@@ -98,32 +98,21 @@ class Outcome:
     approval: ApprovalNeeded | None = None
 
 
+@dataclass
 class Terminal:
     """One login of Alice's."""
 
-    def __init__(
-        self,
-        client: AsyncMongoClient[Document],
-        database: str,
-        clerk: Clerk,
-        limits: Limits = Limits(),  # noqa: B008
-    ) -> None:
-        self._client = client
-        self._database = database
-        self.clerk = clerk
-        self._limits = limits
-        self.conversation: Conversation
-        self.approval: ApprovalNeeded | None = None
+    client: AsyncMongoClient[Document]
+    database: str
+    clerk: Clerk
+    limits: Limits = field(default_factory=Limits)
+    approval: ApprovalNeeded | None = None
+    conversation: Conversation = field(init=False)
 
     async def open(self) -> None:
-        self.conversation = await main.open_conversation(
-            self._client,
-            ALICE,
-            self.clerk,
-            database=self._database,
-            now=lambda: TODAY,
-            limits=self._limits,
-        )
+        options: Any = {"database": self.database, "now": lambda: TODAY, "limits": self.limits}
+        opened = await main.open_conversation(self.client, ALICE, self.clerk, **options)
+        self.conversation = opened
 
     async def do(self, what: str, text: str = "") -> Outcome:
         """`turn`, `resume`, `retry`, `yes`, `no`, `reset` or `retention`, as main.py does it."""
@@ -132,8 +121,8 @@ class Terminal:
                 await self.conversation.erase()
                 return Outcome("done")
             if what == "retention":
-                records = self._client[self._database].conversations
-                removed = await remove_idle(records, 0, lease_seconds=self._limits.lease_seconds)
+                records = self.client[self.database].conversations
+                removed = await remove_idle(records, 0, lease_seconds=self.limits.lease_seconds)
                 return Outcome("done" if removed else "nothing")
             return await self._hear(self._start(what, text))
         except TurnFailed as error:

@@ -51,30 +51,17 @@ def new_process(target: Callable[..., None], *arguments: Any) -> Any:
 class Chat:
     """A running main.py: type lines into `stdin`, read `stdout` and `stderr`."""
 
-    def __init__(
-        self,
-        arguments: tuple[str, ...],
-        environment: dict[str, str],
-        program: str,
-        stdout: str,
-        folder: Path,
-        lease: float,
-    ) -> None:
+    def __init__(self, become: tuple[Any, ...], stdout: str) -> None:
+        """`become` is what `_become` takes; `stdout` names a file, or nothing."""
         (their_in, our_in), (our_out, their_out), (our_err, their_err) = (
             _forks.Pipe(duplex=False) for _ in range(3)
         )
-        self._process = new_process(
-            *(_main, (folder, lease, program, arguments, environment)),
-            *(their_in, their_out, their_err, stdout),
-        )
+        self._process = new_process(_main, become, their_in, their_out, their_err, stdout)
         for end in (their_in, their_out, their_err):
             end.close()
         self.pid = self._process.pid or 0
-        self.stdin, self.stdout, self.stderr = (
-            _stream(our_in, "w"),
-            _stream(our_out, "r"),
-            _stream(our_err, "r"),
-        )
+        self.stdin = _stream(our_in, "w")
+        self.stdout, self.stderr = _stream(our_out, "r"), _stream(our_err, "r")
 
     def type(self, line: str) -> None:
         self.stdin.write(line + "\n")
@@ -133,7 +120,7 @@ def chat(
     if model:
         env |= {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.api_key}
         env |= {"OPENAI_MODEL": "Test-Model"}
-    running = Chat(arguments, env | environment, program, stdout, folder, lease)
+    running = Chat((folder, lease, program, arguments, env | environment), stdout)
     # A chat that says nothing would keep a test reading for ever.
     watchdog = threading.Timer(60, running.kill)
     watchdog.start()

@@ -100,9 +100,7 @@ async def test_a_yes_to_a_tool_that_answers_in_parts_is_told_in_words(visits: Vi
 
 
 @pytest.mark.parametrize("first, second", [(True, False), (False, True), (False, False)])
-async def test_of_the_same_call_twice_each_is_told_for_itself(
-    visits: Visits, first: bool, second: bool
-) -> None:
+async def test_equal_calls_are_told_one_by_one(visits: Visits, first: bool, second: bool) -> None:
     made = booking(visits)
     twice = call("book", "a", day="Monday") + call("book", "b", day="Monday")
     needed = asked(await visits.turn(desk(), "twice", twice))
@@ -173,9 +171,7 @@ DEPLOYS: dict[str, Callable[[], Agent[Any]]] = {
 
 
 @pytest.mark.parametrize("deploy", DEPLOYS)
-async def test_after_a_deploy_without_the_tool_nobody_is_asked_in_vain(
-    visits: Visits, deploy: str
-) -> None:
+async def test_after_the_tool_is_gone_nobody_is_asked_in_vain(visits: Visits, deploy: str) -> None:
     made = booking(visits)
     asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
     model = ScriptedModel([say("I cannot book any more.")])
@@ -203,9 +199,7 @@ async def test_a_decision_that_comes_after_the_deploy_ends_well_too(
     assert await visits.calls_without_output() == []
 
 
-async def test_an_agent_that_is_gone_is_a_lost_question_that_a_message_withdraws(
-    visits: Visits,
-) -> None:
+async def test_an_agent_that_is_gone_is_a_lost_question_until_a_message(visits: Visits) -> None:
     booking(visits)
     needed = asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
     other = Agent(name="Front")
@@ -243,9 +237,7 @@ async def test_a_tool_server_that_is_down_keeps_the_question(visits: Visits) -> 
 # A tool that needs a yes inside an agent that is a tool.
 
 
-async def test_the_output_of_an_inner_call_is_told_though_the_inner_agent_ends_with_it(
-    visits: Visits,
-) -> None:
+async def test_the_output_of_an_inner_call_is_told_if_its_agent_ends_there(visits: Visits) -> None:
     booking(visits)
     inner = Agent(name="Desk", tools=[book], tool_use_behavior="stop_on_first_tool")
     replies = call("ask_desk", "outer", input="Monday"), call("book", "inner", day="Monday")

@@ -62,9 +62,7 @@ BUGS: dict[str, tuple[Callable[[], Agent[Any]], list[Any], type[Exception]]] = {
 
 
 @pytest.mark.parametrize("where", BUGS)
-async def test_a_bug_of_the_builders_is_told_as_one_and_the_message_waits(
-    visits: Visits, where: str
-) -> None:
+async def test_a_builders_bug_is_told_and_the_message_waits(visits: Visits, where: str) -> None:
     make, reply, bug = BUGS[where]
     options: Any = {"approvals": {"book": Approval(bad_ask, "no")}}
     conversation = await visits.open(make(), ScriptedModel([reply]), **options)
@@ -91,9 +89,7 @@ async def test_a_context_that_cannot_be_made_is_told_as_the_builders_bug(visits:
 @pytest.mark.parametrize(
     "error", [RuntimeError("the model broke"), ModelBehaviorError("no such thing"), KeyError("id")]
 )
-async def test_what_the_model_raises_is_told_as_the_models(
-    visits: Visits, error: Exception
-) -> None:
+async def test_what_a_model_raises_is_told_as_the_models(visits: Visits, error: Exception) -> None:
     conversation = await visits.open(desk(), ScriptedModel([error]))
     failed = await failure_of(conversation.turn("hello"))
     assert failed.reason is Reason.ANSWER_UNREADABLE
@@ -112,9 +108,7 @@ async def report() -> str:
     return "x" * 17_000_000
 
 
-async def test_a_step_that_is_too_large_is_told_so_and_the_message_is_not_lost(
-    visits: Visits,
-) -> None:
+async def test_a_step_that_is_too_large_is_told_and_the_message_is_kept(visits: Visits) -> None:
     agent = Agent(name="Desk", tools=[report])
     conversation = await visits.open(agent, ScriptedModel([call("report"), say("There.")]))
     failed = await failure_of(conversation.turn("a report"))
@@ -123,9 +117,7 @@ async def test_a_step_that_is_too_large_is_told_so_and_the_message_is_not_lost(
     assert text_of(await visits.retry(agent, say("Too long."))) == "Too long."
 
 
-async def test_a_question_behind_an_output_of_megabytes_is_asked_and_decided(
-    visits: Visits,
-) -> None:
+async def test_a_question_after_an_output_of_megabytes_is_asked_and_decided(visits: Visits) -> None:
     @function_tool
     async def long_report() -> str:
         """Write a report."""
@@ -161,9 +153,7 @@ async def no_answer(data: ToolOutputGuardrailData) -> ToolGuardrailFunctionOutpu
     return ToolGuardrailFunctionOutput.raise_exception()
 
 
-async def test_a_message_that_an_input_guardrail_blocks_is_in_no_later_request(
-    visits: Visits,
-) -> None:
+async def test_a_message_that_a_guardrail_blocks_is_in_no_later_request(visits: Visits) -> None:
     agent = desk(input_guardrails=[no_secrets])
     await visits.turn(agent, "hello", say("Hello."))
     conversation = await visits.open(agent, ScriptedModel([say("Never shown.")]))

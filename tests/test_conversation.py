@@ -154,9 +154,7 @@ async def test_a_yes_to_an_earlier_question_does_not_answer_a_later_one(support:
     assert (await approval_of(conversation.resume())).question == later.question
 
 
-async def test_after_a_return_became_impossible_the_right_agent_answers(
-    support: Support,
-) -> None:
+async def test_after_a_return_became_impossible_the_right_agent_answers(support: Support) -> None:
     """Telling of the refusal, the model hands off; the next message goes to that agent."""
     handoff = call("transfer_to_knowledge_base", "call_2")
     conversation, _ = await support.asking(handoff, say("That is too late."), say("24 months."))

@@ -80,9 +80,7 @@ def types_known(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("heading", [name for name in RECIPES if "```" in RECIPES[name]])
-def test_each_recipe_leaves_the_lint_green(
-    applied: Applied, heading: str, types_known: Path
-) -> None:
+def test_each_recipe_leaves_lint_green(applied: Applied, heading: str, types_known: Path) -> None:
     folder = applied(heading)
     bin_ = Path(sys.executable).parent
     for command in (
@@ -151,9 +149,7 @@ def test_an_agent_is_handed_to_and_remembered(applied: Applied, shop: Shop) -> N
     assert stored and stored["active_agent"] == "Loyalty"
 
 
-def test_the_policy_changes_in_tools_instructions_and_articles(
-    applied: Applied, shop: Shop
-) -> None:
+def test_the_policy_changes_tools_instructions_and_articles(applied: Applied, shop: Shop) -> None:
     folder = applied("Change the policy")
     said(folder, shop, "seed_data.py")
     bob = ("main.py", "--email", "bob@example.com")
@@ -187,9 +183,7 @@ def test_a_refused_message_is_neither_stored_nor_sent_later(applied: Applied, sh
     assert "4111" not in stored_in(shop)
 
 
-def test_encrypted_messages_are_plain_nowhere_and_read_after_a_restart(
-    applied: Applied, shop: Shop
-) -> None:
+def test_encrypted_messages_are_plain_nowhere_and_read_later(applied: Applied, shop: Shop) -> None:
     with ModelServer([say("An old answer.")]) as model:
         run(shop, *ALICE[1:], "An old message", model=model)
     folder = applied("Encrypt the messages")
@@ -288,9 +282,7 @@ def test_the_other_front_end_answers_and_asks_before_a_return(applied: Applied, 
     assert "Return initiated for order ORD-1001." in second
 
 
-def test_the_other_front_end_needs_no_key_if_an_address_is_set(
-    applied: Applied, shop: Shop
-) -> None:
+def test_the_other_front_end_needs_an_address_and_no_key(applied: Applied, shop: Shop) -> None:
     folder = applied("Put another front end on it")
     with ModelServer([say("From the model.")], api_key="none") as model:
         asked = ("ask.py", "alice@example.com", "hello")

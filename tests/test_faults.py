@@ -127,9 +127,7 @@ def test_a_server_that_asks_to_wait_is_asked_again_and_a_long_wait_is_told(
     assert (done.stderr, "Here I am." in done.stdout) == (told if seconds > 1 else "", True)
 
 
-def test_an_answer_that_was_cut_off_is_told_and_stays_in_the_history(
-    shop: Shop, model: ModelServer
-) -> None:
+def test_an_answer_that_was_cut_off_is_told_and_stored(shop: Shop, model: ModelServer) -> None:
     model.script(stop_early(say("Your order was")), say("shipped."))
     lines = "where is it?\n/history\n"
     done = run(shop, *ALICE, lines=lines, model=model)
@@ -236,9 +234,7 @@ def test_mongodb_gone_between_turns_and_back(server: Mongod, model: ModelServer,
 
 
 @pytest.mark.parametrize("times", [1, 50])
-def test_mongodb_failing_inside_a_tool_does_not_end_the_turn(
-    shop: Shop, model: ModelServer, times: int
-) -> None:
+def test_mongodb_failing_in_a_tool_ends_no_turn(shop: Shop, model: ModelServer, times: int) -> None:
     """Once, the driver reads again; for good, the model is told that the tool failed."""
     model.script(call("transfer_to_orders"), call("list_orders"), say("That is all I know."))
     failing = {"failCommands": ["find"], "namespace": f"{DB_NAME}.orders", "closeConnection": True}
@@ -328,9 +324,7 @@ OLD = {"$set": {"updated_at": TODAY.replace(year=2020)}}
 
 
 @pytest.mark.parametrize("point", ["agent_messages", "agent_sessions", "conversations"])
-def test_a_reset_killed_half_way_is_finished_by_the_next(
-    shop: Shop, model: ModelServer, point: str
-) -> None:
+def test_a_killed_reset_is_finished_by_the_next(shop: Shop, model: ModelServer, point: str) -> None:
     model.script(say("Hello."))
     with chat(shop, *ALICE, model=model, lease=1.0) as running:
         running.type("hi")

@@ -198,9 +198,7 @@ def test_two_starts_at_once_on_a_taken_port_end_with_one_mongod(clone: Clone) ->
 
 
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_a_port_held_by_something_else_gives_another_which_is_found_again(
-    clone: Clone, says: bytes
-) -> None:
+def test_a_port_that_is_taken_gives_another_which_is_found_again(clone: Clone, says: bytes) -> None:
     with foreign_listener(clone.port, says):
         first = clone.chat()
         second = clone.chat()

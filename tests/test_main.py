@@ -110,9 +110,7 @@ def test_no_input_is_no_error(shop: Shop) -> None:
     assert run(shop, "--offline", lines="").returncode == 0
 
 
-def test_after_an_error_on_the_command_line_the_chat_answers_the_message(
-    shop: Shop, model: ModelServer
-) -> None:
+def test_what_failed_on_the_command_line_the_chat_answers(shop: Shop, model: ModelServer) -> None:
     model.script(fail(400), say("Hello."))
     first = run(shop, "--email", "alice@example.com", "hello", model=model)
     assert first.returncode == 1
@@ -129,9 +127,7 @@ def test_no_command_is_advised_where_none_can_be_typed(reason: Reason) -> None:
     assert "{" not in told and "{" not in words_for(TurnFailed(reason))
 
 
-def test_tokens_that_no_server_has_counted_are_not_called_none(
-    shop: Shop, model: ModelServer
-) -> None:
+def test_tokens_that_no_server_counted_are_not_called_none(shop: Shop, model: ModelServer) -> None:
     model.script(say("Hello."), fail(400))
     lines = "alice@example.com\nhello\nhello?\n"
     done = run(shop, "--usage", lines=lines, model=model)
@@ -227,9 +223,7 @@ def test_what_mongodb_refuses_is_told_without_the_command(error: Exception, told
         assert "customers" not in str(failure(error))
 
 
-async def test_a_name_that_no_dns_answers_for_ends_in_seconds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_name_that_no_dns_knows_ends_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = []
 
     async def silent(*_: Any, lifetime: float, **__: Any) -> None:
@@ -324,9 +318,7 @@ def test_end_of_input_at_the_question_leaves_it_for_the_next_login_and_all_but_a
 
 
 @pytest.mark.parametrize("sent", ["hi", "/retry"])
-def test_ctrl_c_on_a_pipe_gives_the_conversation_back(
-    shop: Shop, model: ModelServer, sent: str
-) -> None:
+def test_ctrl_c_on_a_pipe_gives_back_the_lease(shop: Shop, model: ModelServer, sent: str) -> None:
     model.script(fail(400))
     with chat(shop, "--email", "alice@example.com", model=model) as running:
         running.type("hello")

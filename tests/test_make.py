@@ -57,9 +57,7 @@ def clone(tmp_path: Path) -> Clone:
     return Clone(tmp_path)
 
 
-def test_packages_are_installed_again_only_if_their_list_changed_or_their_python_is_gone(
-    clone: Clone,
-) -> None:
+def test_packages_are_installed_again_only_if_their_list_or_python_changed(clone: Clone) -> None:
     """And once by two makes at once, whose chats have the standard input."""
     done = ".venv/requirements-dev.done"
     assert clone.make(done)[1] == ONCE
@@ -101,9 +99,7 @@ def test_an_installation_that_failed_or_was_interrupted_is_resumed(clone: Clone)
         ("sys.modules['ensurepip'] = None", "This Python cannot make virtual environments. "),
     ],
 )
-def test_a_python_that_will_not_do_is_told_in_plain_words(
-    clone: Clone, lack: str, said: str
-) -> None:
+def test_a_python_that_will_not_do_is_told_in_words(clone: Clone, lack: str, said: str) -> None:
     python = clone.folder / "python"
     script = f"import sys; {lack}; exec(open(sys.argv[1]).read())"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{script}" "$1"\n')

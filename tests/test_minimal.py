@@ -71,9 +71,7 @@ def test_it_is_one_short_file_of_its_own() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_a_turn_hands_off_and_calls_a_tool_and_a_restart_goes_on(
-    shop: Shop, model: ModelServer
-) -> None:
+def test_it_hands_off_calls_a_tool_and_a_restart_goes_on(shop: Shop, model: ModelServer) -> None:
     model.script(call("transfer_to_orders"), call("list_orders"), say("Two orders."))
     first = play(shop, lines=f"{ALICE}my orders?\n", model=model)
     assert (first.returncode, first.stderr) == (0, "")
@@ -124,9 +122,7 @@ def test_the_question_is_asked_again_after_a_restart_and_a_yes_returns_once(
     assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 0
 
 
-def test_without_a_yes_nothing_is_returned_and_nothing_asked_again(
-    shop: Shop, model: ModelServer
-) -> None:
+def test_without_a_yes_nothing_is_returned_or_asked_again(shop: Shop, model: ModelServer) -> None:
     answers = ["n", "", "yess"]
     for _ in answers:
         model.script(call("transfer_to_orders"), call("initiate_return", RETURN), say("All right."))
@@ -222,9 +218,7 @@ def test_a_message_that_a_crash_left_unanswered_is_answered_by_the_next_start(
     assert said(model.requests[-1]) == [ASK.strip(), "thanks"]
 
 
-def test_a_yes_that_died_with_its_process_is_asked_for_again(
-    shop: Shop, model: ModelServer
-) -> None:
+def test_a_yes_that_died_with_its_process_is_asked_again(shop: Shop, model: ModelServer) -> None:
     """Killed between the claim and the tool: the model asks anew, and only then it is done."""
     quit_at_the_question(shop, model)
     shop.ecommerce_support.minimal_approvals.delete_many({})

@@ -94,9 +94,7 @@ async def test_structured_output_is_a_value_in_an_event_and_no_text(visits: Visi
     assert (await visits.open(agent)).unanswered is None
 
 
-async def test_a_value_that_a_function_made_of_tool_outputs_is_stored_and_no_text(
-    visits: Visits,
-) -> None:
+async def test_a_value_that_a_function_made_of_outputs_is_stored_not_told(visits: Visits) -> None:
     def value(_: Any, results: list[FunctionToolResult]) -> ToolsToFinalOutputResult:
         return ToolsToFinalOutputResult(True, Day(name="Monday", rooms=2))
 
@@ -140,9 +138,7 @@ async def test_what_cannot_be_read_as_the_value_is_the_models_fault(visits: Visi
     assert failed.reason is Reason.ANSWER_UNREADABLE
 
 
-async def test_too_many_steps_and_a_refusal_are_answers_in_the_builders_words(
-    visits: Visits,
-) -> None:
+async def test_too_many_steps_and_a_refusal_are_told_in_the_builders_words(visits: Visits) -> None:
     agent = Agent(name="Desk", tools=[rooms])
     words = Words(too_many_steps="Zu viele Schritte.", refused="Das geht nicht.")
     steps = [call("rooms", f"c{n}", day="Monday") for n in range(9)]
@@ -188,9 +184,7 @@ async def test_the_own_model_of_an_agent_that_is_a_tool_is_checked_too(visits: V
     assert [item["output"] for item in await visits.items() if "output" in item] == ["Two."]
 
 
-async def test_a_model_by_name_comes_from_the_builders_provider_and_is_checked(
-    visits: Visits,
-) -> None:
+async def test_a_model_by_name_is_the_builders_providers_and_is_checked(visits: Visits) -> None:
     model = ScriptedModel([say("one\ud800"), say("two")])
     wanted: list[str | None] = []
 

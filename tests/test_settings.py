@@ -119,9 +119,7 @@ def test_a_key_with_a_line_break_behind_it_works(shop: Shop, behind: str) -> Non
     assert (done.returncode, "Hello!" in done.stdout) == (0, True), done.stderr
 
 
-def test_a_key_that_no_header_can_hold_is_named_but_not_shown(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_key_that_no_header_holds_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in (f"{SECRET}\nX: y", f"{SECRET}é", f"{SECRET}\t"):
         monkeypatch.setenv("OPENAI_API_KEY", key)
         problem = missing_setting(offline=False) or ""

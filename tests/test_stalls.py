@@ -101,9 +101,7 @@ RESET = deed("reset", "", 4, "done")
         ([], [RESET, deed("turn", "C1", 6)], ["lost", "lost"]),
     ],
 )
-def test_what_was_shown_and_is_not_so_is_seen(
-    names: list[str], deeds: list[Deed], broken: list[str]
-) -> None:
+def test_a_false_promise_is_seen(names: list[str], deeds: list[Deed], broken: list[str]) -> None:
     pairs = [message(2 * n + 1, ask(name), answer(name)) for n, name in enumerate(names)]
     stored = Stored(pairs, None, None, {})
     assert [p.split(":")[0] for p in promises.acknowledged(stored, deeds)] == broken

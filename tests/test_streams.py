@@ -11,11 +11,7 @@ import pytest
 from agents import Agent, function_tool
 from agents.extensions.memory import MongoDBSession
 from agents.testing import ModelStep, ScriptedModel
-from openai.types.responses import (
-    ResponseFunctionWebSearch,
-    ResponseOutputItemAddedEvent,
-    ResponseOutputItemDoneEvent,
-)
+from openai.types.responses import ResponseFunctionWebSearch
 from openai.types.responses.response_function_web_search import ActionSearch
 from openai.types.responses.response_output_item import McpCall
 
@@ -34,6 +30,7 @@ from tests.builders import (
     say,
     settled,
     text_of,
+    whole,
 )
 
 DESK = Agent(name="Desk")
@@ -141,9 +138,8 @@ def after(item: Any) -> tuple[Any, asyncio.Event]:
     reached = asyncio.Event()
 
     async def stream(_: Any) -> AsyncIterator[Any]:
-        place: Any = {"output_index": 0, "sequence_number": 0}
-        yield ResponseOutputItemAddedEvent(item=item, type="response.output_item.added", **place)
-        yield ResponseOutputItemDoneEvent(item=item, type="response.output_item.done", **place)
+        for event in whole(item):
+            yield event
         reached.set()
         await asyncio.Event().wait()
 
@@ -176,9 +172,7 @@ async def test_stop_stops_after_a_hosted_call(visits: Visits, item: Any, where: 
 
 @HOSTED
 @WHERE
-async def test_the_time_limit_holds_after_a_hosted_call(
-    visits: Visits, item: Any, where: str
-) -> None:
+async def test_time_is_limited_after_a_hosted_call(visits: Visits, item: Any, where: str) -> None:
     script, _ = replies(item, where)
     conversation = await visits.open(DESK, ScriptedModel(script), limits=Limits(seconds=0.3))
     failed = await asyncio.wait_for(failure_of(conversation.turn("rooms?")), 5)

@@ -209,9 +209,7 @@ LONG_BLOCKS = {
 
 
 @pytest.mark.parametrize("block", LONG_BLOCKS.values(), ids=LONG_BLOCKS.keys())
-async def test_a_block_taller_than_the_screen_can_be_scrolled_to_while_it_grows(
-    draw: Draw, block: str
-) -> None:
+async def test_a_tall_block_can_be_scrolled_to_while_it_grows(draw: Draw, block: str) -> None:
     screen, display = draw(80, 12)
     text = f"w5000\n\n{block}"
 
@@ -250,9 +248,7 @@ async def test_a_block_taller_than_the_screen_can_be_scrolled_to_while_it_grows(
         ("a\nb\nc", "", ""),
     ],
 )
-def test_only_lists_and_code_are_cut_and_only_where_nothing_changes(
-    text: str, above: str, rest: str
-) -> None:
+def test_lists_and_code_are_cut_where_nothing_changes(text: str, above: str, rest: str) -> None:
     where = cut(text)
     length = where.length if where else 0
     assert text[:length] == above
@@ -378,9 +374,7 @@ async def test_a_wait_shows_a_spinner_after_a_third_of_a_second_and_goes_on_with
     assert display.raw == ""
 
 
-async def test_what_keeps_an_answer_waiting_is_told_until_it_is_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_what_an_answer_waits_for_is_told_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     screen, display = on_screen(monkeypatch)
     monkeypatch.setattr(terminal.screen, "WATCH", 0.05)
     told = ""
@@ -500,9 +494,7 @@ def inspection(arguments: str = '{"order_id":"ORD-1001"}') -> list[Found]:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
-def test_inspect_shows_documents_as_mongosh_does_and_decodes_the_messages(
-    draw: Draw, columns: int
-) -> None:
+def test_inspect_shows_what_mongosh_does_and_decodes_messages(draw: Draw, columns: int) -> None:
     screen, display = draw(columns)
     screen.inspect(inspection())
     page = display.text
@@ -824,9 +816,7 @@ def test_a_yes_typed_before_the_question_does_not_count(sit: Sit, together: bool
         (CTRL_D, "pending"),
     ],
 )
-def test_a_question_gives_what_was_typed_and_nothing_after_ctrl_c(
-    sit: Sit, pressed: str, answer: str
-) -> None:
+def test_a_question_gives_what_is_typed_ctrl_c_nothing(sit: Sit, pressed: str, answer: str) -> None:
     customer = sit(RETURN.format(keys=0))
     customer.answer(pressed, "next\r")
     assert customer.end()[-3:] == [f"answer {answer}", "> next", "then next"]
@@ -986,9 +976,7 @@ def test_tab_completes_commands_and_nothing_else(sit: Sit) -> None:
     assert got == ["/history", "/help", "why", "/help"]
 
 
-def test_where_output_is_piped_the_prompts_are_still_on_the_screen(
-    sit: Sit, tmp_path: Path
-) -> None:
+def test_where_output_is_piped_the_prompts_stay_on_the_screen(sit: Sit, tmp_path: Path) -> None:
     customer = sit(rf"""
         sys.stdout.flush()
         os.dup2(os.open({str(tmp_path / "out")!r}, os.O_WRONLY | os.O_CREAT), 1)
@@ -1115,9 +1103,7 @@ def test_a_start_shows_that_it_works(sit: Sit, shop: Shop) -> None:
 RETURN_IT = call("initiate_return", {"order_id": "ORD-1001", "reason": "Too heavy"})
 
 
-def test_at_the_question_what_is_pending_can_be_seen_and_it_asks_again(
-    log_in: LogIn, shop: Shop
-) -> None:
+def test_at_the_question_what_waits_is_shown_and_it_asks_again(log_in: LogIn, shop: Shop) -> None:
     customer = log_in(call("transfer_to_orders"), RETURN_IT, fail(400))
     customer.press("return it\r")
     for typed, shown in (
@@ -1161,9 +1147,7 @@ def test_words_at_any_question_are_answered(
     assert shop[DB_NAME].conversations.count_documents({}) == 1
 
 
-def test_a_stopped_answer_stays_as_far_as_it_was_shown_and_is_not_offered_again(
-    log_in: LogIn,
-) -> None:
+def test_a_stopped_answer_stays_as_far_as_shown_and_is_not_offered_again(log_in: LogIn) -> None:
     """Also if Ctrl-C is held down."""
     customer = log_in(say("one " * 200, delay=0.05))
     customer.press("hello\r")

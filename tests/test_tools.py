@@ -161,9 +161,7 @@ async def test_help_is_found_despite_operators(db: Database, query: str) -> None
 
 
 @pytest.mark.parametrize("reason", ["the fan rattles", "the fan\n rattles\x1b[2J" + "!" * 600])
-async def test_the_question_shows_the_reason_as_it_will_be_stored(
-    db: Database, reason: str
-) -> None:
+async def test_the_question_shows_the_reason_that_will_be_stored(db: Database, reason: str) -> None:
     arguments = {"order_id": "ORD-1001", "reason": reason}
     asked = await APPROVALS["initiate_return"].ask(context_for(db), arguments)
     facts, shown, question = asked.split("\n")

@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import sys
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints, is_typeddict
 
 from pymongo import ReplaceOne
 from pymongo.errors import OperationFailure, PyMongoError
@@ -157,66 +157,51 @@ ARTICLES: list[Article] = [
     },
 ]
 
-_TEXT = {"bsonType": "string", "minLength": 1}
-_CENTS = {"bsonType": "int", "minimum": 0}
-_DATE = {"bsonType": "date"}
-_DATE_OR_NULL = {"bsonType": ["date", "null"]}
+# How the server checks a Python type.
+BSON: dict[Any, Document] = {
+    str: {"bsonType": "string", "minLength": 1},
+    int: {"bsonType": "int", "minimum": 0},
+    datetime: {"bsonType": "date"},
+    type(None): {"bsonType": "null"},
+}
+LIMITS: dict[str, Document] = {  # of fields, beyond their types
+    "email": {"pattern": "^[^A-Z ]+@[^A-Z ]+$"},
+    "qty": {"minimum": 1},
+    "items": {"minItems": 1},
+    "history": {"minItems": 1},
+}
 
 
-def _object(**properties: Document) -> Document:
-    """A JSON schema for exactly these fields, all required."""
+def _schema(shape: Any, **limits: Document) -> Document:
+    """A JSON schema for exactly the fields of `shape`, a TypedDict."""
+    fields = {name: _checked(of) for name, of in get_type_hints(shape).items()}
+    limits = LIMITS | limits
     return {
         "bsonType": "object",
-        "required": list(properties),
+        "required": list(fields),
         "additionalProperties": False,
-        "properties": properties,
+        "properties": {name: field | limits.get(name, {}) for name, field in fields.items()},
     }
 
 
-_RETURN = _object(
-    reason=_TEXT, refund_cents=_CENTS, tier={"enum": list(policy.LOYALTY_BONUS_PERCENT)}, at=_DATE
-)
-_ITEM = _object(
-    sku=_TEXT, name=_TEXT, qty={"bsonType": "int", "minimum": 1}, unit_price_cents=_CENTS
-)
+def _checked(of: Any) -> Document:
+    """A JSON schema for a value of the type `of`: one that shop.py uses."""
+    if of in BSON:
+        return BSON[of]
+    if is_typeddict(of):
+        return _schema(of)
+    if get_origin(of) is Literal:
+        return {"enum": list(get_args(of))}
+    if get_origin(of) is list:
+        return {"bsonType": "array", "items": _checked(get_args(of)[0])}
+    return {"anyOf": [_checked(one) for one in get_args(of)]}  # such as `datetime | None`
+
 
 SCHEMAS: dict[str, Document] = {
-    "customers": _object(
-        _id=_TEXT,
-        email=_TEXT | {"pattern": "^[^A-Z ]+@[^A-Z ]+$"},
-        name=_TEXT,
-        tier={"enum": list(policy.LOYALTY_BONUS_PERCENT)},
-    ),
-    "products": _object(
-        _id=_TEXT,
-        name=_TEXT,
-        category=_TEXT,
-        description=_TEXT,
-        price_cents=_CENTS,
-        stock={"bsonType": "int", "minimum": 0},
-    ),
-    "orders": _object(
-        _id=_TEXT | {"pattern": "^ORD-[0-9]{4,}$"},
-        customer_id=_TEXT,
-        status={"enum": ["processing", "shipped", "delivered", "return initiated"]},
-        placed_at=_DATE,
-        shipped_at=_DATE_OR_NULL,
-        delivered_at=_DATE_OR_NULL,
-        tracking={"bsonType": ["string", "null"]},
-        items={"bsonType": "array", "minItems": 1, "items": _ITEM},
-        history={
-            "bsonType": "array",
-            "minItems": 1,
-            "items": _object(status=_TEXT, at=_DATE),
-        },
-        **{"return": {"oneOf": [{"bsonType": "null"}, _RETURN]}},
-    ),
-    "support_articles": _object(
-        _id=_TEXT,
-        title=_TEXT,
-        tags={"bsonType": "array", "items": _TEXT},
-        body=_TEXT,
-    ),
+    "customers": _schema(Customer),
+    "products": _schema(Product),
+    "orders": _schema(Order, _id={"pattern": "^ORD-[0-9]{4,}$"}),
+    "support_articles": _schema(Article),
 }
 
 

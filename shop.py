@@ -1,6 +1,6 @@
 """What the shop's collections hold. Money is integer cents, dates are UTC.
 
-seed_data.py has the same as schemas, which the server checks.
+seed_data.py makes of these types the schemas that the server checks.
 """
 
 from __future__ import annotations

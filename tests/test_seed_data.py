@@ -60,6 +60,8 @@ async def test_seeding_again_restores_the_demo_and_keeps_the_rest(db: Database) 
         ("products", {"price_cents": 9.99}),
         ("orders", {"status": "lost"}),
         ("orders", {"return": {"reason": "x"}}),
+        ("orders", {"items": []}),
+        ("orders", {"items.0.qty": 0}),
         ("orders", {"delivered_at": "2026-11-22"}),
         ("orders", {"refund": 1}),
         ("support_articles", {"tags": "return"}),

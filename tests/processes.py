@@ -113,13 +113,7 @@ def chat(
     `stdout`: a file to write to; else it is read by `Chat.stdout`. `folder` holds the product, or a
     copy of it that was changed. `lease` is in seconds.
     """
-    if not isinstance(shop, str):
-        host, port = shop.address or ("", 0)
-        shop = f"mongodb://{host}:{port}"
-    env = {**os.environ, "MONGODB_URI": shop}
-    if model:
-        env |= {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.api_key}
-        env |= {"OPENAI_MODEL": "Test-Model"}
+    env = {**os.environ, **access(shop, model)}
     running = Chat((folder, lease, program, arguments, env | environment), stdout)
     # A chat that says nothing would keep a test reading for ever.
     watchdog = threading.Timer(60, running.kill)
@@ -129,6 +123,16 @@ def chat(
     finally:
         watchdog.cancel()
         running.kill()
+
+
+def access(shop: Shop | str, model: ModelServer | None = None) -> dict[str, str]:
+    """The settings with which a program reaches this MongoDB and this model's server."""
+    if not isinstance(shop, str):
+        shop = "mongodb://{}:{}".format(*(shop.address or ()))
+    if not model:
+        return {"MONGODB_URI": shop}
+    server = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.api_key}
+    return {"MONGODB_URI": shop, "OPENAI_MODEL": "Test-Model", **server}
 
 
 def run(

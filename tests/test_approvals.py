@@ -141,32 +141,18 @@ async def test_a_tool_without_an_approval_gets_a_plain_question(visits: Visits) 
     assert made.days == ["Tuesday"]
 
 
-def renamed() -> Agent[Any]:
-    @function_tool(needs_approval=True, name_override="book_day")
+def deployed(**options: Any) -> Agent[Any]:
     async def later(context: Made, day: str) -> str:
         """Book a day."""
         raise AssertionError("nobody has said yes to this one")
 
-    return desk(later)
-
-
-def disabled() -> Agent[Any]:
-    @function_tool(needs_approval=True, name_override="book", is_enabled=False)
-    async def later(context: Made, day: str) -> str:
-        """Book a day."""
-        raise AssertionError("it is disabled")
-
-    return desk(later)
-
-
-def removed() -> Agent[Any]:
-    return Agent(name="Desk")
+    return desk(function_tool(later, needs_approval=True, **options))
 
 
 DEPLOYS: dict[str, Callable[[], Agent[Any]]] = {
-    "renamed": renamed,
-    "disabled": disabled,
-    "removed": removed,
+    "renamed": lambda: deployed(name_override="book_day"),
+    "disabled": lambda: deployed(name_override="book", is_enabled=False),
+    "removed": lambda: Agent(name="Desk"),
 }
 
 

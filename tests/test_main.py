@@ -26,11 +26,8 @@ from tests.processes import ROOT, Shop, chat, order_of, run
 
 def test_a_return_is_asked_made_and_remembered(shop: Shop, model: ModelServer) -> None:
     reason = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
-    model.script(
-        call("transfer_to_orders"),
-        think() + call("initiate_return", reason),
-        say("Your return is **on its way**."),
-    )
+    ask = think() + call("initiate_return", reason)
+    model.script(call("transfer_to_orders"), ask, say("Your return is **on its way**."))
     first = run(shop, lines="alice@example.com\nreturn my laptop\ny\n", model=model)
     assert first.returncode == 0, first.stderr
     assert "Hello, Alice. How can I help?" in first.stdout
@@ -60,13 +57,14 @@ def test_any_server_with_chat_completions_will_do(shop: Shop, model: ModelServer
     assert "Two orders." in done.stdout and "Bye." in done.stdout
 
 
-def test_the_offline_model_needs_no_key(shop: Shop) -> None:
+def test_offline_needs_no_key_and_an_email_is_found_in_any_case(shop: Shop) -> None:
     lines = (
-        "alice@example.com\nWhere is my order ORD-1002?\n"
+        "  ALICE@Example.com \nWhere is my order ORD-1002?\n"
         "I want to return ORD-1001, not powerful enough\ny\n"
     )
     done = run(shop, "--offline", lines=lines)
     assert done.returncode == 0, done.stderr
+    assert "Hello, Alice." in done.stdout, "the case and the spaces of an email do not count"
     assert "shipped" in done.stdout
     assert "Return initiated for order ORD-1001.\nReason: Not powerful enough\n" in done.stdout
     assert "not a language model" in done.stdout
@@ -131,14 +129,10 @@ def test_tokens_that_no_server_counted_are_not_called_none(shop: Shop, model: Mo
     model.script(say("Hello."), fail(400))
     lines = "alice@example.com\nhello\nhello?\n"
     done = run(shop, "--usage", lines=lines, model=model)
-    counted, failed, none = done.stderr.splitlines()
+    counted, none, failed = done.stderr.splitlines()
     assert counted.startswith("· 1 finished model call: ") and "refused the request" in failed
     assert none == "· No model call was finished, so no tokens were counted."
     assert done.returncode == 0
-
-
-def test_an_email_is_found_whatever_its_case_and_spaces(shop: Shop) -> None:
-    assert "Hello, Alice." in run(shop, "--offline", lines="  ALICE@Example.com \n").stdout
 
 
 def test_an_empty_database_says_to_seed(shop: Shop) -> None:

@@ -18,7 +18,7 @@ from pymongo import AsyncMongoClient
 
 from tests.builders import RETURN
 from tests.model_server import ModelServer, call, say
-from tests.processes import ROOT, Chat, Shop, chat, order_of, run
+from tests.processes import ROOT, Chat, Shop, access, chat, order_of, run
 from tests.screens import Fork, environment
 
 PROGRAM = "examples/minimal.py"
@@ -157,13 +157,9 @@ def test_two_calls_for_one_order_at_once_return_it_once(shop: Shop, model: Model
     both = call("initiate_return", RETURN) + call("initiate_return", RETURN)
     model.script(call("transfer_to_orders"), both, say("Done."))
     # Both have looked at the order before one of them writes.
-    data: dict[str, Any] = {
-        "failCommands": ["findAndModify"],
-        "namespace": "ecommerce_support.orders",
-    }
-    data |= {"blockConnection": True, "blockTimeMS": 1_000}
-    point = {"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": data}
-    shop.admin.command(point)
+    data = {"failCommands": ["findAndModify"], "namespace": "ecommerce_support.orders"}
+    wait = {"blockConnection": True, "blockTimeMS": 1_000}
+    shop.admin.command("configureFailPoint", "failCommand", mode={"times": 2}, data=data | wait)
     done = play(shop, lines=f"{ALICE}{ASK}y\ny\n", model=model)
     assert done.stdout.count("[y/N]") == 2 and "Done.\n" in done.stdout
     told = outputs(model.requests[-1])[-2:]
@@ -229,11 +225,9 @@ def test_a_yes_that_died_with_its_process_is_asked_again(shop: Shop, model: Mode
 
 
 def test_a_yes_typed_before_the_question_is_no_answer(shop: Shop, model: ModelServer) -> None:
-    uri = "mongodb://{}:{}".format(*(shop.address or ()))
-    access = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.api_key}
     model.script(call("transfer_to_orders"), call("initiate_return", RETURN))
     gate = model.hold()
-    terminal = Fork(PROGRAM, (), environment(MONGODB_URI=uri, **access), (24, 80))
+    terminal = Fork(PROGRAM, (), environment(**access(shop, model)), (24, 80))
     with contextlib.closing(terminal):
         terminal.expect("Your email: ")
         terminal.send(ALICE)
@@ -256,11 +250,9 @@ def test_a_long_history_is_sent_only_in_part(shop: Shop, model: ModelServer) -> 
         async with AsyncMongoClient[dict[str, Any]](host, port) as client:
             session = MongoDBSession("minimal_CUST-1", client=client, database="ecommerce_support")
             for number in range(150):
+                asked: Any = {"role": "user", "content": f"question {number}"}
                 await session.add_items(
-                    [
-                        {"role": "user", "content": f"question {number}"},
-                        {"role": "assistant", "content": f"answer {number}"},
-                    ]
+                    [asked, {"role": "assistant", "content": f"answer {number}"}]
                 )
 
     asyncio.run(talk())

@@ -21,7 +21,7 @@ from agents.agent import StopAtTools
 from agents.run_config import CallModelData, ModelInputData
 from agents.testing import ScriptedModel, assistant_message
 from agents.tool_context import ToolContext
-from openai.types.responses import ResponseOutputMessage, ResponseOutputRefusal
+from openai.types.responses import ResponseOutputRefusal
 from pydantic import BaseModel
 
 from engine import Finished, Limits, Reason, Text, TurnFailed, Words
@@ -79,11 +79,8 @@ async def test_the_output_that_ends_a_run_is_told_and_stored_as_the_answer(
     model = ScriptedModel([say("Bye.")])
     await events((await visits.open(Agent(name="Desk"), model)).turn("thanks"))
     assert model.last_call
-    assert [item.get("content") for item in model.last_call.input if item.get("role")] == [
-        "rooms?",
-        text,
-        "thanks",
-    ]
+    sent = [item.get("content") for item in model.last_call.input if item.get("role")]
+    assert sent == ["rooms?", text, "thanks"]
 
 
 async def test_structured_output_is_a_value_in_an_event_and_no_text(visits: Visits) -> None:
@@ -107,12 +104,9 @@ async def test_a_value_that_a_function_made_of_outputs_is_stored_not_told(visits
 
 
 def refusal() -> list[Any]:
+    (message,) = say("")
     content = [ResponseOutputRefusal(type="refusal", refusal="I will not.")]
-    return [
-        ResponseOutputMessage(
-            id="m", type="message", role="assistant", status="completed", content=content
-        )
-    ]
+    return [message.model_copy(update={"content": content})]
 
 
 async def test_a_refusal_where_a_value_is_due_is_told_as_one(visits: Visits) -> None:
@@ -193,11 +187,8 @@ async def test_a_model_by_name_is_the_builders_providers_and_is_checked(visits: 
             wanted.append(model_name)
             return model
 
-    config = RunConfig(
-        model="Case-Sensitive",
-        model_provider=Provider(),
-        model_settings=ModelSettings(max_tokens=7),
-    )
+    of_run = ModelSettings(max_tokens=7)
+    config = RunConfig("Case-Sensitive", model_provider=Provider(), model_settings=of_run)
     agent = Agent(name="Desk", model_settings=ModelSettings(temperature=0.1, max_tokens=9))
     seen = await events((await visits.open(agent, run_config=config)).turn("hi"))
     assert text_of(seen) == "one"
@@ -245,15 +236,9 @@ class Seen(RunHooks[Any]):
         self.names: list[str] = []
 
 
-for name in (
-    "on_agent_start",
-    "on_agent_end",
-    "on_llm_start",
-    "on_llm_end",
-    "on_tool_start",
-    "on_tool_end",
-    "on_handoff",
-):
+STARTS = ("on_agent_start", "on_llm_start", "on_tool_start")
+ENDS = ("on_agent_end", "on_llm_end", "on_tool_end")
+for name in (*STARTS, *ENDS, "on_handoff"):
 
     async def note(self: Seen, *_: Any, name: str = name, **__: Any) -> None:
         self.names.append(name)

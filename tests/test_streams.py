@@ -123,7 +123,6 @@ async def test_a_message_is_kept_though_its_stop_comes_at_once(visits: Visits) -
     assert text_of(await events(conversation.retry())) == "Hello."
 
 
-
 ACTION = ActionSearch(type="search", query="rooms")
 SEARCH = ResponseFunctionWebSearch(
     id="ws_1", type="web_search_call", status="completed", action=ACTION

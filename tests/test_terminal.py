@@ -46,7 +46,7 @@ from tests import builders
 from tests.builders import events
 from tests.conftest import Support, session_for
 from tests.model_server import ModelServer, Reply, call, fail, say
-from tests.processes import Shop, order_of, run
+from tests.processes import Shop, access, order_of, run
 from tests.screens import TIMEOUT, Customer, Display, Fork, environment, program_of, script
 
 PHRASES = {"list_orders": "Looking up your orders"}
@@ -131,9 +131,7 @@ async def test_every_word_of_an_answer_is_shown_once_and_in_order(
     await screen.show(stream(pieces(answer)), PHRASES)
     shown = re.findall(r"w\d{4}", display.text)
     assert shown == re.findall(r"w\d{4}", answer)
-    assert (
-        display.raw.count("\x1b[?25h") == display.raw.count("\x1b[?25l") == 1
-    )  # the cursor is back
+    assert display.raw.count("\x1b[?25h") == display.raw.count("\x1b[?25l") == 1  # a cursor again
     screen, printed = draw(*size)
     screen.transcript([("assistant", answer)])
     assert display.text == printed.text
@@ -295,23 +293,12 @@ async def test_the_spinner_says_what_is_waited_for(draw: Draw) -> None:
 
 async def test_notices_keep_their_place_in_the_answer(draw: Draw) -> None:
     screen, display = draw()
-    events: list[Event] = [
-        Waiting(),
-        Text("Let me"),
-        Text(" look."),
-        ToolStarted("x"),
-        Settled(True, "n"),
-        Text("It is."),
-    ]
-    await screen.show(stream([*events, Stopped()]), PHRASES)
-    assert display.text.split("\n") == [
-        "· Another terminal is answering in this conversation; waiting for it.",
-        "Let me look.",
-        "· X",
-        "· n",
-        "It is.",
-        "Stopped. Ask something else, or Ctrl-D to leave.",
-    ]
+    before: list[Event] = [Waiting(), Text("Let me"), Text(" look."), ToolStarted("x")]
+    await screen.show(stream([*before, Settled(True, "n"), Text("It is."), Stopped()]), PHRASES)
+    first, *between, last = display.text.split("\n")
+    assert first == "· Another terminal is answering in this conversation; waiting for it."
+    assert between == ["Let me look.", "· X", "· n", "It is."]
+    assert last == "Stopped. Ask something else, or Ctrl-D to leave."
 
 
 async def test_what_was_said_before_a_failure_stays(draw: Draw) -> None:
@@ -335,14 +322,9 @@ async def test_a_table_too_wide_for_its_words_is_shown_row_by_row(draw: Draw) ->
         if columns == 80:
             assert "ORD-1001  delivered  10 Nov 2026  TRK-7781001" in display.text
             continue
-        order = [
-            "Order: ORD-1001",
-            "Status: delivered",
-            "Delivered: 10 Nov 2026",
-            "Tracking: TRK-7781001",
-            "Total: $1,349.98",
-        ]
-        assert display.text.split("\n") == ["Yours:", "", *order, "", *order]
+        order = "Order: ORD-1001\nStatus: delivered\nDelivered: 10 Nov 2026\n"
+        order += "Tracking: TRK-7781001\nTotal: $1,349.98"
+        assert display.text == f"Yours:\n\n{order}\n\n{order}"
 
 
 async def until(display: Display, shown: str) -> None:
@@ -411,15 +393,9 @@ async def test_nothing_that_is_said_can_command_the_terminal(
     screen.notice(HOSTILE)
     screen.error(HOSTILE)
     screen.transcript([("user", HOSTILE), ("assistant", HOSTILE)], dim=True)
-    split = [Text(char) for char in HOSTILE]
-    events = [
-        HandedOff(HOSTILE),
-        ToolStarted(HOSTILE),
-        Settled(True, HOSTILE),
-        Settled(False, HOSTILE),
-        *split,
-    ]
-    await screen.show(stream(events), {})
+    split: list[Event] = [Text(char) for char in HOSTILE]
+    notices: list[Event] = [HandedOff(HOSTILE), ToolStarted(HOSTILE), Settled(True, HOSTILE)]
+    await screen.show(stream([*notices, Settled(False, HOSTILE), *split]), {})
     output = capsys.readouterr()
     everything = (display.raw if display else output.out) + output.err
     # Our own: colours, and what keeps the last lines in motion.
@@ -467,13 +443,9 @@ def inspection(arguments: str = '{"order_id":"ORD-1001"}') -> list[Found]:
         '{"type":"message","role":"assistant","content":[{"text":"漢字かな ok"}]}',
         "not JSON",
     ]
-    messages = [
-        {"seq": 14, "message_data": items},
-        {
-            "session_id": "support_alice_at_example_com",
-            "message_data": '{"role":"user","content":"as SDK 0.14 stored it"}',
-        },
-    ]
+    earlier = '{"role":"user","content":"as SDK 0.14 stored it"}'
+    of_session = {"session_id": "support_alice_at_example_com"}
+    messages = [{"seq": 14, "message_data": items}, {**of_session, "message_data": earlier}]
     call = {"type": "function_call", "name": "initiate_return", "arguments": arguments}
     as_stored = json.dumps(call, ensure_ascii=False)
     pending = {"tool": "initiate_return", "agent": "Orders", "call": as_stored}
@@ -482,7 +454,6 @@ def inspection(arguments: str = '{"order_id":"ORD-1001"}') -> list[Found]:
     conversation = {"_id": "x", "lease": None, "pending": pending, "inbox": inbox}
     order = {"_id": "ORD-1002", "status": "shipped", "return": None}
     returned = {"reason": "Too heavy", "refund_cents": 148_498, "tier": "Gold", "at": now}
-    of_session = {"session_id": "support_alice_at_example_com"}
     active = {**of_session, "generation": {"$in": [0, None]}}
     index = {"key": [("session_id", 1), ("seq", -1)], "unique": True}
     return [
@@ -733,13 +704,8 @@ def log_in(shop: Shop, model: ModelServer, seated: Sit) -> LogIn:
 
     def log_in_(*replies: Reply, columns: int = 80, rows: int = 24) -> Customer:
         model.script(*replies)
-        env = environment(
-            MONGODB_URI="mongodb://{}:{}".format(*(shop.address or ())),
-            OPENAI_BASE_URL=model.base_url,
-            OPENAI_API_KEY=model.api_key,
-        )
-        fork = Fork("main.py", ("--email", "alice@example.com"), env, (rows, columns))
-        customer = seated(fork, columns, rows)
+        arguments, env = ("--email", "alice@example.com"), environment(**access(shop, model))
+        customer = seated(Fork("main.py", arguments, env, (rows, columns)), columns, rows)
         customer.wait_for_prompt()
         return customer
 
@@ -1028,20 +994,8 @@ def test_a_dumb_terminal_gets_plain_text_and_keeps_its_keys(sit: Sit) -> None:
     customer.wait_for("Sure? [y/N] ")
     customer.press("y\r")
     shown = [line for line in customer.end() if "^C" not in line]
-    assert shown == [
-        "",
-        "> def",
-        "got def",
-        "· List orders",
-        "**bold**",
-        "Facts.",
-        "answer ''",
-        "",
-        "> next",
-        "got next",
-        "Sure? [y/N] y",
-        "answer 'y'",
-    ]
+    turn = ["", "> def", "got def", "· List orders", "**bold**", "Facts.", "answer ''"]
+    assert shown == [*turn, "", "> next", "got next", "Sure? [y/N] y", "answer 'y'"]
     assert "\x1b" not in customer.display.raw
 
 
@@ -1082,22 +1036,15 @@ runpy.run_path("main.py", run_name="__main__")
 
 
 def test_a_start_shows_that_it_works(sit: Sit, shop: Shop) -> None:
-    customer = sit(
-        [sys.executable, "-c", START, "--offline"],
-        MONGODB_URI="mongodb://{}:{}".format(*(shop.address or ())),
-    )
+    customer = sit([sys.executable, "-c", START, "--offline"], **access(shop))
     customer.answer("alice@example.com\r")
     customer.wait_for("Loading")
     customer.wait_for("Hello, Alice.")
     assert len(set(re.findall("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", customer.display.raw))) > 1
     customer.answer("/quit\r")
-    assert customer.end()[2:] == [
-        "Email: alice@example.com",
-        "Hello, Alice. How can I help?",
-        "",
-        "> /quit",
-        "Goodbye. Run again with alice@example.com to continue.",
-    ]
+    lines = customer.end()[2:]
+    assert lines[:2] == ["Email: alice@example.com", "Hello, Alice. How can I help?"]
+    assert lines[2:] == ["", "> /quit", "Goodbye. Run again with alice@example.com to continue."]
 
 
 RETURN_IT = call("initiate_return", {"order_id": "ORD-1001", "reason": "Too heavy"})

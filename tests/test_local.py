@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -42,10 +42,10 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.copytree(ROOT / "local", folder / "local")
-        shutil.copytree(ROOT / "engine", folder / "engine")  # for database.py
-        shutil.copy(ROOT / "database.py", folder)
-        shutil.copy(ROOT / "settings.py", folder)
+        for name in ("local", "engine"):  # the engine for database.py
+            shutil.copytree(ROOT / name, folder / name)
+        for name in ("database.py", "settings.py"):
+            shutil.copy(ROOT / name, folder)
         (folder / "main.py").write_text(MAIN)
         (folder / "seed_data.py").write_text(SEED)
         self.port = free_port()
@@ -53,15 +53,9 @@ class Clone:
         self.env["MONGODB_URI"] = f"mongodb://localhost:{self.port}"
 
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "local", *arguments],
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command, pipe = [sys.executable, "-m", "local", *arguments], subprocess.PIPE
+        pipes: Any = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "text": True}
+        return subprocess.Popen(command, cwd=self.folder, env=self.env, **pipes)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         with self.popen(*arguments) as process:
@@ -181,20 +175,15 @@ def test_an_empty_variable_does_not_hide_the_one_in_dotenv(clone: Clone) -> None
     assert (given["uri"], given["args"]) == (uri, [])
 
 
-def test_two_starts_at_once_end_with_one_mongod_and_two_chats(clone: Clone) -> None:
-    both = [clone.popen("chat"), clone.popen("chat")]
-    given = [json.loads(chat.communicate("", timeout=60)[0]) for chat in both]
-    assert [g["uri"] for g in given] == [clone.env["MONGODB_URI"]] * 2
-    assert clone.mongods_started() == 1
-    assert customers(given[0]["uri"]) == 1, "both seeded"
-
-
-def test_two_starts_at_once_on_a_taken_port_end_with_one_mongod(clone: Clone) -> None:
-    with foreign_listener(clone.port):
+@pytest.mark.parametrize("taken", [False, True], ids=["free port", "taken port"])
+def test_two_starts_at_once_end_with_one_mongod_and_two_chats(clone: Clone, taken: bool) -> None:
+    with foreign_listener(clone.port) if taken else nullcontext():
         both = [clone.popen("chat"), clone.popen("chat")]
         given = [json.loads(chat.communicate("", timeout=60)[0]) for chat in both]
-    assert given[0]["uri"] == given[1]["uri"] != clone.env["MONGODB_URI"]
+    uri = given[0]["uri"]
+    assert given[1]["uri"] == uri and (uri != clone.env["MONGODB_URI"]) == taken
     assert clone.mongods_started() == 1
+    assert customers(uri) == 1, "both seeded"
 
 
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])

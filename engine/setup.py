@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from engine.approval import Approval
 from engine.events import Reason, TurnFailed
 from engine.history import text_of
-from engine.model import CheckedModel, CheckedProvider
+from engine.models.checked import CheckedModel, CheckedProvider
 from engine.options import Limits, Words
 from engine.text import clean
 

@@ -16,8 +16,9 @@ from pymongo.errors import PyMongoError
 from database import Database
 from engine.conversation import Conversation
 from engine.events import HandedOff, Settled, ToolStarted, TurnFailed
-from engine.history import HISTORY_ITEMS, HISTORY_TURNS, NO_ANSWER
+from engine.history import NO_ANSWER
 from engine.lease import Lease
+from engine.options import Limits
 from shop import session_id_for
 from tests.builders import (
     RETURN,
@@ -316,13 +317,13 @@ async def test_the_model_sees_the_last_whole_turns_however_long_the_thread(
 ) -> None:
     model = ScriptedModel()
     conversation = await open_conversation(model)
-    for number in range(HISTORY_TURNS + 5):
+    for number in range(Limits.turns + 5):
         model.enqueue(say(f"answer {number}"))
         await events(conversation.turn(f"message {number}"))
     sent = model.last_call.input
-    assert len([i for i in sent if i.get("role") == "user"]) == HISTORY_TURNS
+    assert len([i for i in sent if i.get("role") == "user"]) == Limits.turns
     assert sent[0] == {"role": "user", "content": "message 5"}
-    assert len(sent) <= HISTORY_ITEMS + 1
+    assert len(sent) <= Limits.items + 1
 
 
 async def test_handoffs_without_end_become_a_polite_answer(

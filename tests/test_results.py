@@ -26,7 +26,7 @@ from pydantic import BaseModel
 
 from engine import Finished, Limits, Reason, Text, TurnFailed, Words
 from engine.history import Message
-from engine.model import CheckedModel
+from engine.models.checked import CheckedModel
 from tests.builders import Visits, call, events, failure_of, say, text_of, told
 
 USED = Usage(requests=1, input_tokens=10, output_tokens=2, total_tokens=12)

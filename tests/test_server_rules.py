@@ -12,10 +12,12 @@ import pytest
 
 import main
 from database import Database
-from engine.answer import Thoughts
 from engine.conversation import Conversation
 from engine.events import CutOff, Event, Reason, ServerBusy, Text, TurnFailed
-from engine.history import CUT_OFF, fit, tokens_in, window, without_thoughts
+from engine.history import CUT_OFF, tokens_in, window, without_thoughts
+from engine.models.request import fit, shown
+from engine.models.response import Thoughts
+from engine.options import Limits
 from settings import CHOICES, NUMBERS, choose_model
 from terminal.chat import words_of_usage
 from tests.builders import RETURN, approval_of
@@ -460,19 +462,19 @@ def test_thoughts_are_left_out_however_the_pieces_are_cut(text: str, said: str, 
 
 
 def test_what_fits_is_not_changed_again_and_keeps_its_ids() -> None:
-    sent = window(OLD)
+    sent = shown(OLD, Limits())
     assert fit(sent) == sent
     ids = [item["call_id"] for item in fit([*sent, *sent]) if "call_id" in item]
     assert len(set(ids)) == 2 * len({item["call_id"] for item in sent if "call_id" in item})
     more = [*OLD, {"role": "user", "content": "more"}]
-    assert window(more)[: len(sent)] == sent  # a vendor's cache of what was sent stays valid
+    assert shown(more, Limits())[: len(sent)] == sent  # a vendor's cache of it stays valid
 
 
 def test_a_window_by_tokens_holds_whole_turns_and_always_the_last() -> None:
     history = [{"role": "user", "content": f"{n} " + "x" * 400} for n in range(10)]
     history = [each for n in history for each in (n, {"role": "assistant", "content": "yes"})]
-    shown = window(history, tokens=500)
-    assert tokens_in(shown) <= 500 < tokens_in(window(history))
-    assert shown == window(history)[-len(shown) :] and shown[0]["content"].startswith("6 ")
-    assert window(history, tokens=1) == window(history, turns=1)
+    last = window(history, turns=20, tokens=500)
+    assert tokens_in(last) <= 500 < tokens_in(history)
+    assert last == history[-len(last) :] and last[0]["content"].startswith("6 ")
+    assert window(history, turns=20, tokens=1) == window(history, turns=1)
     assert len(window(history, turns=3)) == 6

@@ -1,11 +1,10 @@
-"""Between the agents and a model: what is sent fits every server, and what comes back is whole."""
+"""The model that the agents get: what is sent fits every server, and what comes back is whole."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -15,14 +14,16 @@ import openai
 from agents import Model, ModelProvider, ModelResponse, ModelSettings
 from agents.items import TResponseStreamEvent
 
-from engine.answer import Answer, mended
 from engine.errors import ModelFailed, failure, is_known
 from engine.events import Reason
-from engine.history import fit
+from engine.models.request import fit
+from engine.models.response import Answer
+from engine.models.time_limit import in_time
 
 FIRST_SECONDS = 180.0  # until the first word: a local model may have to be loaded
 STALL_SECONDS = 45.0  # between two pieces of an answer
 LONGEST_PAUSE = 60.0  # seconds that a server may ask to wait before it is asked again
+MOST_IDS = 10_000  # are remembered, of all runs under way; without one, its item is sent without it
 PASSING = (Reason.MODEL_BUSY, Reason.MODEL_UNREACHABLE, Reason.MODEL_SILENT)
 
 
@@ -37,7 +38,7 @@ class Pause:
 class CheckedModel(Model):
     """`model`, for whatever server it speaks to.
 
-    What is sent is `history.fit`. What comes back has the types that the API promises: the SDK
+    What is sent is `request.fit`. What comes back has the types that the API promises: the SDK
     trusts them, so a call whose name is null would end its run with a TypeError, and, once stored,
     every later run as well.
     """
@@ -59,7 +60,7 @@ class CheckedModel(Model):
         self._stall_seconds = stall_seconds
         self._retries = retries
         self._omit = dict.fromkeys(omit)
-        self._own: set[str] = set()  # ids of items that this model has made
+        self._issued: dict[str, None] = {}  # ids of items that this model has made, oldest first
 
     @classmethod
     def of(cls, model: Model) -> CheckedModel:
@@ -83,14 +84,14 @@ class CheckedModel(Model):
         *args: Any,
         **kwargs: Any,
     ) -> ModelResponse:
-        sent, settings = self._fit(input, kwargs), replace(model_settings, **self._omit)
+        sent, settings = self._to_send(input, model_settings, kwargs)
         for attempt in itertools.count():
             try:
                 with anyio.fail_after(self._first_seconds):
                     response = await self._model.get_response(
                         system_instructions, sent, settings, *args, **kwargs
                     )
-                response.output = mended(response.output, input, self._own)
+                response.output = Answer(input, self._issued).items(response.output)
                 return response
             except Exception as error:
                 pause = self._pause(error, attempt)
@@ -107,16 +108,22 @@ class CheckedModel(Model):
         *args: Any,
         **kwargs: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
-        sent, settings = self._fit(input, kwargs), replace(model_settings, **self._omit)
+        first, stall = self._first_seconds, self._stall_seconds
+        sent, settings = self._to_send(input, model_settings, kwargs)
         for attempt in itertools.count():
-            answer = Answer(input, self._own)
+            answer = Answer(input, self._issued)
             try:
                 stream = self._model.stream_response(
                     system_instructions, sent, settings, *args, **kwargs
                 )
-                async with aclosing(self._in_time(stream, answer)) as events:
+                async with aclosing(in_time(stream, answer, first, stall)) as events:
                     async for event in events:
-                        yield event
+                        for each in answer.events(event):
+                            yield each
+                        if answer.cut_off:
+                            return
+                for each in answer.rest():
+                    yield each
                 return
             except Exception as error:
                 pause = None if answer.begun else self._pause(error, attempt)
@@ -126,28 +133,16 @@ class CheckedModel(Model):
                 yield cast(TResponseStreamEvent, Pause(pause))
             await asyncio.sleep(pause)
 
-    def _fit(self, input: Any, request: dict[str, Any]) -> Any:
+    def _to_send(
+        self, input: Any, settings: ModelSettings, request: dict[str, Any]
+    ) -> tuple[Any, ModelSettings]:
+        while len(self._issued) > MOST_IDS:
+            del self._issued[next(iter(self._issued))]
         # With one of these, the vendor holds the history, and `input` is only what is new.
         held = request.get("previous_response_id") or request.get("conversation_id")
-        return input if held or not isinstance(input, list) else fit(input, self._own)
-
-    async def _in_time(
-        self, stream: AsyncIterator[Any], answer: Answer
-    ) -> AsyncGenerator[TResponseStreamEvent, None]:
-        """The events of `answer`. Raises TimeoutError if the next one takes too long."""
-        watch = _Watch()
-        try:
-            while not answer.cut_off:
-                seconds = self._stall_seconds if answer.begun else self._first_seconds
-                event = await watch.wait(anext(stream, None), seconds)
-                for each in answer.rest() if event is None else answer.events(event):
-                    yield each
-                if event is None:
-                    return
-        finally:
-            watch.end()
-            if aclose := getattr(stream, "aclose", None):
-                await aclose()
+        if isinstance(input, list) and not held:
+            input = fit(input, self._issued)
+        return input, replace(settings, **self._omit) if self._omit else settings
 
     def _pause(self, error: Exception, attempt: int) -> float | None:
         """Seconds until the server is asked again; None if it is not.
@@ -170,58 +165,12 @@ def blamed(error: Exception) -> Exception:
     return error if is_known(error) else ModelFailed(type(error).__name__)
 
 
-class _Watch:
-    """A limit of time for many short waits, with one timer: one for each costs much of a turn."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._waits: asyncio.Task[Any] | None = None  # only while it waits: else nothing to cancel
-        self._deadline = 0.0
-        self._late = False
-
-    async def wait(self, piece: Awaitable[Any], seconds: float) -> Any:
-        """The next piece. Raises TimeoutError if it does not come in time."""
-        self._deadline = self._loop.time() + seconds
-        if self._timer is None or self._timer.when() > self._deadline:
-            self.end()
-            self._timer = self._loop.call_at(self._deadline, self._look)
-        self._waits = asyncio.current_task()
-        try:
-            return await piece
-        except asyncio.CancelledError:
-            if not self._late or _is_cancelled_otherwise(self._waits):
-                raise
-            raise TimeoutError from None
-        finally:
-            self._waits = None
-
-    def end(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._timer = None
-
-    def _look(self) -> None:
-        self._timer = None
-        if self._waits is None:
-            return  # the next wait starts another timer
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._look)
-        else:
-            self._late = self._waits.cancel()
-
-
-def _is_cancelled_otherwise(task: asyncio.Task[Any] | None) -> bool:
-    """Whether somebody else has cancelled `task` as well; Python 3.10 cannot tell."""
-    return sys.version_info >= (3, 11) and task is not None and task.uncancel() > 0
-
-
 class CheckedProvider(ModelProvider):
     """`provider`, with each model that it finds checked."""
 
     def __init__(self, provider: ModelProvider) -> None:
         self._provider = provider
-        self._models: dict[str | None, Model] = {}  # each knows which items are its own
+        self._models: dict[str | None, Model] = {}  # each knows the ids that it has issued
 
     def get_model(self, model_name: str | None) -> Model:
         if model_name not in self._models:

@@ -20,7 +20,8 @@ from openai.types.chat.chat_completion_chunk import (
     ChoiceDeltaToolCallFunction,
 )
 
-from engine.history import CUT_OFF, is_object
+from engine.history import CUT_OFF
+from engine.models.items import is_object
 
 CUT = ("length", "content_filter")  # a server's reasons to end an answer early
 REASONING = ("reasoning_content", "reasoning")

@@ -269,6 +269,20 @@ async def test_an_answer_that_was_cut_off_is_kept_and_marked(
     assert (await again.transcript())[1].text == f"Your order was {CUT_OFF}"
 
 
+async def test_a_stream_that_is_done_without_a_reason_is_whole(login: Login) -> None:
+    """Some servers and gateways never send a `finish_reason`. Half a call is still not made."""
+    half = call("get_order", '{"order_id": "ORD-10')
+    script = [call("transfer_to_orders"), call("list_orders"), half, say("Both are here.")]
+    with ModelServer([stop_early(each, "[DONE]") for each in script]) as server:
+        conversation = await login(server, "chat_completions")
+        told, seen = await heard(conversation.turn("my orders?"))
+        assert (told, CutOff() in seen) == ("Both are here.", False)
+        assert server.violations == []
+        *_, listed, _, refused = messages_of(server.requests[-1])
+    assert "ORD-1001" in listed["content"]
+    assert "ORD-1001" not in refused["content"] and refused["role"] == "tool"
+
+
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("why", ["length", "nothing"])
 @pytest.mark.parametrize("piece", ["", '{"order_id": "ORD-10'])

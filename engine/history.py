@@ -125,16 +125,21 @@ def taken(items: Sequence[Any]) -> Sequence[Any]:
     return [item for turn in turns for item in turn]
 
 
-def window(items: Sequence[Any], *, turns: int, tokens: int | None = None) -> list[Any]:
-    """The last `turns` whole turns of `items`, and of them as many as fit into `tokens` (see
-    `tokens_in`). The last turn is always there.
+def window(items: Sequence[Any], turns: int) -> Sequence[Any]:
+    """The last `turns` whole turns of `items`.
 
     A turn starts at a message of the customer, so a call and its output stay or go together.
     """
     starts = [index for index, item in enumerate(items) if begins_turn(item)][-turns:]
-    while tokens and len(starts) > 1 and tokens_in(items[starts[0] :]) > tokens:
-        del starts[0]
-    return list(items[starts[0] :]) if starts else []
+    return items[starts[0] :] if starts else []
+
+
+def window_by_tokens(items: Sequence[Any], tokens: int) -> Sequence[Any]:
+    """As many of the last whole turns as fit into `tokens`. The last turn is always there."""
+    turns = sum(map(begins_turn, items))
+    while turns > 1 and tokens_in(window(items, turns)) > tokens:
+        turns -= 1
+    return window(items, turns)
 
 
 def tokens_in(items: Sequence[Any]) -> int:

@@ -14,7 +14,7 @@ import main
 from database import Database
 from engine.conversation import Conversation
 from engine.events import CutOff, Event, Reason, ServerBusy, Text, TurnFailed
-from engine.history import CUT_OFF, tokens_in, window, without_thoughts
+from engine.history import CUT_OFF, tokens_in, without_thoughts
 from engine.models.request import fit, shown
 from engine.models.response import Thoughts
 from engine.options import Limits
@@ -487,8 +487,8 @@ def test_what_fits_is_not_changed_again_and_keeps_its_ids() -> None:
 def test_a_window_by_tokens_holds_whole_turns_and_always_the_last() -> None:
     history = [{"role": "user", "content": f"{n} " + "x" * 400} for n in range(10)]
     history = [each for n in history for each in (n, {"role": "assistant", "content": "yes"})]
-    last = window(history, turns=20, tokens=500)
-    assert tokens_in(last) <= 500 < tokens_in(history)
-    assert last == history[-len(last) :] and last[0]["content"].startswith("6 ")
-    assert window(history, turns=20, tokens=1) == window(history, turns=1)
-    assert len(window(history, turns=3)) == 6
+    last = shown(history, Limits(tokens=500))
+    assert tokens_in(last) <= 500 < tokens_in(shown(history, Limits()))
+    assert last == shown(history, Limits())[-len(last) :] and last[0]["content"].startswith("6 ")
+    assert shown(history, Limits(tokens=1)) == shown(history, Limits(turns=1))
+    assert len(shown(history, Limits(turns=3))) == 6

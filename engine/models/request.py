@@ -9,7 +9,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.history import NO_ANSWER, Item, answer_in, begins_turn, taken, window
+from engine.history import NO_ANSWER, Item, answer_in, begins_turn, taken, window, window_by_tokens
 from engine.models.items import is_object, repairs, short_id
 from engine.options import Limits
 
@@ -27,10 +27,11 @@ def shown(items: Sequence[Any], limits: Limits) -> list[Any]:
     """
     known = [
         item
-        for item in taken(items)
+        for item in window(taken(items), limits.turns)
         if item.get("role") in ("user", "assistant") or item.get("type") in STORED
     ]
-    return window(fit(known), turns=limits.turns, tokens=limits.tokens)
+    sent = fit(known)
+    return list(window_by_tokens(sent, limits.tokens)) if limits.tokens else sent
 
 
 def fit(items: Sequence[Any], issued: Container[Any] = ()) -> list[Any]:

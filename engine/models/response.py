@@ -44,10 +44,10 @@ class Answer:
     def events(self, event: Any) -> list[Any]:
         """What becomes of one event. Raises AnswerFailed if it is an error."""
         kind = str(getattr(event, "type", ""))
-        if kind.endswith(".delta"):
-            return self._of_piece(event, kind)
         if kind in FAILED:
             raise _failed(event)
+        if hasattr(event, "delta"):
+            return self._of_piece(event, kind)
         if hasattr(event, "item"):
             items = self.items([event.item])
             if not items:
@@ -171,7 +171,7 @@ def _mend(item: Any) -> bool:
     fixed = repairs(fields)
     if fixed is None or not isinstance(fields.get("type"), str):
         return False
-    if "role" in fields:
+    if fields["type"] == "message" or fields.get("role"):
         fixed["role"] = "assistant"  # no message in the customer's name
     for name, value in fixed.items():
         if name != "content" and value != fields.get(name):

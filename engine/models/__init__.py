@@ -4,10 +4,9 @@ Each server refuses something else, and answers in its own way. `checked.Checked
 each model, so that the rest of the engine needs to know no server. Skip this package at a first
 reading: with a server that does all as the API says, it changes nothing.
 
-    checked      the model that the agents get: it asks, waits, and asks again
+    checked      the model that the agents get: it asks, waits for each piece, and asks again
     request      what is sent
     response     what comes back
     items        what an item of either must be
-    time_limit   how long a piece of an answer may take
     chat_client  chat completions: a client for the SDK's OpenAIChatCompletionsModel
 """

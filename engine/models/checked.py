@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -18,12 +19,12 @@ from engine.errors import ModelFailed, failure, is_known
 from engine.events import Reason
 from engine.models.request import fit
 from engine.models.response import Answer
-from engine.models.time_limit import in_time
 
 FIRST_SECONDS = 180.0  # until the first word: a local model may have to be loaded
 STALL_SECONDS = 45.0  # between two pieces of an answer
 LONGEST_PAUSE = 60.0  # seconds that a server may ask to wait before it is asked again
 MOST_IDS = 10_000  # are remembered, of all runs under way; without one, its item is sent without it
+_NO_MORE = object()  # after the last event of a stream
 PASSING = (Reason.MODEL_BUSY, Reason.MODEL_UNREACHABLE, Reason.MODEL_SILENT)
 
 
@@ -116,7 +117,7 @@ class CheckedModel(Model):
                 stream = self._model.stream_response(
                     system_instructions, sent, settings, *args, **kwargs
                 )
-                async with aclosing(in_time(stream, answer, first, stall)) as events:
+                async with aclosing(_in_time(stream, answer, first, stall)) as events:
                     async for event in events:
                         for each in answer.events(event):
                             yield each
@@ -163,6 +164,53 @@ class CheckedModel(Model):
 def blamed(error: Exception) -> Exception:
     """What to raise for `error`: the model is to blame for it, and not the builder's program."""
     return error if is_known(error) else ModelFailed(type(error).__name__)
+
+
+async def _in_time(
+    stream: AsyncIterator[Any], answer: Answer, first: float, stall: float
+) -> AsyncGenerator[Any, None]:
+    """The events of `stream`, of which `answer` is made. Raises TimeoutError if the next one takes
+    longer than `first` seconds, or than `stall` once the answer has begun.
+
+    One timer looks, from time to time, how long the wait has lasted: one for each event would cost
+    much of a turn.
+    """
+    loop = asyncio.get_running_loop()
+    waits: asyncio.Task[Any] | None = None  # only while it waits: else there is nothing to cancel
+    deadline, late = 0.0, False
+    timer: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal timer, late
+        if waits and deadline <= loop.time():
+            late = waits.cancel()
+            return
+        again = loop.time() + min(first, stall)  # no wait that begins from now on ends before
+        timer = loop.call_at(min(again, deadline) if waits else again, look)
+
+    timer = loop.call_later(min(first, stall), look)
+    try:
+        while True:
+            deadline = loop.time() + (stall if answer.begun else first)
+            waits = asyncio.current_task(loop)
+            event = await anext(stream, _NO_MORE)
+            waits = None
+            if event is _NO_MORE:
+                return
+            yield event
+    except asyncio.CancelledError:
+        if not late or _is_cancelled_otherwise(waits):
+            raise
+        raise TimeoutError from None
+    finally:
+        timer.cancel()
+        if aclose := getattr(stream, "aclose", None):
+            await aclose()
+
+
+def _is_cancelled_otherwise(task: asyncio.Task[Any] | None) -> bool:
+    """Whether somebody else has cancelled `task` as well; Python 3.10 cannot tell."""
+    return sys.version_info >= (3, 11) and task is not None and task.uncancel() > 0
 
 
 class CheckedProvider(ModelProvider):

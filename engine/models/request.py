@@ -6,7 +6,6 @@ docs/servers.md has who refuses what.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from engine.history import NO_ANSWER, Item, answer_in, begins_turn, taken, window, window_by_tokens
@@ -46,101 +45,69 @@ def fit(items: Sequence[Any], issued: Container[Any] = ()) -> list[Any]:
         fixed = repairs(item)
         if fixed is not None:
             sound.append({**item, **fixed} if fixed else item)
-    calls = _calls_of(sound)
-    request = _Request(calls, set(calls.values()), issued)
-    for place, item in enumerate(sound):
-        request.add(place, item)
-    return request.items
+    return _in_roles(_in_pairs(sound, issued), issued)
 
 
-@dataclass
-class _Request:
-    """Takes one item after the other, oldest first."""
+def _in_pairs(items: Sequence[Item], issued: Container[Any]) -> list[Item]:
+    """Each call with its output, under an id that every server takes. Halves are left out."""
+    calls = _calls_of(items)
+    answered, ids = set(calls.values()), dict[int, str]()
+    sent = []
+    for place, item in enumerate(items):
+        kind, is_issued = item.get("type"), item.get("id") in issued
+        if kind == "function_call" and place in answered:
+            call_id, arguments = item["call_id"], item["arguments"]
+            ids[place] = call_id if is_issued else short_id(call_id, ids.values())
+            # The tool was never run with others: the SDK told the model so, in the call's output.
+            arguments = arguments if is_object(arguments) else "{}"
+            sent.append(_with(item, is_issued, call_id=ids[place], arguments=arguments))
+        elif kind == "function_call_output" and place in calls:
+            output = item["output"]
+            output = NO_OUTPUT if isinstance(output, str) and not output.strip() else output
+            sent.append(_with(item, is_issued, call_id=ids[calls[place]], output=output))
+        elif kind not in ("function_call", "function_call_output"):
+            sent.append(item)
+    return sent
 
-    _calls: dict[int, int]  # the places of calls, by the places of their outputs
-    _answered: set[int]  # the same places of calls
-    _issued: Container[Any]
-    items: list[Any] = field(default_factory=list)
-    _ids: dict[int, str] = field(default_factory=dict)  # of the calls, by their places
-    _used: set[str] = field(default_factory=set)  # the same ids
-    _thought: Item | None = None  # reasoning that belongs to the next call
 
-    def add(self, place: int, item: Item) -> None:
-        kind, role = item.get("type"), item.get("role")
-        if kind == "function_call":
-            self._add_call(place, item)
-        elif kind == "function_call_output":
-            self._add_output(place, item)
-        elif kind == "reasoning":
-            self._add_reasoning(item)
-        elif role == "user":
-            self._add_message(item)
-        elif role == "assistant":
-            self._add_answer(item)
-        else:
-            self.items.append(item)
+def _with(item: Item, is_issued: bool, **fields: Any) -> Item:
+    loses_id = "id" in item and not is_issued
+    if fields.items() <= item.items() and not loses_id:
+        return item
+    return {name: v for name, v in {**item, **fields}.items() if name != "id" or is_issued}
 
-    def _add_call(self, place: int, call: Item) -> None:
-        if place not in self._answered:
-            return
-        issued, call_id = call.get("id") in self._issued, call["call_id"]
-        sent_id = call_id if issued else short_id(call_id, self._used)
-        self._ids[place] = sent_id
-        self._used.add(sent_id)
-        if self._thought:
-            self.items.append(self._thought)
-            self._thought = None
-        # With other arguments the tool was never run: the SDK told the model so, in its output.
-        arguments = call["arguments"] if is_object(call["arguments"]) else "{}"
-        self._append(call, issued, call_id=sent_id, arguments=arguments)
 
-    def _add_output(self, place: int, output: Item) -> None:
-        if place not in self._calls:
-            return
-        told = output["output"]
-        if isinstance(told, str) and not told.strip():
-            told = NO_OUTPUT
-        issued = output.get("id") in self._issued
-        self._append(output, issued, call_id=self._ids[self._calls[place]], output=told)
-
-    def _append(self, item: Item, issued: bool, **fields: Any) -> None:
-        loses_id = "id" in item and not issued
-        if loses_id or not fields.items() <= item.items():
-            item = {**item, **fields}
-            if loses_id:
-                del item["id"]
-        self.items.append(item)
-
-    def _add_reasoning(self, reasoning: Item) -> None:
-        if reasoning.get("id") in self._issued:
-            self.items.append(reasoning)
-        else:
+def _in_roles(items: Sequence[Item], issued: Container[Any]) -> list[Item]:
+    """Customer and assistant in turn, as templates want it, and no message without words."""
+    sent: list[Item] = []
+    thought = None  # reasoning that belongs to the next call
+    for item in items:
+        kind, role, is_issued = item.get("type"), item.get("role"), item.get("id") in issued
+        before = sent[-1] if sent else {}
+        if kind == "reasoning" and not is_issued:
             # Chat completions carry it as text, and the SDK knows for which models. Other
             # reasoning is sealed: only the server that made it can read it.
-            self._thought = reasoning if reasoning.get("provider_data") else None
-
-    def _add_message(self, message: Item) -> None:
-        content = message.get("content")
-        if not content or str(content).isspace():
-            return
-        self._thought = None
-        # Templates want the roles to alternate. Joined, a request that was withdrawn would
-        # read like a part of the next one.
-        before = self.items[-1] if self.items else {}
-        if begins_turn(before) or before.get("type") == "function_call_output":
-            self.items.append({**SAID, "content": NO_ANSWER})
-        self.items.append(message)
-
-    def _add_answer(self, answer: Item) -> None:
-        text, before = answer_in(answer), self.items[-1] if self.items else {}
-        if not text:
-            return
-        if answer.get("id") in self._issued:
-            self.items.append(answer)
-            return
-        if before.get("role") == "assistant" and before.get("id") not in self._issued:
-            text = f"{self.items.pop()['content']}\n\n{text}"
-        self.items.append({**SAID, "content": text})
+            thought = item if item.get("provider_data") else None
+            continue
+        if kind == "function_call":
+            sent += [thought] if thought else []
+            thought = None
+        elif role == "user":
+            if not item.get("content") or str(item["content"]).isspace():
+                continue
+            thought = None
+            # Joined, a request that was withdrawn would read like a part of the next one.
+            if begins_turn(before) or before.get("type") == "function_call_output":
+                sent.append({**SAID, "content": NO_ANSWER})
+        elif role == "assistant":
+            if not (text := answer_in(item)):
+                continue
+            if not is_issued:
+                if before.get("role") == "assistant" and before.get("id") not in issued:
+                    text = f"{sent.pop()['content']}\n\n{text}"
+                item = {**SAID, "content": text}
+        sent.append(item)
+    return sent
 
 
 def _calls_of(items: Sequence[Item]) -> dict[int, int]:

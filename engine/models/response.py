@@ -131,15 +131,13 @@ class Answer:
             if has_id:
                 self._issued[item_id] = None
             if item.type == "function_call":
-                used = self._used_ids() if used is None else used
+                if used is None:
+                    request = self._request if isinstance(self._request, list) else []
+                    used = {each.get("call_id") for each in request if isinstance(each, dict)}
                 if item.call_id in used or not (has_id or is_short(item.call_id)):
                     item.call_id = short_id(item.call_id, used)
                 used.add(item.call_id)
         return items
-
-    def _used_ids(self) -> set[Any]:
-        request = self._request if isinstance(self._request, list) else []
-        return {item.get("call_id") for item in request if isinstance(item, dict)}
 
 
 class Thoughts:

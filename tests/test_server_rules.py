@@ -9,12 +9,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from agents import Agent, Runner
+from agents.testing import ScriptedModel, assistant_message
 
 import main
 from database import Database
 from engine.conversation import Conversation
 from engine.events import CutOff, Event, Reason, ServerBusy, Text, TurnFailed
 from engine.history import CUT_OFF, tokens_in, without_thoughts
+from engine.models.checked import MOST_IDS, CheckedModel
 from engine.models.request import fit, shown
 from engine.models.response import Thoughts
 from engine.options import Limits
@@ -473,6 +476,16 @@ def test_thoughts_are_left_out_however_the_pieces_are_cut(text: str, said: str, 
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     assert "".join(map(thoughts.said, pieces)) == said
     assert without_thoughts(text) == said
+
+
+async def test_the_ids_of_items_are_not_remembered_for_ever() -> None:
+    answers = [[assistant_message("Hi.", item_id=f"msg_{n}")] for n in range(2)]
+    model = CheckedModel(ScriptedModel(answers))
+    model._issued = dict.fromkeys(f"msg_old_{n}" for n in range(MOST_IDS))
+    for _ in answers:
+        await Runner.run(Agent(name="Desk", model=model), "hi")
+    assert len(model._issued) == MOST_IDS + 1
+    assert "msg_1" in model._issued and "msg_old_0" not in model._issued
 
 
 def test_what_fits_is_not_changed_again_and_keeps_its_ids() -> None:

@@ -162,6 +162,8 @@ class TurnSession(SessionABC):
         return self._lease.held
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
+        if limit:  # the SDK compares the end of the history, before it stores a step
+            return cast("list[TResponseInputItem]", self.items[-limit:])
         return shown(self.items, self._stored.limits)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:

@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 if TYPE_CHECKING:
     from agents import Model, ModelSettings
 
-    from engine.chat_client import Replay
+    from engine.models.chat_client import Replay
 
 VENDOR_URL = "https://api.openai.com/v1"
 
@@ -139,8 +139,8 @@ def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
     from agents.models import get_default_model, get_default_model_settings
     from openai import Timeout
 
-    from engine.chat_client import ChatClient
-    from engine.model import FIRST_SECONDS, STALL_SECONDS, CheckedModel
+    from engine.models.chat_client import ChatClient
+    from engine.models.checked import FIRST_SECONDS, STALL_SECONDS, CheckedModel
 
     key = os.environ.get("OPENAI_API_KEY")
     url = os.environ.get("OPENAI_BASE_URL") or VENDOR_URL

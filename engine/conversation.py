@@ -24,6 +24,7 @@ from engine.errors import failure
 from engine.events import ApprovalNeeded, Event, Reason, TurnFailed, Waiting
 from engine.history import Item, Message
 from engine.lease import Lease
+from engine.models.request import shown
 from engine.options import Limits, Words
 from engine.record import Accepted, Record, check_record
 from engine.session import Stored, TurnSession
@@ -198,8 +199,8 @@ class Conversation:
     async def next_input(self) -> list[Any]:
         """The history that the next turn would send to the model."""
         limits = self._setup.limits
-        items = [*await self._stored.read(limits.items), *await self._inbox()]
-        return history.window(history.taken(items), turns=limits.turns, tokens=limits.tokens)
+        items = await self._stored.read(limits.items)
+        return shown([*items, *await self._inbox()], limits)
 
     async def erase(self) -> None:
         """Delete every document of this conversation. It waits for a turn that runs elsewhere.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import mcp
 import openai
 from agents import exceptions as sdk
 from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
@@ -51,6 +52,10 @@ def _says(words: str) -> Callable[[Any], bool]:
     return says
 
 
+def _is_of_mcp(error: Exception) -> bool:
+    return bool(re.match(r"Failed to .+ MCP server", str(error)))  # the SDK has no class for it
+
+
 def _always(_: object) -> bool:
     return True
 
@@ -70,6 +75,7 @@ TOO_LONG = _says(
 OUT_OF_MONEY = _says(r"insufficient.?(quota|balance|funds|credit)|billing_hard_limit")
 BUSY = _says(r"rate.?limit|too.?many.?requests|overloaded|at capacity")
 
+MCP_ERROR = vars(mcp).get("MCPError") or vars(mcp)["McpError"]  # its name before version 2
 TOO_LARGE = (10334, 17420)  # BSONObjectTooLarge, also of a document that an update would make
 
 SERVERS = (openai.APIError, AnswerFailed)  # an error inside a stream has no status
@@ -84,6 +90,8 @@ REASONS: list[tuple[Any, Callable[[Any], bool], Reason]] = [
     (sdk.ModelRefusalError, _always, Reason.MODEL_REFUSED),
     (sdk.ModelBehaviorError, _always, Reason.ANSWER_UNREADABLE),
     (ModelFailed, _always, Reason.ANSWER_UNREADABLE),
+    (MCP_ERROR, _always, Reason.TOOLS_UNREACHABLE),
+    (sdk.UserError, _is_of_mcp, Reason.TOOLS_UNREACHABLE),
     (DocumentTooLarge, _always, Reason.TOO_LARGE),
     (OperationFailure, lambda error: error.code in TOO_LARGE, Reason.TOO_LARGE),
     (LeaseLost, _always, Reason.TAKEN_OVER),
@@ -125,9 +133,10 @@ def failure(error: Exception, *, shown: bool = False) -> TurnFailed:
     """`error` as a TurnFailed. `shown`: the customer has seen a part of the answer."""
     if isinstance(error, TurnFailed):
         return error
-    if isinstance(error, sdk.UserError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # raised by a tool of the builder's
-    reason = _reason(error) or Reason.PROGRAM_ERROR
+    reason, cause = _reason(error), error.__cause__
+    if reason is None and isinstance(error, sdk.UserError) and isinstance(cause, Exception):
+        error, reason = cause, _reason(cause)  # raised by a tool of the builder's
+    reason = reason or Reason.PROGRAM_ERROR
     text = None
     if isinstance(error, OperationFailure) and reason is Reason.DATABASE_REFUSED:
         text = f"MongoDB refused a command ({refusal_in(error.details)})."

@@ -134,6 +134,7 @@ class Reason(Enum):
     MODEL_BUSY = "The model is busy."
     MODEL_SILENT = "The model did not answer."
     MODEL_UNREACHABLE = "No connection to the model's server."
+    TOOLS_UNREACHABLE = "A server of tools did not answer."
     HISTORY_TOO_LONG = "This conversation is too long for the model."
     REQUEST_REFUSED = "The model's server refused the request."
     ANSWER_EMPTY = "The model gave an empty answer."

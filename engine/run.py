@@ -22,7 +22,7 @@ from agents.stream_events import AgentUpdatedStreamEvent
 
 from engine.events import CutOff, Event, HandedOff, ServerBusy, Settled, Text, ToolStarted
 from engine.history import CUT_OFF, text_of
-from engine.model import Pause
+from engine.models.checked import Pause
 from engine.session import TurnSession
 from engine.setup import INNER, Setup
 

@@ -24,12 +24,11 @@ from engine.history import (
     ends_turn,
     last_turn,
     output_of,
-    taken,
     transcript,
     waiting_call,
-    window,
 )
 from engine.lease import Lease
+from engine.models.request import shown
 from engine.options import Limits
 from engine.record import Moving, Record, primary
 
@@ -163,8 +162,9 @@ class TurnSession(SessionABC):
         return self._lease.held
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        limits = self._stored.limits
-        return window(taken(self.items), turns=limits.turns, tokens=limits.tokens)
+        if limit:  # the SDK compares the end of the history, before it stores a step
+            return cast("list[TResponseInputItem]", self.items[-limit:])
+        return shown(self.items, self._stored.limits)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         step = cast("list[Item]", items)

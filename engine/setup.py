@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from engine.approval import Approval
 from engine.events import Reason, TurnFailed
 from engine.history import text_of
-from engine.model import CheckedModel, CheckedProvider
+from engine.models.checked import CheckedModel, CheckedProvider
 from engine.options import Limits, Words
 from engine.text import clean
 
@@ -122,6 +122,7 @@ def completed(given: RunConfig, conversation: str) -> RunConfig:
         given,
         model=CheckedModel.of(given.model) if isinstance(given.model, Model) else given.model,
         model_provider=CheckedProvider(given.model_provider),
+        session_settings=None,  # `Limits` rules; the SDK asks with one only for the last items
         group_id=given.group_id or conversation,
         tool_not_found_behavior="return_error_to_model",
     )

@@ -16,7 +16,7 @@ def clean(text: str) -> str:
 
     One lone surrogate that is stored once makes every later request to the model fail.
     """
-    if text.isprintable():  # true of most text, and fast
+    if text.isprintable() or not _HARMFUL.search(text):  # true of most text, and fast
         return text
     return _HARMFUL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 

@@ -41,7 +41,7 @@ from pymongo import AsyncMongoClient, monitoring
 from agents_def import build_agents
 from database import Database, Document, connect
 from engine.events import ApprovalNeeded
-from engine.history import HISTORY_ITEMS
+from engine.options import Limits
 from local.mongod import temporary_mongod
 from main import open_conversation
 from seed_data import CUSTOMERS, orders, seed
@@ -157,7 +157,7 @@ async def open_bare(client: AsyncMongoClient[Document], database: str, email: st
     db, agent = client[database], build_agents()
     context = SupportContext(db, CUSTOMERS[0])
     session = MongoDBSession(session_id_for(email), client=client, database=database)
-    config = RunConfig(model=MODEL, session_settings=SessionSettings(limit=HISTORY_ITEMS))
+    config = RunConfig(model=MODEL, session_settings=SessionSettings(limit=Limits.items))
     await session.get_items(1)  # the first call creates the indexes
 
     async def play(turn: Turn) -> None:

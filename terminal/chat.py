@@ -39,6 +39,7 @@ ADVICE = {
     Reason.MODEL_BUSY: SAVED,
     Reason.MODEL_SILENT: SAVED,
     Reason.MODEL_UNREACHABLE: SAVED,
+    Reason.TOOLS_UNREACHABLE: SAVED,
     Reason.HISTORY_TOO_LONG: "In the chat, /reset starts a new one; OPENAI_HISTORY_TOKENS sends "
     "less of it.",
     Reason.REQUEST_REFUSED: "--debug shows why; {again} asks again.",

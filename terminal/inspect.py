@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.pretty import pretty_repr
 from rich.text import Text
 
-from engine.history import HISTORY_TURNS, text_of, tokens_in
+from engine.history import text_of, tokens_in
+from engine.options import Limits
 from engine.text import clean
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ async def read(conversation: Conversation, inspected: Sequence[Query] = ()) -> l
         messages._replace(
             about=f"the last {LAST} of {total:,}" if total > LAST else f"{total} documents",
             note=f"The next turn sends {len(history):,} items to the model, {size:,} bytes, about "
-            f"{tokens_in(history):,} tokens (at most {HISTORY_TURNS} turns are sent).",
+            f"{tokens_in(history):,} tokens (at most {Limits.turns} turns are sent).",
         ),
         *[await _find(query) for query in inspected],
         await _find(Query(stored.records, "kept by the engine", {"_id": conversation.id})),

@@ -106,7 +106,8 @@ def cut(reply: Reply, after: int) -> Reply:
 
 def stop_early(reply: Reply, why: str = "length") -> Reply:
     """A streamed answer whose last item is a piece: `length`, `content_filter`, or `nothing`, which
-    is a stream that just ends. `reply` is the piece."""
+    is a stream that just ends. `reply` is the piece. `[DONE]`: it gives no reason, but says that
+    the stream is done, which chat completions alone can."""
     return replace(reply, end=why)
 
 
@@ -296,7 +297,7 @@ class _Handler(BaseHTTPRequestHandler):
             if reply.end:
                 events = stopped_early(list(events), answer, reply.end)
             if self._stream(events, reply, gate):
-                if chat:
+                if chat and reply.end != "nothing":
                     self._chunk(b"data: [DONE]\n\n")
                 self._chunk(b"")
         elif reply.cut_after is None:
@@ -395,7 +396,7 @@ def stopped_early(events: list[Event], answer: Json, why: str) -> Iterator[Event
     """`events` up to the last delta; then an end that gives the reason, or none."""
     whole = max(n for n, (_, delta) in enumerate(events) if delta) + 1
     yield from events[:whole]
-    if why == "nothing":
+    if why in ("nothing", "[DONE]"):
         return
     if "choices" in answer:
         for event, _ in events[whole:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,10 +19,12 @@ from agents import (
     tool_input_guardrail,
     tool_output_guardrail,
 )
-from agents.exceptions import ModelBehaviorError
+from agents.exceptions import ModelBehaviorError, UserError
+from agents.mcp import MCPServerStdio
 from agents.testing import ScriptedModel
 
 from engine import Approval, Reason, TurnFailed
+from engine.errors import failure
 from engine.history import NOT_TAKEN
 from tests.builders import Visits, asked, call, events, failure_of, say, text_of
 
@@ -100,6 +103,37 @@ async def test_a_model_of_the_agents_own_is_blamed_too(visits: Visits) -> None:
     agent = desk(model=ScriptedModel([RuntimeError("the model broke")]))
     failed = await failure_of((await visits.open(agent)).turn("hello"))
     assert failed.reason is Reason.ANSWER_UNREADABLE
+
+
+TOOLS = """
+import os
+try:
+    from mcp.server import MCPServer as Server
+except ImportError:
+    from mcp.server.fastmcp import FastMCP as Server
+server = Server("tools")
+server.tool(name="leave")(lambda: os._exit(1))
+server.run("stdio")
+"""
+
+
+async def test_a_server_of_tools_that_is_down_is_no_bug_and_the_message_waits(
+    visits: Visits,
+) -> None:
+    async with MCPServerStdio({"command": sys.executable, "args": ["-c", TOOLS]}) as server:
+        agent = Agent(name="Desk", mcp_servers=[server])
+        conversation = await visits.open(agent, ScriptedModel([call("leave")]))
+        failed = await failure_of(conversation.turn("hello"))
+    assert conversation.unanswered == "hello"
+    assert failed.reason is Reason.TOOLS_UNREACHABLE
+    assert text_of(await visits.retry(desk(), say("Here I am."))) == "Here I am."
+
+
+def test_what_the_sdk_makes_of_a_lost_connection_to_tools_is_no_bug_either() -> None:
+    error = UserError("Failed to list tools from MCP server 'files': Connection lost.")
+    error.__cause__ = ConnectionError()
+    assert failure(error).reason is Reason.TOOLS_UNREACHABLE
+    assert failure(UserError("Server not initialized.")).reason is Reason.PROGRAM_ERROR
 
 
 @function_tool

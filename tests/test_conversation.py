@@ -14,8 +14,9 @@ from openai.types.responses import ResponseTextDeltaEvent
 from pymongo.errors import PyMongoError
 
 from engine.events import HandedOff, Settled, ToolStarted, TurnFailed
-from engine.history import HISTORY_ITEMS, HISTORY_TURNS, NO_ANSWER
+from engine.history import NO_ANSWER
 from engine.lease import Lease
+from engine.options import Limits
 from shop import session_id_for
 from tests.builders import RETURN, answer_of, approval_of, call, events, return_1001, say, text_of
 from tests.conftest import TO_ORDERS, Support, session_for
@@ -236,13 +237,13 @@ async def test_a_message_that_failed_is_retried_though_the_same_was_answered_bef
 
 async def test_the_model_sees_the_last_whole_turns_of_a_long_thread(support: Support) -> None:
     conversation = await support.open()
-    for number in range(HISTORY_TURNS + 5):
+    for number in range(Limits.turns + 5):
         support.model.enqueue(say(f"answer {number}"))
         await events(conversation.turn(f"message {number}"))
     sent = support.last_input
-    assert len([i for i in sent if i.get("role") == "user"]) == HISTORY_TURNS
+    assert len([i for i in sent if i.get("role") == "user"]) == Limits.turns
     assert sent[0] == {"role": "user", "content": "message 5"}
-    assert len(sent) <= HISTORY_ITEMS + 1
+    assert len(sent) <= Limits.items + 1
 
 
 async def test_handoffs_without_end_become_a_polite_answer(support: Support) -> None:

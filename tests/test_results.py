@@ -13,6 +13,7 @@ from agents import (
     RunConfig,
     RunContextWrapper,
     RunHooks,
+    SessionSettings,
     ToolsToFinalOutputResult,
     Usage,
     function_tool,
@@ -26,7 +27,7 @@ from pydantic import BaseModel
 
 from engine import Finished, Limits, Reason, Text, TurnFailed, Words
 from engine.history import Message
-from engine.model import CheckedModel
+from engine.models.checked import CheckedModel
 from tests.builders import Visits, call, events, failure_of, say, text_of, told
 
 USED = Usage(requests=1, input_tokens=10, output_tokens=2, total_tokens=12)
@@ -168,6 +169,16 @@ async def test_an_agents_own_model_and_settings_are_used_and_checked(visits: Vis
     assert isinstance(agent.model, CheckedModel)
     assert await visits.open(agent)
     assert not isinstance(agent.model._model, CheckedModel)
+
+
+async def test_limits_say_what_the_model_sees_whatever_the_run_config_says(visits: Visits) -> None:
+    model = ScriptedModel([say("Hello."), say("Yes.")])
+    config = RunConfig(model=model, session_settings=SessionSettings(limit=1))
+    conversation = await visits.open(Agent(name="Desk"), run_config=config)
+    for message in ("hi", "still there?"):
+        await events(conversation.turn(message))
+    assert model.last_call
+    assert [item["content"] for item in model.last_call.input] == ["hi", "Hello.", "still there?"]
 
 
 async def test_the_own_model_of_an_agent_that_is_a_tool_is_checked_too(visits: Visits) -> None:

@@ -9,13 +9,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from agents import Agent, Runner
+from agents.testing import ScriptedModel, assistant_message
 
 import main
 from database import Database
-from engine.answer import Thoughts
 from engine.conversation import Conversation
 from engine.events import CutOff, Event, Reason, ServerBusy, Text, TurnFailed
-from engine.history import CUT_OFF, fit, tokens_in, window, without_thoughts
+from engine.history import CUT_OFF, tokens_in, without_thoughts
+from engine.models.checked import MOST_IDS, CheckedModel
+from engine.models.request import fit, shown
+from engine.models.response import Thoughts
+from engine.options import Limits
 from settings import CHOICES, NUMBERS, choose_model
 from terminal.chat import words_of_usage
 from tests.builders import RETURN, approval_of
@@ -267,6 +272,20 @@ async def test_an_answer_that_was_cut_off_is_kept_and_marked(
     assert (await again.transcript())[1].text == f"Your order was {CUT_OFF}"
 
 
+async def test_a_stream_that_is_done_without_a_reason_is_whole(login: Login) -> None:
+    """Some servers and gateways never send a `finish_reason`. Half a call is still not made."""
+    half = call("get_order", '{"order_id": "ORD-10')
+    script = [call("transfer_to_orders"), call("list_orders"), half, say("Both are here.")]
+    with ModelServer([stop_early(each, "[DONE]") for each in script]) as server:
+        conversation = await login(server, "chat_completions")
+        told, seen = await heard(conversation.turn("my orders?"))
+        assert (told, CutOff() in seen) == ("Both are here.", False)
+        assert server.violations == []
+        *_, listed, _, refused = messages_of(server.requests[-1])
+    assert "ORD-1001" in listed["content"]
+    assert "ORD-1001" not in refused["content"] and refused["role"] == "tool"
+
+
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("why", ["length", "nothing"])
 @pytest.mark.parametrize("piece", ["", '{"order_id": "ORD-10'])
@@ -459,20 +478,30 @@ def test_thoughts_are_left_out_however_the_pieces_are_cut(text: str, said: str, 
     assert without_thoughts(text) == said
 
 
+async def test_the_ids_of_items_are_not_remembered_for_ever() -> None:
+    answers = [[assistant_message("Hi.", item_id=f"msg_{n}")] for n in range(2)]
+    model = CheckedModel(ScriptedModel(answers))
+    model._issued = dict.fromkeys(f"msg_old_{n}" for n in range(MOST_IDS))
+    for _ in answers:
+        await Runner.run(Agent(name="Desk", model=model), "hi")
+    assert len(model._issued) == MOST_IDS + 1
+    assert "msg_1" in model._issued and "msg_old_0" not in model._issued
+
+
 def test_what_fits_is_not_changed_again_and_keeps_its_ids() -> None:
-    sent = window(OLD)
+    sent = shown(OLD, Limits())
     assert fit(sent) == sent
     ids = [item["call_id"] for item in fit([*sent, *sent]) if "call_id" in item]
     assert len(set(ids)) == 2 * len({item["call_id"] for item in sent if "call_id" in item})
     more = [*OLD, {"role": "user", "content": "more"}]
-    assert window(more)[: len(sent)] == sent  # a vendor's cache of what was sent stays valid
+    assert shown(more, Limits())[: len(sent)] == sent  # a vendor's cache of it stays valid
 
 
 def test_a_window_by_tokens_holds_whole_turns_and_always_the_last() -> None:
     history = [{"role": "user", "content": f"{n} " + "x" * 400} for n in range(10)]
     history = [each for n in history for each in (n, {"role": "assistant", "content": "yes"})]
-    shown = window(history, tokens=500)
-    assert tokens_in(shown) <= 500 < tokens_in(window(history))
-    assert shown == window(history)[-len(shown) :] and shown[0]["content"].startswith("6 ")
-    assert window(history, tokens=1) == window(history, turns=1)
-    assert len(window(history, turns=3)) == 6
+    last = shown(history, Limits(tokens=500))
+    assert tokens_in(last) <= 500 < tokens_in(shown(history, Limits()))
+    assert last == shown(history, Limits())[-len(last) :] and last[0]["content"].startswith("6 ")
+    assert shown(history, Limits(tokens=1)) == shown(history, Limits(turns=1))
+    assert len(shown(history, Limits(turns=3))) == 6

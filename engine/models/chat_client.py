@@ -20,7 +20,8 @@ from openai.types.chat.chat_completion_chunk import (
     ChoiceDeltaToolCallFunction,
 )
 
-from engine.history import CUT_OFF, is_object
+from engine.history import CUT_OFF
+from engine.models.items import is_object
 
 CUT = ("length", "content_filter")  # a server's reasons to end an answer early
 REASONING = ("reasoning_content", "reasoning")
@@ -92,6 +93,8 @@ class _Chunks:
         self._ids: set[str] = set()  # of the calls
         self._places: dict[int, int] = {}  # of the calls, by the places that the server gave
         self._arguments: dict[int, str] = {}  # of the calls, by their places
+        self._sent = stream._iter_events
+        stream._iter_events = self._noting_the_end  # type: ignore[method-assign]
 
     async def close(self) -> None:
         await self._stream.close()
@@ -113,6 +116,13 @@ class _Chunks:
                 cut = False
         if chunk and not self._finished and (self._said or self._arguments):
             yield self._cut(chunk)
+
+    async def _noting_the_end(self) -> AsyncIterator[Any]:
+        # Some servers and gateways never say why an answer ends. If one says that the stream is
+        # done, it is whole; a connection that breaks says nothing.
+        async for event in self._sent():
+            self._finished = self._finished or event.data.startswith("[DONE]")
+            yield event
 
     def _follow(self, delta: ChoiceDelta) -> None:
         self._said = self._said or bool(delta.content and delta.content.strip())

@@ -1,11 +1,11 @@
-"""Between the agents and a model: what is sent fits every server, and what comes back is whole."""
+"""The model that the agents get: what is sent fits every server, and what comes back is whole."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -15,14 +15,16 @@ import openai
 from agents import Model, ModelProvider, ModelResponse, ModelSettings
 from agents.items import TResponseStreamEvent
 
-from engine.answer import Answer, mended
 from engine.errors import ModelFailed, failure, is_known
 from engine.events import Reason
-from engine.history import fit
+from engine.models.request import fit
+from engine.models.response import Answer
 
 FIRST_SECONDS = 180.0  # until the first word: a local model may have to be loaded
 STALL_SECONDS = 45.0  # between two pieces of an answer
 LONGEST_PAUSE = 60.0  # seconds that a server may ask to wait before it is asked again
+MOST_IDS = 10_000  # are remembered, of all runs under way; without one, its item is sent without it
+_NO_MORE = object()  # after the last event of a stream
 PASSING = (Reason.MODEL_BUSY, Reason.MODEL_UNREACHABLE, Reason.MODEL_SILENT)
 
 
@@ -37,7 +39,7 @@ class Pause:
 class CheckedModel(Model):
     """`model`, for whatever server it speaks to.
 
-    What is sent is `history.fit`. What comes back has the types that the API promises: the SDK
+    What is sent is `request.fit`. What comes back has the types that the API promises: the SDK
     trusts them, so a call whose name is null would end its run with a TypeError, and, once stored,
     every later run as well.
     """
@@ -59,7 +61,7 @@ class CheckedModel(Model):
         self._stall_seconds = stall_seconds
         self._retries = retries
         self._omit = dict.fromkeys(omit)
-        self._own: set[str] = set()  # ids of items that this model has made
+        self._issued: dict[str, None] = {}  # ids of items that this model has made, oldest first
 
     @classmethod
     def of(cls, model: Model) -> CheckedModel:
@@ -83,14 +85,14 @@ class CheckedModel(Model):
         *args: Any,
         **kwargs: Any,
     ) -> ModelResponse:
-        sent, settings = self._fit(input, kwargs), replace(model_settings, **self._omit)
+        sent, settings = self._to_send(input, model_settings, kwargs)
         for attempt in itertools.count():
             try:
                 with anyio.fail_after(self._first_seconds):
                     response = await self._model.get_response(
                         system_instructions, sent, settings, *args, **kwargs
                     )
-                response.output = mended(response.output, input, self._own)
+                response.output = Answer(input, self._issued).items(response.output)
                 return response
             except Exception as error:
                 pause = self._pause(error, attempt)
@@ -107,16 +109,22 @@ class CheckedModel(Model):
         *args: Any,
         **kwargs: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
-        sent, settings = self._fit(input, kwargs), replace(model_settings, **self._omit)
+        first, stall = self._first_seconds, self._stall_seconds
+        sent, settings = self._to_send(input, model_settings, kwargs)
         for attempt in itertools.count():
-            answer = Answer(input, self._own)
+            answer = Answer(input, self._issued)
             try:
                 stream = self._model.stream_response(
                     system_instructions, sent, settings, *args, **kwargs
                 )
-                async with aclosing(self._in_time(stream, answer)) as events:
+                async with aclosing(_in_time(stream, answer, first, stall)) as events:
                     async for event in events:
-                        yield event
+                        for each in answer.events(event):
+                            yield each
+                        if answer.cut_off:
+                            return
+                for each in answer.rest():
+                    yield each
                 return
             except Exception as error:
                 pause = None if answer.begun else self._pause(error, attempt)
@@ -126,28 +134,16 @@ class CheckedModel(Model):
                 yield cast(TResponseStreamEvent, Pause(pause))
             await asyncio.sleep(pause)
 
-    def _fit(self, input: Any, request: dict[str, Any]) -> Any:
+    def _to_send(
+        self, input: Any, settings: ModelSettings, request: dict[str, Any]
+    ) -> tuple[Any, ModelSettings]:
+        while len(self._issued) > MOST_IDS:
+            del self._issued[next(iter(self._issued))]
         # With one of these, the vendor holds the history, and `input` is only what is new.
         held = request.get("previous_response_id") or request.get("conversation_id")
-        return input if held or not isinstance(input, list) else fit(input, self._own)
-
-    async def _in_time(
-        self, stream: AsyncIterator[Any], answer: Answer
-    ) -> AsyncGenerator[TResponseStreamEvent, None]:
-        """The events of `answer`. Raises TimeoutError if the next one takes too long."""
-        watch = _Watch()
-        try:
-            while not answer.cut_off:
-                seconds = self._stall_seconds if answer.begun else self._first_seconds
-                event = await watch.wait(anext(stream, None), seconds)
-                for each in answer.rest() if event is None else answer.events(event):
-                    yield each
-                if event is None:
-                    return
-        finally:
-            watch.end()
-            if aclose := getattr(stream, "aclose", None):
-                await aclose()
+        if isinstance(input, list) and not held:
+            input = fit(input, self._issued)
+        return input, replace(settings, **self._omit) if self._omit else settings
 
     def _pause(self, error: Exception, attempt: int) -> float | None:
         """Seconds until the server is asked again; None if it is not.
@@ -170,45 +166,46 @@ def blamed(error: Exception) -> Exception:
     return error if is_known(error) else ModelFailed(type(error).__name__)
 
 
-class _Watch:
-    """A limit of time for many short waits, with one timer: one for each costs much of a turn."""
+async def _in_time(
+    stream: AsyncIterator[Any], answer: Answer, first: float, stall: float
+) -> AsyncGenerator[Any, None]:
+    """The events of `stream`, of which `answer` is made. Raises TimeoutError if the next one takes
+    longer than `first` seconds, or than `stall` once the answer has begun.
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._waits: asyncio.Task[Any] | None = None  # only while it waits: else nothing to cancel
-        self._deadline = 0.0
-        self._late = False
+    One timer looks, from time to time, how long the wait has lasted: one for each event would cost
+    much of a turn.
+    """
+    loop = asyncio.get_running_loop()
+    waits: asyncio.Task[Any] | None = None  # only while it waits: else there is nothing to cancel
+    deadline, late = 0.0, False
+    timer: asyncio.TimerHandle
 
-    async def wait(self, piece: Awaitable[Any], seconds: float) -> Any:
-        """The next piece. Raises TimeoutError if it does not come in time."""
-        self._deadline = self._loop.time() + seconds
-        if self._timer is None or self._timer.when() > self._deadline:
-            self.end()
-            self._timer = self._loop.call_at(self._deadline, self._look)
-        self._waits = asyncio.current_task()
-        try:
-            return await piece
-        except asyncio.CancelledError:
-            if not self._late or _is_cancelled_otherwise(self._waits):
-                raise
-            raise TimeoutError from None
-        finally:
-            self._waits = None
+    def look() -> None:
+        nonlocal timer, late
+        if waits and deadline <= loop.time():
+            late = waits.cancel()
+            return
+        again = loop.time() + min(first, stall)  # no wait that begins from now on ends before
+        timer = loop.call_at(min(again, deadline) if waits else again, look)
 
-    def end(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._timer = None
-
-    def _look(self) -> None:
-        self._timer = None
-        if self._waits is None:
-            return  # the next wait starts another timer
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._look)
-        else:
-            self._late = self._waits.cancel()
+    timer = loop.call_later(min(first, stall), look)
+    try:
+        while True:
+            deadline = loop.time() + (stall if answer.begun else first)
+            waits = asyncio.current_task(loop)
+            event = await anext(stream, _NO_MORE)
+            waits = None
+            if event is _NO_MORE:
+                return
+            yield event
+    except asyncio.CancelledError:
+        if not late or _is_cancelled_otherwise(waits):
+            raise
+        raise TimeoutError from None
+    finally:
+        timer.cancel()
+        if aclose := getattr(stream, "aclose", None):
+            await aclose()
 
 
 def _is_cancelled_otherwise(task: asyncio.Task[Any] | None) -> bool:
@@ -221,7 +218,7 @@ class CheckedProvider(ModelProvider):
 
     def __init__(self, provider: ModelProvider) -> None:
         self._provider = provider
-        self._models: dict[str | None, Model] = {}  # each knows which items are its own
+        self._models: dict[str | None, Model] = {}  # each knows the ids that it has issued
 
     def get_model(self, model_name: str | None) -> Model:
         if model_name not in self._models:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
@@ -12,6 +15,8 @@ from pymongo import AsyncMongoClient, monitoring
 import main
 from local.mongod import Mongod
 from seed_data import CUSTOMERS, seed
+from terminal.chat import Chat
+from terminal.screen import Screen
 from tests.conftest import TODAY
 from tests.processes import ROOT
 
@@ -76,3 +81,33 @@ async def test_the_commands_and_the_documents_are_those_of_the_page(mongod: Mong
     assert len(during[0]["inbox"]) == 1 and during[0]["messages"] == 4
     assert (after["inbox"], after["lease"], after["messages"]) == ([], None, 6)
     assert after["unanswered_since"] is None
+
+
+async def test_as_many_functions_are_entered_as_the_page_says(mongod: Mongod) -> None:
+    """Those of the program's own files, from the prompt to the end of the answer."""
+    client = AsyncMongoClient[Any](mongod.uri, tz_aware=True)
+    db = client["test_functions"]
+    await seed(db, TODAY)
+    model = ScriptedModel([[assistant_message("Hello.")], [assistant_message("It is on its way.")]])
+    conversation = await main.open_conversation(client, CUSTOMERS[0], model, database=db.name)
+    chat = Chat(Screen(), conversation, "Alice")
+    await chat.answer(lambda: conversation.turn("hi"))
+    entered: set[tuple[str, str, int]] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        file = Path(code.co_filename)
+        ours = ROOT in file.parents and not {".venv", "tests"} & set(file.parts)
+        if event == "call" and ours and not code.co_name.startswith("<"):
+            entered.add((code.co_filename, code.co_name, code.co_firstlineno))
+
+    sys.setprofile(note)
+    try:
+        await chat.answer(lambda: conversation.turn("And the lamp?"))
+    finally:
+        sys.setprofile(None)
+    found = re.search(r"(\d+) functions\s+in\s+(\d+) files", PAGE)
+    assert found
+    assert found.groups() == (str(len(entered)), str(len({file for file, *_ in entered})))
+    await client.drop_database(db.name)
+    await client.close()

@@ -39,6 +39,7 @@ from engine import Conversation, Limits, TurnFailed, remove_idle
 from engine.text import clean
 from settings import choose_model, history_tokens
 from shop import Customer, session_id_for
+from start import ask_email
 from terminal.chat import Chat, words_for
 from terminal.inspect import Query
 from terminal.screen import Screen
@@ -115,7 +116,7 @@ async def log_in(db: Database, screen: Screen, email: str, ask_again: bool) -> C
         screen.error(f'No customer has the email "{email}". Try alice@example.com.')
         if not (ask_again and screen.interactive):
             return None
-        email = await screen.ask("Email: ")
+        email = await ask_email(screen)
 
 
 async def open_conversation(

@@ -62,9 +62,21 @@ async def prompt_and_load(args: argparse.Namespace, screen: Screen) -> int:
         return 1
     loading = threading.Thread(target=importlib.import_module, args=["main"], daemon=True)
     loading.start()
-    email = args.email or await screen.ask("Email: ")
+    email = args.email or await ask_email(screen)
     async with screen.waiting("Loading"):
         await asyncio.to_thread(loading.join)
     from main import support  # it is there by now
 
     return await support(args, screen, email)
+
+
+async def ask_email(screen: Screen) -> str:
+    """Ask who is there. Raises EOFError if they leave, and KeyboardInterrupt at Ctrl-C."""
+    while True:
+        typed = await screen.ask("Email: ", ctrl_c_clears=False)
+        name = typed.strip().lower().removeprefix("/")
+        if name in ("quit", "exit"):
+            raise EOFError
+        if name != "help" and not typed.startswith("/"):
+            return typed
+        screen.say("Type a customer's email, such as alice@example.com, or /quit to leave.")

@@ -149,7 +149,7 @@ def test_a_question_that_waits_is_asked_when_the_page_is_loaded(
     expect(page.get_by_role("button")).to_have_text(["Yes", "No"])
     page.reload()
     page.get_by_role("button", name="No").click()
-    expect(page.locator("main")).to_contain_text("Nothing was returned.")
+    expect(page.locator("main")).to_contain_text("was not made")
 
 
 def test_an_unknown_email_is_told_and_a_known_one_is_found_whatever_its_case(
@@ -176,12 +176,12 @@ def test_an_answer_is_drawn_and_its_end_is_in_view(
     log_in(page, address)
     for question in ("Where is my order ORD-1002?", "What is the order ORD-1001?"):
         say(page, question)
-        expect(page.locator("main b").first).to_have_text("ORD-1002")
+        expect(page.locator("main b").first).to_have_text("Order ORD-1002")
     expect(page.locator("main")).to_contain_text("TRK-7781001")
     expect(page.locator("main")).not_to_contain_text("**")
     expect(page.locator("main")).to_contain_text("• ")
     expect(page.locator("input")).to_be_in_viewport()
     page.reload()
-    expect(page.locator("main b").first).to_have_text("ORD-1002")
+    expect(page.locator("main b").first).to_have_text("Order ORD-1002")
     expect(page.locator("main")).not_to_contain_text("**")
     expect(page.locator("input")).to_be_in_viewport()

@@ -26,7 +26,7 @@ from engine.history import Item, Message
 from engine.lease import Lease
 from engine.models.request import shown
 from engine.options import Limits, Words
-from engine.record import Accepted, Record, check_record
+from engine.record import Accepted, Record, check_record, is_held
 from engine.session import Stored, TurnSession
 from engine.setup import Content, Setup, completed, reachable
 from engine.stream import Stream
@@ -43,6 +43,7 @@ class Opened:
     total: int  # how many messages were said
     last_active: datetime | None  # UTC; None for a new conversation
     pending: bool  # whether an approval waits: see `Conversation.resume`
+    answering: bool  # whether another process held the lease, by this machine's clock
 
 
 class Collections(NamedTuple):
@@ -58,7 +59,7 @@ class Conversation:
 
     def __init__(self, stored: Stored, lease: Lease, setup: Callable[[Commit], Setup]) -> None:
         self.id = lease.session_id
-        self.opened = Opened((), 0, None, False)
+        self.opened = Opened((), 0, None, False, False)
         self.unanswered: str | None = None  # the last message, if it has no answer
         self.collections = Collections(
             stored.session._sessions, stored.session._messages, lease.records
@@ -149,6 +150,7 @@ class Conversation:
             record["messages"] + len(history.transcript(now.coming)),
             record.get("updated_at"),
             bool(record.get("pending")),
+            is_held(record),
         )
         return self
 

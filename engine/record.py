@@ -102,6 +102,13 @@ def check_record(record: Mapping[str, Any], owner: str) -> None:
         raise TurnFailed(Reason.OTHER_OWNER, f"This conversation belongs to another than {owner}.")
 
 
+def is_held(record: Record) -> bool:
+    """Whether somebody holds the lease. The server's clock decides it, and ours may differ."""
+    if not (term := record.get("lease")):
+        return False
+    return term["until"].replace(tzinfo=timezone.utc) > datetime.now(timezone.utc)
+
+
 def owner_of(record: Record | Mapping[str, Any]) -> str | None:
     """The owner, also in format 1; None in a record that is not there."""
     owner = record.get("owner") or record.get("email")

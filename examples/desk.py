@@ -116,6 +116,8 @@ async def open_conversation(
 
 
 async def main() -> None:
+    if not os.environ.get("OPENAI_API_KEY"):
+        raise SystemExit("OPENAI_API_KEY is not set. Put it in .env.")
     screen, uri = Screen(), os.environ.get("MONGODB_URI") or None
     async with AsyncMongoClient[dict[str, Any]](uri, timeoutMS=15_000) as client:
         db = client["appointment_desk"]

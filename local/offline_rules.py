@@ -1,4 +1,8 @@
-"""What the rule-based model understands and says: RULES, at the end, is the table of it."""
+"""What the rule-based model understands and says: RULES, at the end, is the table of it.
+
+A rule looks, with the agents' real tools, at the order, the product or the article that is named
+or was spoken of last.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,21 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 
+from local.offline_english import (
+    ASKS,
+    PICKING,
+    PLACE,
+    PRONOUN,
+    SMALL_WORDS,
+    STATES,
+    YES,
+    naming,
+    nouns_of,
+    parts,
+    sentence,
+    spelled,
+)
 from local.offline_turn import ORDER, SKU, Instead, Turn, Wanted
 
 MAX_REQUESTS = 2  # in one message: each may take a handoff, and the runner counts max_turns
@@ -19,10 +36,10 @@ ASK_ORDER = "Which order would you like to return?"
 def answer(turn: Turn) -> str:
     """The answer to the customer's last message. Raises Wanted if a tool is needed first."""
     again = _open_return(turn)
-    if again and re.search(YES, _spelled(turn.message)):
+    if again and re.search(YES, spelled(turn.message)):
         turn = replace(turn, message=again)
     elif ":" in again and _is_told(turn.message) and not re.search(ELSEWHERE, turn.message):
-        why = f"{again.partition(':')[0]}: {_sentence(turn.message)}"
+        why = f"{again.partition(':')[0]}: {sentence(turn.message)}"
         return f'To return it for that reason, say "{why}".'
     answers: list[str] = []
     requests = _requests(turn)
@@ -39,7 +56,7 @@ def answer(turn: Turn) -> str:
             text = text.replace(known, "").rstrip() or text
     repeats = turn.message in turn.earlier[-1:] or _is_told(turn.message)
     if repeats and "**" in text and turn.spoken[-1].startswith(text):
-        return f"I do not know more than that. {WRITE}"
+        return NO_MORE
     # After talk of the return, the way back to it stays in sight; after all else it is said once.
     told_before = 'say "' in turn.spoken[-1] and any(rule not in OF_RETURNS for rule, _ in requests)
     done = r'say "return|Return initiated|already|cannot be returned|\?$'
@@ -65,138 +82,115 @@ def _open_return(turn: Turn) -> str:
         return f"return {call['order_id']}: {call['reason']}"
 
 
-TYPED_ORDER = r"(?i)(?:\b(?:ord|order|return|refund|track|of)\W*(?:n\w+)?\W*|#|^\W*)(\d{4,10})\b"
-PRONOUN = r"(?i)\b(it|its|it's|this|that|them|they)\b"
-# A new sentence, or "and" before a word that opens a request: "slow and heavy" stays one.
-NEXT_REQUEST = (
-    r"(?i)(?<=[.?!])\s+|\n+|,\s+(?=(?:wh(?:at|ere|en|o|y)'?s?|how|can|i'd|i want)\b)"
-    r"|,?\s+(?:and|n|also|then)\s+(?=(?:also|please|wh(?:at|ere|en|o|y)'?s?|how|do|does|can|could"
-    r"|is|are|tell|show|list|return|refund|track|send|my|i|i'd)\b)"
-)
-
-
 def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
     """What the message asks for: the rules that answer it, each with its part of the message."""
-    parts = re.split(NEXT_REQUEST, turn.message.strip())
-    found = [(_rule(part), part) for part in parts]
-    told = [part for part in parts if _is_told(part)]
+    if hint := re.match(r"return (ORD-\d+): (.+)", turn.message):  # as we say it ourselves
+        return [(functools.partial(_give_back, why=hint[2]), hint[1])]
+    found = [(_rule(part), part) for part in parts(turn.message)]
+    told = [part for _, part in found if _is_told(part)]
     asked = [f for f in found if f[1] not in told]
+    if turn.spoken[-1].endswith((ASK_REASON, ASK_ORDER)) and not _picks(turn):
+        asked = [(_give_back if rule is _which else rule, part) for rule, part in asked]
     if turn.spoken[-1].endswith(ASK_REASON) and _give_back not in dict(asked):
-        if re.search(PICKS, _spelled(turn.message)):
+        if _picks(turn):
             return [(f"Orders go back whole.\n\n{ASK_REASON}", turn.message)]
-        asked = [f for f in asked if f[0] not in (CARRY_ON, NOTHING_WAITS, _no_rule)]
-        asked = [(_give_back, f"return {turn.subject}")] * bool(told or not asked) + asked
+        asked = [f for f in asked if f[0] not in (CARRY_ON, NOTHING_WAITS, _else)]
+        asked += [(_give_back, turn.subject)] * bool(told or not asked)
     elif turn.spoken[-1].endswith(ASK_ORDER) and told:
-        asked = [(_give_back, f"return {told[0]}"), *asked]
+        asked.append((_give_back, turn.message))
     if _give_back in dict(asked):
-        # What is told beside it is the reason. The customer reads it before the yes.
-        why = turn.message if len(told) == len(parts) else " ".join(told)
-        give_back = functools.partial(_give_back, why=_sentence(why))
-        asked = [f for f in asked if f[0] not in (*SMALL_TALK, _no_rule)]
+        asked = [f for f in asked if f[0] not in (*SMALL_TALK, _else)]
         # Last: its answer may be our question, and the next message is the answer to that.
-        asked.sort(key=lambda f: f[0] is _give_back)
-        return [(give_back if rule is _give_back else rule, text) for rule, text in asked]
+        return sorted(asked, key=lambda f: f[0] is _give_back)
     # Beside a request, small talk, a statement and "how fast is it" need no answer of their own.
-    vague = [part for part in parts if _is_told(part) or re.search(PRONOUN, part)]
-    talk = [f for f in found if f[0] in SMALL_TALK or (f[0] is _no_rule and f[1] in vague)]
+    vague = [part for _, part in found if part in told or re.search(PRONOUN, part)]
+    talk = [f for f in found if f[0] in SMALL_TALK or (f[0] is _else and f[1] in vague)]
     return [f for f in found if f not in talk] or found[-1:]
 
 
 def _rule(text: str) -> Rule | str:
     """The first row of the table that fits."""
-    return next(rule for pattern, rule in RULES if re.search(pattern, _spelled(text)))
+    return next(rule for pattern, rule in RULES if re.search(pattern, spelled(text)))
 
 
 def _is_told(text: str) -> bool:
     """Whether `text` is neither a question nor a request, so that it may be a reason."""
-    return _rule(text) in TOPICS and not re.search(ASKS, _spelled(text))
+    return _rule(text) in TOPICS and not re.search(ASKS, spelled(text))
 
 
-def typed_orders(text: str) -> list[str]:
-    return list(dict.fromkeys(f"ORD-{number}" for number in re.findall(TYPED_ORDER, text)))
+def _reason(message: str) -> str:
+    """What is told beside the wish to return. The customer reads it before the yes."""
+    return sentence(" ".join(part for part in parts(message) if _is_told(part)))
 
 
-@functools.lru_cache
-def _spelled(text: str) -> str:
-    """`Dont retrun` -> `don't return`: a word that is nearly one of KEYS becomes it."""
-    negation = r"\b(do|does|dos|did|is|was|wo|ca|has|have|are|could|would)nt\b"
-    text = re.sub(negation, r"\1n't", text[:1000].lower())
-    return re.sub(r"[a-z]{4,14}", lambda w: (get_close_matches(w[0], KEYS, 1, 0.83) or w)[0], text)
+def _picks(turn: Turn) -> bool:
+    """Whether the message only picks one of the items that were listed."""
+    items = re.findall(r"\*\*Item\*\*: .*", "\n".join(turn.spoken))
+    words = re.findall(r"[a-z]{2,}", re.sub(PICKING, "", text := spelled(turn.message)))
+    return "a" <= text[:1] <= "z" and all(naming(items, [word]) for word in words)
 
 
-def _nouns(text: str) -> list[str]:
-    """The words of `text` that may name an item."""
-    words = re.findall(r"\b[a-z]{4,}\b(?!')", _spelled(text))
-    return [word.removesuffix("s") for word in words if not word.startswith(tuple(SMALL_WORDS))]
+def _bullets(lines: list[str]) -> str:
+    """A Markdown list, with the name before the first bracket or colon in bold."""
+    return "\n".join(re.sub(r"^([^:(]+)( \(|:)", r"- **\1**\2", line) for line in lines)
 
 
-def _naming(lines: list[str], nouns: list[str]) -> list[str]:
-    """The lines that name the most of `nouns`, typos forgiven. None, if no line names one."""
-    known = [re.findall(r"[\w-]{3,}", line.lower()) for line in lines]
-    hits = [sum(bool(get_close_matches(n, words, 1, 0.8)) for n in nouns) for words in known]
-    return [line for line, hit in zip(lines, hits, strict=True) if hit and hit == max(hits)]
-
-
-CLAUSE_END = (
-    r"(?i)[,;:!\n]+|[.?](?:\s|$)|\s[-\u2013\u2014]+\s|\s(?:but|because|becuase|bc|since|due to)\s"
-    r"|\s(?:and |so )*(?=i want\b|i wanna\b|i'?d like\b|can i\b|(?:it|they)(?:'?s|'?re| is| are"
-    r"| was| were| does| do| keeps)\b)|$"
-)
-NO_REASON = r"(?i)^\W*((and|ord-\d+|because|bc|since|of|reason|please|pls|sorry|hi|hello)\b\W*)+"
-
-
-def _wish(text: str) -> tuple[str, str]:
-    """A wish to return, and its reason: what is told after it, else before it; may be empty."""
-    text = re.sub(rf"{TYPED_ORDER}(?= \w)", r"\g<0>,", text[:500])
-    start = 0
-    for end in re.finditer(CLAUSE_END, text):
-        if _rule(wish := text[start : end.start()]) is _give_back:
-            told = [_sentence(part) for part in (text[end.end() :], text[:start])]
-            return wish, next((why for why in told if why and _is_told(why)), "")
-        start = end.end()
-    return text, ""
-
-
-def _sentence(text: str) -> str:
-    text = re.sub(r"[\s.,!]+$", "", re.sub(NO_REASON, "", text.strip(" ,.:;")))
-    return text[:1].upper() + text[1:]
+# Orders and returns
 
 
 def _order(turn: Turn, request: str) -> str:
-    waiting = r"where|when|track|arriv|wait|way|lost|late|\b(by|before|get)\b"
-    likely = "processing|shipped" if re.search(waiting, _spelled(request)) else ""
-    told = _explained(turn, _meant(turn, request, likely))
+    waits = re.search(WAITS, spelled(request))
+    told = _explained(turn, _meant(turn, request, "processing|shipped" if waits else ""))
     return re.sub(r"\n- \*\*Return\*\*: Order.*", "", told)
 
 
-def _meant(turn: Turn, request: str, likely: str, ask: str = "") -> str:
+def _meant(turn: Turn, request: str, likely: str = "delivered", ask: str = "") -> str:
     """The order that is meant, or the only `likely` one. Else raises Instead with a list."""
-    text, nouns = _spelled(request), _nouns(request)
+    text, nouns = spelled(request), nouns_of(request)
     points_back = re.search(PRONOUN, text)
     if typed := typed_orders(request) or (typed_orders(turn.message) if points_back else []):
         return typed[0]
     spoken_of = turn.subject if turn.subject.startswith("ORD") else ""
-    every = re.search(r"\b(all|both|every\w*|(?<!one of my )orders)\b", text)
-    anew = every or re.search(r"\b(other|my (\w+ )?(order|stuff|package|parcel))\b", text)
+    every = re.search(
+        r"\b(all|both|every\w*|total|altogether|so far|(?<!one of my )orders)\b", text
+    )
+    mine = re.search(r"\bmy (\w+ )?(order|stuff|package|parcel)\b", text)
+    anew = every or mine or re.search(PLACE, text)
     if spoken_of and not (nouns or anew):
         return spoken_of
-    output = turn.use("list_orders")
+    output = turn.use("list_orders")  # the newest first
     lines = re.findall(rf"(?m)^{ORDER}.*", output)
-    named = _naming(lines, nouns)
-    if spoken_of and points_back and not (named or anew):
-        return spoken_of
-    lines = named or _naming(lines, _nouns(turn.message)) or lines
-    fitting = [line for line in lines if likely and re.match(rf"\S+ ({likely}),", line)]
+    named = naming(lines, nouns)
     # "The headphones", if no order has any: say what there is, and pick nothing.
-    item = re.search(rf"\b(the|my|these|those) (?!{'|'.join(SMALL_WORDS)})[a-z]{{4}}", text)
-    if re.search(r"\b(last|latest|newest)\b", text):
+    item = not mine and re.search(
+        rf"\b(the|my|these|those) (?!{'|'.join(SMALL_WORDS)})[a-z]{{4}}", text
+    )
+    if spoken_of and not (named or anew) and (points_back or not item):
+        return spoken_of
+    lines = named or naming(lines, nouns_of(turn.message)) or lines
+    fitting = [line for line in lines if likely and re.match(rf"\S+ ({likely}),", line)]
+    place = "".join(re.findall(PLACE, text)[:1])
+    listed = turn.spoken[-1].endswith(ASK_ORDER)
+    if place == "other":
+        lines = [line for line in lines if not spoken_of or spoken_of not in line]
+    elif place == "second":
+        lines = lines[1:2]
+    elif place in ("old", "earl") or (place == "first" and not listed):
+        lines = lines[-1:]
+    elif place:
         lines = (fitting if "delivered" in text else lines)[:1]
     elif len(fitting) == 1 and not every and (named or not item):
         lines = fitting
     if len(lines) != 1:
-        listed = f"The orders of your account:\n\n{_bullets(lines)}\n\n{ask}".rstrip()
-        raise Instead(listed if lines else output)
+        cents = sum(int(re.sub(r"\D", "", line.rpartition("$")[2])) for line in lines)
+        after = ask or f"All together: ${cents / 100:,.2f}."
+        told = f"The orders of your account:\n\n{_bullets(lines)}\n\n{after}"
+        raise Instead(told if lines else output)
     return lines[0].partition(":")[0]
+
+
+def typed_orders(text: str) -> list[str]:
+    return list(dict.fromkeys(f"ORD-{number}" for number in re.findall(TYPED_ORDER, text.lower())))
 
 
 def _explained(turn: Turn, number: str) -> str:
@@ -208,13 +202,11 @@ def _explained(turn: Turn, number: str) -> str:
 
 
 def _give_back(turn: Turn, request: str, why: str = "") -> str:
-    wish, reason = _wish(request)
-    earlier = "".join(turn.earlier[-1:]) if turn.spoken[-1].endswith(ASK_ORDER) else ""
-    why = reason or why or _wish(earlier)[1]
-    if len(typed := typed_orders(request)) > 1:
-        each = [_terms(turn, number, why) for number in typed[:3]]
-        return "\n\n".join([*each, "One order after the other, please."])
-    number = _meant(turn, wish, "delivered", f"One order at a time. {ASK_ORDER}")
+    picks = turn.earlier and turn.spoken[-1].endswith(ASK_ORDER)  # an order, by this message
+    why = why or _reason(turn.earlier[-1] if picks else turn.message)
+    if len(typed_orders(turn.message)) > 1:
+        return f"One order after the other, please.\n\n{_returns(turn, request, why)}"
+    number = _meant(turn, request, ask=f"One order at a time. {ASK_ORDER}")
     told = _explained(turn, number)
     if "possible until" not in told:
         return f"It has a return already.\n\n{told}" if "Return reason" in told else told
@@ -228,109 +220,122 @@ def _give_back(turn: Turn, request: str, why: str = "") -> str:
     return output  # word for word, a refusal as well
 
 
-def _terms(turn: Turn, request: str, why: str = "") -> str:
-    """What a return would bring, and what to say for it."""
-    told = _explained(turn, number := _meant(turn, request, "delivered"))
-    again = _open_return(turn)
-    again = again if number in again else f"return {number}{': ' * bool(why)}{why}"
-    how = f'Orders are returned whole. To return this one, say "{again}".'
-    return f"{told}\n\n{how}" if "possible until" in told else told
+def _returns(turn: Turn, request: str, why: str = "") -> str:
+    """What was returned, what can be, and the rules: the answer to all questions on returns."""
+    lines = re.findall(rf"(?m)^{ORDER}.*", turn.use("list_orders"))
+    named = [line.partition(":")[0] for line in naming(lines, nouns_of(request)) or lines]
+    told, how = list[str](), list[str]()
+    for number in (typed_orders(turn.message) or named)[:4]:
+        facts = turn.use("get_order", order_id=number)
+        made = re.sub(r"(?s).*Return reason", "return initiated. Reason", facts).replace("\n", ". ")
+        made = re.sub(r"(?s).*Return: (Order \S+ )?", "no return so far; ", made)
+        told.append(f"{number}: {made}")
+        if "possible until" in facts:
+            again = _open_return(turn)
+            again = again if number in again else f"return {number}{': ' * bool(why)}{why}"
+            how.append(f'To return {number}, say "{again}".')
+    rules = re.findall(r"- (A delivered order can.*)", turn.instructions)
+    return "\n\n".join([_bullets(told), *rules, *how])
 
 
-def _totals(turn: Turn, request: str) -> str:
-    """What all orders cost together, or what the one cost that is meant."""
-    every = re.search(r"total|altogether|so far|with you|have i|all my", request.lower())
-    if not every and (_nouns(request) or typed_orders(request) or turn.subject.startswith("ORD")):
-        return _order(turn, request)
-    lines = re.findall(rf"(?m)^{ORDER}.*", output := turn.use("list_orders"))
-    cents = sum(int(re.sub(r"\D", "", line.rpartition("$")[2])) for line in lines)
-    return f"{_bullets(lines)}\n\nAll together: ${cents / 100:,.2f}." if lines else output
-
-
-def _returns_made(turn: Turn, request: str) -> str:
-    """The returns that were made, and where the money goes."""
-    made = re.findall(rf"(?m)^({ORDER}): return initiated", turn.use("list_orders"))
-    told = [_explained(turn, n) for n in made[:3]] or ["None of your orders has a return."]
-    paid_back = re.findall(r"refund.*\. It goes( to the original[^.]*\.)", turn.instructions)
-    return "\n\n".join([*told, f"A refund goes{''.join(paid_back)}"])
-
-
-def _help_article(turn: Turn, request: str, telling: bool = True) -> str:
-    """An article may know it, by a `telling` word or by two others. Else Triage answers."""
-    found = turn.use("search_knowledge_base", query=_spelled(request))
-    title, _, body = found.split("\n\n")[0].partition("\n")
-    stems = {noun[:6] for noun in _nouns(request)}
-    if not telling and sum(stem in body.lower() for stem in stems) < 2:
-        body = body * any(stem in title.lower() for stem in stems)
-    if not body and re.search(PRONOUN, request) and re.match(SKU, turn.subject):
-        return _product(turn, request)
-    if not body:
-        turn.hand_off("transfer_to_triage")
-    return f"**{title}**: {body}" if body else f"{UNKNOWN} {SKILLS}"
+# Products, articles, and all else
 
 
 def _product(turn: Turn, request: str) -> str:
-    text = _spelled(request)
-    nouns = [] if re.search("cheap|expensive", text) else _nouns(request)
-    points_back = re.search(PRONOUN, text)
-    of_all = re.search("product|sell|anything|you have|compare|cheap|expensive|recommend", text)
-    subject = turn.subject if points_back or not (nouns or of_all) else ""
-    if subject.startswith("ORD") and not nouns:
+    """The product that is named, was spoken of, or fits; else a list of them."""
+    text, nouns = spelled(request), nouns_of(request)
+    if re.search(STATES, text) and not re.search(f"{ASKS}|{SHOPS}", text):
+        return HELP["warranty"](turn, request)  # something is wrong with what was bought
+    points_back, other = re.search(PRONOUN, text), re.search(r"\bother\b", text)
+    if not nouns and re.match("ORD", "".join(turn.subjects)) and not re.search(OF_ALL, text):
         return _order(turn, request)
-    lines = re.findall(rf"(?m)^.*{SKU}.*$", turn.use("search_products", query=""))
-    found = _naming(lines, nouns) or [line for line in lines if subject and subject in line]
+    lines = _products(turn, "")
+    spoken_of = [line for line in lines if any(sku in line for sku in turn.subjects)]
+    found = _named(lines, nouns)
     # "The laptop" is the Aero 14 Laptop, not the Felt Laptop Sleeve.
-    heads = [line for line in found if _naming([line.partition(" (")[0].split()[-1]], nouns)]
-    found = heads or found
-    bound = re.search(r"(under|below|less than|up to)\W*([\d,]{2,})", text)
-    if bound or len(found) != 1:
-        return _choice(found, lines, text, bound)
-    card = turn.use("get_product", sku=re.findall(SKU, found[0])[0])
+    found = [e for e in found if naming([e.partition(" (")[0].split()[-1]], nouns)] or found
+    if other:
+        found = [line for line in found or lines if line not in spoken_of]
+    elif points_back and re.search(COMPARES, text):
+        found += [line for line in spoken_of if line not in found]
+    elif not found and (points_back or not (nouns or re.search(OF_ALL, text))):
+        found = spoken_of
+    elif not found and nouns:
+        found = _products(turn, " ".join(nouns))
+    if "cheaper" in text and len(found) == 1:
+        return _bullets(lines[: lines.index(found[0])]) or "We have nothing cheaper."
+    if bound := re.search(r"(under|below|less than|up to)\D{,3}(\d[\d,]*)", text):
+        fitting = [e for e in found or lines if _price(e) <= float(bound[2].replace(",", ""))]
+        told = f"{'These are' if fitting else 'None of these is'} {bound[1]} ${bound[2]}"
+        return f"{told}, the cheapest first:\n\n{_bullets(fitting or found or lines)}"
+    if most := re.search(r"(cheapest|lowest|(which|the).*cheaper)|most expensive|highest", text):
+        found = (found or lines)[:1] if most[1] else (found or lines)[-1:]
+    if len(found) == 1:
+        return _card(turn, text, found[0])
+    if not (found or points_back or re.search(SHOPS, text)) and nouns:
+        return _else(turn, request)
+    why = "I do not know which one you mean. " if points_back else ""
+    why = "I find no such product. " if nouns and not why else why
+    why = "I have no favourite. " if re.search("recommend|suggest|best|should", text) else why
+    return _bullets(found) or f"{why}Our products, the cheapest first:\n\n{_bullets(lines)}"
+
+
+def _products(turn: Turn, query: str) -> list[str]:
+    """What the search finds, the cheapest first."""
+    found = turn.use("search_products", query=query)
+    return sorted(re.findall(rf"(?m)^.*{SKU}.*$", found), key=_price)
+
+
+def _named(lines: list[str], nouns: list[str]) -> list[str]:
+    names = naming([line.partition(":")[0] for line in lines], nouns)
+    return [line for line in lines if line.partition(":")[0] in names]
+
+
+def _price(line: str) -> float:
+    return float(re.sub(r".*\$|, \d+ in.*|, out.*|,", "", line))
+
+
+def _card(turn: Turn, text: str, line: str) -> str:
+    """One product, and whether it says what was asked."""
+    card = turn.use("get_product", sku=re.findall(SKU, line)[0])
     told = re.sub(r"^([^(\n]+) \(", r"**\1** (", card).replace("\n", ". ", 1)
-    colour = re.findall(r" in (?!stock)([a-z]+)\W*$", text)
-    if (points_back or colour) and not all(_naming([card], [word]) for word in nouns + colour):
+    asked = nouns_of(text) + re.findall(r" in (?!stock)([a-z]+)\W*$", text)  # a colour
+    if re.search(ASKS_MORE, text) and not all(naming([card], [word]) for word in asked):
         return f"I do not know that about the {card.partition(' (')[0]}. {WRITE}\n\n{told}"
-    if "out of stock" in card:
+    if "out of stock" in card and re.search("stock|when|avail|have|back|sell|buy", text):
         return f"{told}\n\nI do not know when it is in stock again. {WRITE}"
     return told
 
 
-def _choice(found: list[str], lines: list[str], text: str, bound: re.Match[str] | None) -> str:
-    """Several products, by their price; `found` are those that the customer named, if any."""
-    price = {line: float(re.sub(r".*\$|, \d+ in.*|, out.*|,", "", line)) for line in lines}
-    lines = sorted(found or lines, key=lambda line: price[line])
-    if bound:
-        fitting = [line for line in lines if price[line] <= float(bound[2].replace(",", ""))]
-        told = f"{'These are' if fitting else 'None of these is'} {bound[1]} ${bound[2]}"
-        lines = fitting or lines
-    elif found:
-        return _bullets(lines)
-    elif re.search(PRONOUN, text):
-        told = "I do not know which one you mean. Our products"
-    elif _nouns(text) and re.search(r"\b(sell|have|any|carry|need|look|about|much|price)", text):
-        told = "I find no such product. These are the ones I see"
-    else:
-        told = (
-            "I have no favourite. Our products"
-            if re.search("recommend|best|should", text)
-            else "Our products"
-        )
-    return f"{told}, the cheapest first:\n\n{_bullets(lines)}"
+def _help(turn: Turn, request: str, about: str = "") -> str:
+    """The article `about` it, or one that has its words; a product; else Triage answers."""
+    found = turn.use("search_knowledge_base", query=about or spelled(request))
+    title, _, body = found.split("\n\n")[0].partition("\n")
+    nouns, points_back = nouns_of(request), re.search(PRONOUN, spelled(request))
+    stems = {noun[:6] for noun in nouns}
+    fits = any(s in title.lower() for s in stems) or sum(s in body.lower() for s in stems) > 1
+    if body and (about or fits):
+        return f"**{title}**: {body}"
+    about_product = points_back and re.match(SKU, turn.subject)
+    if about_product or (nouns and _named(_products(turn, ""), nouns)):
+        return _product(turn, request)
+    turn.hand_off("transfer_to_triage")
+    follows = turn.subjects or turn.spoken[-1].startswith("**")
+    return NO_MORE if points_back and follows else f"{UNKNOWN} {SKILLS}"
 
 
-def _bullets(lines: list[str]) -> str:
-    """A Markdown list, with the name before the first bracket or colon in bold."""
-    return "\n".join(re.sub(r"^([^:(]+)( \(|:)", r"- **\1**\2", line) for line in lines)
+def _item(turn: Turn, request: str) -> str:
+    return _order(turn, request) if "get_order" in turn.offered else _product(turn, request)
+
+
+def _why(turn: Turn, request: str) -> str:
+    return HELP["return"](turn, request) if "return" in turn.spoken[-1] else NO_MORE
 
 
 def _recall(turn: Turn, request: str) -> str:
     who = "".join(re.findall(r"customer is (.+)\. Today", turn.instructions))
     said = ["\n\nYour last messages:\n", *turn.earlier[-3:]] if turn.earlier else []
     return f"You are signed in as {who}." + "\n- ".join(said)
-
-
-def _item(turn: Turn, request: str) -> str:
-    return _order(turn, request) if "get_order" in turn.offered else _product(turn, request)
 
 
 NOTE = "I am rule-based and know simple English. With OPENAI_API_KEY set, a real model answers."
@@ -341,7 +346,8 @@ SKILLS = (
 )
 WRITE = "Please write to support@example.com."
 UNKNOWN = f"I do not know that. {WRITE}"
-SORRY = f"I am sorry about the trouble. Tell me what it is about, or talk to a person. {WRITE}"
+NO_MORE = f"I do not know more than that. {WRITE}"
+SORRY = f"I am sorry about the trouble. What I cannot solve here, a person may. {WRITE}"
 FOREIGN = f"I know simple English only. {SKILLS}"
 HELLO = f"Hello, how can I help? {SKILLS}"
 THANKS = "You are welcome. I am here when you need anything else."
@@ -352,122 +358,125 @@ GOODBYE = "Goodbye, and come back any time."
 KEEP = "All right, I leave it at that."
 NO_ADDRESS = f"I do not know where a return is sent to, who pays for that, or of a fee. {WRITE}"
 IMPOSSIBLE = (
-    "An order cannot be cancelled, exchanged or sent to another address, nor a return undone. "
-    f"Once an order is delivered, you can return it in this chat. {WRITE}"
+    "An order cannot be cancelled, changed, exchanged or sent to another address, nor a return "
+    f"undone. Once an order is delivered, you can return it in this chat. {WRITE}"
 )
-# What a typo is mended to, and the words that name no item, by how they begin.
-KEYS = """address cancel delivered delivery invoice keyboard laptop order ordered
-orders package policy price product refund return returned returns shipping taking
-tracking warranty""".split()
-SMALL_WORDS = """about actual also any arriv avail been below better bought buy cheap
-come compar cost could deliver does dollar ever expensive from give have help here hour
-just know last left like list long look many mean money more much need number offer
-only order other package parcel please price product really recommend refund return
-sell send ship show some status still stock take tell th time today track turn under
-want were wh will with would your""".split()
-YES = (
-    r"^(\W*\b(y|yes|yep|yeah|yup|sure|ok(ay)?|fine|well|actually|please|let'?s|do|it|that|go|ahead"
-    r"|proceed|now|then|so|after|all|alright|thing|why not)\b)+[^\w?]*$"
-    r"|^(?!.*(n't|not|before|should)).*\b(do it|go ahead|proceed)( then| now| please)?[^\w?]*$"
+TYPED_ORDER = r"(?<!under )(?<!below )(?<!than )(?<!\$)\b(?:ord-?)?(\d{4})\b(?! (?:dollar|buck))"
+SHOPS = (
+    r"\b(need|want|like|look|search|buy|prefer|price|cheap|any|sell|carry|recommend|do you have)"
 )
+WAITS = (
+    r"where|when|track|arriv|com|wait|way|lost|late|\b(by|before|get)\b|my (\w+ )?(order|pa\w+)\b"
+)
+ASKS_MORE = r"^\W*((and|so|ok|but) )*(is|are|do|does|can|will|would|how|has|what (colou?r|size))\b"
+COMPARES = r"compare|difference|between|versus|\bvs\b|better|\bor\b"
+OF_ALL = r"product|sell|anything|do you have|cheap(?!er)|expensive|recommend|best"
 ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
-# Which part of an order: no reason, though it may come as the answer when one was asked for.
-PICKS = (
-    r"^(\W*\b(just|only|the|that|this|these|those|both|all|of|them|ones?|two|first|second|last|and"
-    r"|my|other|lamps?|laptop|sleeve|keyboard|headphones?)\b)+\W*$"
-)
-# A question, or a sentence that asks for something; "is too loud" and "does not work" are neither.
-ASKS = (
-    r"\?|^\W*((and|so|but|ok|well|actually|please|pls|wait|also|or|n) )*((what|why|how|when|where"
-    r"|who|which)('?s|'?re)?\b|(do|does|did|is|are|was|were|can|could|will|would|should|may|have"
-    r"|has|am) (it|they|there|you|i|we|the|my|that|this)\b|(show|tell|give|let|keep|list|look|help"
-    r"|talk|call|send|pretend|ignore|compare|u tell)\b)|\b(want to|wanna|like to|rather|i meant?)\b"
-    r"|^\W*([a-z]{0,2}|idk|yes|okay|sure|h+m+|uhm?|dunno|e*h* ?i (dunno|don't know)|warranty"
-    r"|shipping|payment|help)\W*$|\b(too|as well)\W*$"
-)
 # What a message is about, and the rule or the text that answers it. The first row that fits counts.
 Rule = Callable[[Turn, str], str]
-_no_rule: Rule = functools.partial(_help_article, telling=False)  # for what no other row knows
+_else: Rule = functools.partial(_help)  # for what no other row knows
+HELP = {
+    article: functools.partial(_help, about=article)
+    for article in "return warranty shipping payment loyalty contact tracking".split()
+}
+_which: Rule = functools.partial(_item)  # "the older one", which picks an order when we ask for it
 RULES: list[tuple[str, Rule | str]] = [
-    (r"^return ord-\d+: ", _give_back),  # as our own hint says it, whatever the reason
-    (r"\b(are|r) (you|u) (an? )?(real|human|bot|robot|ai|person|machine|chatbot)", NOTE),
-    (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|(last|previous) message|who am i"
-     r"|about me\b|my (name|tier)\b|(what|which) tier|\b(my|i am|i'm)\b.*@", _recall),
-    (r"[\u00bf\u00a1\u00df\u00e4\u00f6\u00fc\u00f1]|\b(hola|gracias|pedido|d[o\u00f3]nde|quiero"
-     r"|devolver|por favor|ich|meine?|nicht|bestellung|danke|bitte|wo|wie|ist|das|und|cuando|puedo"
-     r"|bonjour|merci|commande|je)\b", FOREIGN),
-    (r"\b(?!(it|what|who|where|how|when|that|there|here|let|today|order)'s)\w{2,}'s ([a-z]+ "
-     r")?(address|e-?mail|phone|orders?|account|password|tier|name|data)\b|\b(his|her|their) "
-     r"(address|e-?mail|phone|orders?|account)\b|(other|all|every) (customer|people|user"
-     r")", "I see only your own account."),
-    # What is not wanted, or not possible
-    (r"\b(delet|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)"
-     r"\b", f"That cannot be done here. {WRITE}"),
-    (r"\bi'?(ll| will) (take|buy) (?!.*back)|\b(want|wanna|like|love|can i|could i|how do i|how "
-     r"can i) (to )?(buy|order|purchase)\b|(place|make) an? (new )?order|(in|to) my (cart|basket)"
-     r"|check ?out|(like|want|need|take) (one|two|\d) (of|more|please"
-     r")", f"I cannot take orders here. {WRITE}"),
+    (r"\bare you (an? )?(real|human|bot|robot|ai|person|machine|chatbot)|who (made|are) you"
+     r"|am i talking", NOTE),
+    (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|(last|previous) message"
+     r"|who am i\b(?! talk)|(about|on) me\b|my (name|tier)\b|what('s| is) my e?-?mail|(what"
+     r"|which) tier|am i (a )?(gold|platinum|standard)|\b(my|i am|i'm)\b.*@", _recall),
+    (r"[\u00bf\u00a1\u00df-\u00ff\u0370-\u1fff\u3040-\u9fff\uac00-\ud7af]|\b(hola|gracias|pedido"
+     r"|d[o\u00f3]nde|quiero|devolver|por favor|ich|meine?|nicht|bestellung|danke|bitte|wo|wie"
+     r"|ist|das|und|cuando|puedo|bonjour|merci|commande|je)\b", FOREIGN),
+    # Of somebody else, or not possible
+    (r"(?<!my )\b(?!(it|what|who|where|how|when|that|there|here|let|\w*day|order|thi|wa|ha"
+     r"|list)'?s)\w{2,}('s( [a-z]+)?|s) (address|e-?mail|phone|orders?|account|password|tier|name"
+     r"|data)\b|\b(his|her|their) (address|e-?mail|phone|orders?|account|wife|husband)\b|(other"
+     r"|all|every) (customer|people|user)", "I see only your own account."),
+    (r"\b(log|sign) ?(out|off)\b", "Type /quit to leave. Then log in with another email."),
+    (r"\b(delet|eras|forget|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)\b",
+     f"That cannot be done here. {WRITE}"),
+    (r"\bi'?(ll| will) (take|buy) (?!.*back)|\b(want|wanna|like|love|can i|could i|how do i"
+     r"|how can i) (to )?(buy|order|purchase)\b|(place|make) an? (new )?order|(in|to) my (cart"
+     r"|basket)|check ?out|(like|want|need|take) (one|two|\d) (of|more|please)",
+     f"I cannot take orders here. {WRITE}"),
     (r"never ?mind|forget (it|that)|keep (it|them|that)|(n't|not) (want to )?(return|send|refund)"
-     r"|not (that|this) one|no need|not \w* ?sure|cancel (that|it)\W*$|\bleave it\b|maybe (later"
-     r"|not|another)|(some|an)other (time|day)|(not|n't) (now|today|do (it|that))\W*$|^\W*(n|no"
+     r"|not (that|this) one|no need|not \w* ?sure|^\W*(ok )?cancel (that|it)\b|\bleave it\b"
+     r"|maybe (later|not|another)|(some|an)other (time|day)|(not|n't) (now|today|do (it"
+     r"|that))\W*$|^\W*(nope|nah)\b|wrong button|^\W*((ok|well|oh|um|sorry|actually)\W+)*(n|no"
      r"|nope|nah|stop|don't|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
     (r"^\W*(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind", FINE),
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|exchang|swap|replace"
-     r"|revert|withdraw|\bmov(ed|ing)\b", IMPOSSIBLE),
-    # A part of an order, what can be returned, until when, and for how much
-    (r"(return|send|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half))\b|(return"
-     r"|send|refund|take)\b.*\b(one|half|part|1) (?!of my ord)|keep (the|one|my)\b|(just|only"
-     r"|keep)\b(?!.*\d{4}).*\b(return|send|refund)\b.* (one|half|part|and)\b|only (return|send)"
-     r"|(just|only) (one|half|part) of|(what|which).*\b(can|could|may) (i|be) (return|sen[dt])"
-     r"|(how much|get (all|every|it all)|what (would|will|do) i).*(\bget\b|back|refund|receive)"
-     r"|what('s| is) (the|my) refund\W*$|(amount|size|much) .*refund|^(?=.*(return|send.* back))(?="
-     r".*(\d{4}|\b(it|my|the|them|this) (?!re))).*(until|too late|how (long|many)|deadline|last "
-     r"day|\bstill\b|be returned)", _terms),
-    # Returns: first the questions, last the wish
-    (r"where.*\bi (send|ship|bring|drop|return)|return (address|label)|\blabel\b|restock|postage"
-     r"|^(?!.*(shipping|express|deliver)).*\b(fees?|charges|any charge)\b|(pay|free|cost|much).*(re"
-     r"turn|send.*back)|return shipping", NO_ADDRESS),
-    (r"(refund|return) status|where.*(refund|return|money)|\b(i|have|already|was) returned|did (i"
-     r"|you) (return|refund)|did (it|that) work|\b(open|any|pending) (return|refund)s?\b|go(ne)? "
-     r"through|(which|what|to|money|refund)[\w ]{1,20}\b(account|card)\b|\b(is|was) (it|my (return"
-     r"|refund)) (done|made)", _returns_made),
-    (r"how much (did|have|do) i (pay|paid|spen|owe)|\btotals?\b|altogether|add up|\bsum of\b|how "
-     r"much.*\bspent\b|(what|how much).*\bi (pay|paid|spen[dt])\b", _totals),
-    (r"^(?!.*\d{4})(.*(, |\b(me|know|so|and|but) ))?(how|why|when|what|who|which|do|does|am|is|are"
-     r"|will)\b.*(return|refund|money|cash|send.* back|get back)|(get|have) .*money (on|to)|return "
-     r"(policy|window|period)|shipping|deliver\w* (take|cost)", _help_article),
-    (r"\breturn(?!ed|s)|refund(?!s)|(send|give|take|bring)\b.*\bback\b|money back", _give_back),
-    (r"returns|warranty|guarantee|repair|broke|crack|spill|defect|damage|faulty|(not|n't|stopped) "
-     r"work|express|abroad|(do|can) (you|u) (ship|deliver)|invoice|receipt|\bpa(id|y)\b(?! for)"
-     r"|bonus|pay(ment|pal)|\bcard\b|(am|be|get|got|was) charge|my account|person|human|manager"
-     r"|\bcall\b|(talk|speak) (to|with)|\bhours\W*$|\bopen(ing|ed| (on|at|today|now|until))"
-     r"|\b(gold|platinum|loyalty|member|points|tier|password|phone num|contact|e-?mail"
-     r")", _help_article),
-    (r"policy|discount|voucher|coupon|price match|gift card|\bsale\b|% off|pick .*up", UNKNOWN),
-    (r"\bord-?\d|order|track|parcel|package|deliver|\bship|arriv|status|waiting|my stuff|(where"
-     r"|when)\b.*\b(my|is|are|get|come)\b(?!.*(stock|back))|\bi (bought|paid|spen)|did i (buy|pay"
-     r"|spend)|\b(by|before) (\w+day|tomorrow|tonight|next)|never (got|came)|(n't|not) (here|there"
-     r"|come|got)|^\W*\d{4}\W*$", _order),
-    (r"product|catalog|price|cost|cheap|expensive|stock|how (much|many|big|heavy|large|loud)"
-     r"|looking for|(you|got) (have|any|carry)|\b(buy|sell|recommend|anything|(under|below|over"
-     r"|above) \W*\d|compare|versus|vs)\b|difference|better|(tell|know|more).* about|battery|weigh"
-     r"|colou?r|memory|storage|screen|bluetooth|wireless|\busb|dimm|\bfit\b|(do|what).* have\b"
-     r"|\b(it|they) come in\b|how (tall|wide|long) (is|are) (it|they)|avail|should i (get|take)"
-     r"|\bbest\b|(be|come) back|when.*available|^\W*(and |so )?(is|are|does|has|can) (the|your|it"
-     r"|this)\b", _product),
+     r"|(a new|different) one|\badd\b.* to (my|the|it|\w*\d)|(modif|edit|chang)\w* (my|the"
+     r"|an) order|(send|ship|deliver) (it|them|this) to\b|revert|withdraw|remove .*from|\b(i"
+     r"|we)('ve)? moved\b(?!.*need)", IMPOSSIBLE),
+    # Returns: first the questions and the wishes that cannot be met, last the wish
+    (r"(return|refund) (policy|window|period)", HELP["return"]),
+    (r"where.*\bi (send|ship|bring|drop|return)|(return|which|what) address|\blabel\b|restocking"
+     r"|postage|^(?!.*(shipping|express|deliver)).*\b(fees?|charges|any charge)\b|(pay|free"
+     r"|cost).*(return|send.*back)|return shipping", NO_ADDRESS),
+    (r"(return|send|sending|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half))\b"
+     r"|(return|send|refund|take)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)|keep (the|one"
+     r"|my)\b|(just|only|keep)\b(?!.*\d{4}).*\b(return|send|refund)\b.* (one|half|part|and)\b"
+     r"|only (return|send)|^(.*(, |\b(me|know|so|and|but|then) ))?(how|why|when|what|where|who"
+     r"|which|until|do|does|did|am|is|are|was|will)\b.*(return|refund|money|cash|(send|get"
+     r"|got)\w* back|send.* back|rid of)|(refund|return) status|\b(i|have|already|was) returned"
+     r"|\b(no|any|open|pending) (return|refund)s?\b|go(ne)? thr|(which|what|to|money"
+     r"|refund)[\w ]{1,20}\b(account|card)\b|(did|has|is|was) (it|that) (work|go|gone|done|made)"
+     r"|(get|have) .*money (on|to)|(how much|get (all|every|it all)|what (would|will"
+     r"|do) i).*\b(g[eo]t(ten)?|back|receive)\b|(amount|size|much).*refund|how long do i have"
+     r"|return.*\b(after|used|opened|without)\b", _returns),
+    (r"\breturn(?!ed|s)|refund(?!s)|(sen[dt]|sending|give|giving|take|taking|bring)\b.*\bback\b"
+     r"|(money|cash) back|my money\b|reimburs|rid of", _give_back),
+    # Help articles, orders, products
+    (r"in total|altogether|how much (did|have|do) i (pay|paid|spen|owe)|cost me", _order),
+    (r"missing|only (got|received)|wrong (item|product|order)|twice|double|stolen", SORRY),
+    *((words, HELP[article]) for words, article in (
+        (r"^(?!.*(n't|not|never|yet|did|has|have|when|where|\?)).*\b(arrived|came)\b|warranty"
+         r"|guarant|repair|\bfix|broke|crack|spill|defect|damage|faulty|(not|n't|stopped"
+         r"|won't) (work|turn|start)|smash|shatter|\b(dent|tear|stain)|scratch|torn|flicker|leak"
+         r"|burn|loose|dead\b", "warranty"),
+        (r"\blost\b|mailbox|neighbo", "tracking"),
+        (r"shipping|express|overnight|abroad|overseas|international|(do|can) you (ship|deliver)"
+         r"|deliver\w* (take|cost|time)", "shipping"),
+        (r"invoice|receipt|\bbill\b|\bpa(id|y)\b|pay(ing|ment|pal)|card\b|\bcharge(d| me)|accept"
+         r"|instal|visa|amex|credit|bitcoin|crypto|\btax\b|\bvat\b", "payment"),
+        (r"\b(gold|platinum|loyalty|member|points|reward|tier|bonus|vip)|to spend", "loyalty"),
+        (r"my account|person\b|human|manager|customer (service|care)|supervisor|\bagent"
+         r"|representative|someone|complain|contact|hotline|\bcall\b|(talk|speak|chat) (to|with)"
+         r"|\bhours\W*$|\bopen(ing|ed| (on|at|today|now|until))|(your|tele)phone|your phone"
+         r"|phone n|password|e-?mail|\breach\b|on (the )?(week\w+|\w+day)s?\b", "contact"),
+    )),
+    (r"^\W*but (i|we|you|that)\b", SORRY),
+    (r"policy|privacy|discount|voucher|coupon|promo|price match|gift|\bsale\b|% off|pick .*up"
+     r"|\bjobs?\b|newsletter|insur|student (disc|pric)", UNKNOWN),
+    (rf"\bord-?\d|order|track|parcel|package|deliver|\bship|arriv|status|waiting|my stuff|coming"
+     rf"|(where|when)\b.*\b(my|is|are|get|come)\b(?!.*(stock|back))|\bi (bought|paid|spen)"
+     rf"|did i (buy|pay|spend)|\b(by|before) (\w+day|tomorrow|tonight|next)|never (got|came)|(n't"
+     rf"|not) (here|there|come|got)|dispatch|courier|carrier|\bnews (on|of|about)|update"
+     rf"|supposed to|overdue|\beta\b|{TYPED_ORDER}", _order),
+    (rf"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
+     rf"|got any|\b(sell|suggest|anything|vs)\b|(under|below) \W*\d|(tell|know|more).* about"
+     rf"|avail|stock|should i|they come|(be|come) back|cheaper|{OF_ALL}|{COMPARES}|^\W*(and "
+     rf"|so )?(is|are|does|has|can) (the|your|it|this)\b", _product),
+    # Small talk
     (r"\b(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|\bthx|cheers", THANKS),
     (rf"(?!^\W*ok(ay)?\W*$){YES}", NOTHING_WAITS),
-    (r"^\W*(ok(ay)?|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|(wait|one (sec|mom)|let "
-     r"me (think|check)|hold on).*)\W*$", CARRY_ON),
-    (r"^\W*(hi|hello|hey|help|good \w+)\b|(what|who|how) (can|are|r|do) (you|u|i do)\b|what "
-     r"now", HELLO),
-    (r"angry|ridiculous|useless|terrible|worst|stupid|scam|awful|annoy|f[u*]ck|shit|hate", SORRY),
+    (r"^(\W*\b(ok(ay)?|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|lol|(ha)+h?|nice|wow"
+     r"|i see|got it|(wait|one (sec|mom)|let me (think|check)|hold on).*)\b)+\W*$", CARRY_ON),
+    (r"^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|(are you|anyone) there", HELLO),
+    (r"(what|who|how) (can|are|do) (you|i do)\b|what now|my options", SKILLS),
+    (r"angry|not (very )?helpful|rude\b|ridiculous|useless|terrible|worst|stupid|scam|awful|annoy"
+     r"|f[u*]ck|shit|hate|\bsuck|crap|unacceptable|disappoint|frustrat|fed up|horribl", SORRY),
+    (r"^\W*(but )?(why|how come)( not| is that| can't i)?\W*$", _why),
+    (rf"{PLACE} (one|order)\b", _which),
     (r"^\W*(ok )?(and|or|(what|how) about) (the|my|for)\b|^\W*(the|my) \S+( \S+)?\W*$|i mean\b"
-     r"|laptop|sleeve|lamp|headphone|keyboard", _item),
-    (r"", _no_rule),
+     r"|\binside\b", _item),
+    (r"", _else),
 ]  # fmt: skip
-SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO, NOTHING_WAITS)
-OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _terms, _help_article, _no_rule)
+SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS)
+OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _returns, _else, *HELP.values())
 # A sentence on one of these that asks nothing may be the reason of a return.
-TOPICS = (_no_rule, _item, _order, _product, _help_article, THANKS, SORRY, FINE, FOREIGN)
+TOPICS = (_else, _item, _order, _product, *HELP.values(), THANKS, SORRY, FINE, FOREIGN)

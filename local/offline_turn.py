@@ -56,12 +56,17 @@ class Turn:
             raise Wanted(handoff, "{}")
 
     @property
+    def subjects(self) -> set[str]:
+        """The orders or the products last spoken of, such as ORD-1001."""
+        found = (
+            set(re.findall(ORDER, t)) or set(re.findall(SKU, t)) for t in reversed(self.spoken)
+        )
+        return next(filter(None, found), set())
+
+    @property
     def subject(self) -> str:
-        """The order or product last spoken of, such as ORD-1001; empty if it is unclear."""
-        for text in reversed(self.spoken):
-            if found := set(re.findall(ORDER, text)) or set(re.findall(SKU, text)):
-                return found.pop() if len(found) == 1 else ""
-        return ""
+        """The only one of `subjects`; empty if it is unclear."""
+        return "".join(self.subjects) if len(self.subjects) == 1 else ""
 
     def _unplanted(self, output: str) -> str:
         """Each line of `output`, up to its first sentence that looks planted."""

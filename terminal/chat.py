@@ -169,7 +169,7 @@ class Chat:
             if typed.lower() in YES or typed.lower() in NO:
                 return typed.lower() in YES
             if all(word.strip(".,!") in AGREEING for word in typed.lower().split()):
-                self.screen.notice("Please type y or n.")
+                self.screen.notice("Please type y or n. Enter and Ctrl-C also say no.")
                 continue
             name = _command_in(typed)
             if not name or (name in COMMANDS and not COMMANDS[name].shows):
@@ -212,6 +212,8 @@ class Chat:
         if self.conversation.unanswered is None:
             return None
         told = "Your last message has no answer yet."
+        if self.conversation.opened.answering:
+            told += " Another terminal may be answering it now."
         if not self.screen.interactive:  # in a pipe, the next line is a message, not a yes
             self.screen.notice(f"{told} /retry answers it.")
             return None
@@ -270,7 +272,7 @@ async def _help(chat: Chat) -> None:
     for name, each in COMMANDS.items():
         chat.screen.say(f"{name:10} {each.about}")
     if chat.screen.interactive:  # in a pipe it ends the program
-        chat.screen.say(f"{'Ctrl-C':10} stop an answer; clear a line")
+        chat.screen.say(f"{'Ctrl-C':10} stop an answer; say no to a question; clear a line")
 
 
 @command("/history", "show the whole conversation", shows=True)

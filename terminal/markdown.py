@@ -18,6 +18,8 @@ from rich.theme import Theme
 
 from engine.text import clean
 
+WIDEST = 100  # columns: longer lines of prose are hard to read
+
 # These are readable on light and on dark; rich's own theme puts code on black.
 THEME = Theme(
     {
@@ -57,6 +59,7 @@ class Markdown:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         above = False
+        options = options.update_width(min(options.max_width, WIDEST))
         for block in self._blocks:
             self._drawn.parsed = block
             with console.use_theme(THEME):

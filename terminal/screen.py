@@ -77,18 +77,20 @@ class Screen:
             )
         self._spun = 0.0  # when the last spinner of `waiting` ended
 
-    async def ask(self, prompt: str, *, commands: Sequence[str] = ()) -> str:
+    async def ask(
+        self, prompt: str, *, commands: Sequence[str] = (), ctrl_c_clears: bool = True
+    ) -> str:
         """Read one message from the customer.
 
         With `commands` it is the chat's prompt: it has a blank line above, Tab and a history.
-        Raises EOFError at the end of input.
+        Raises EOFError at the end of input, and KeyboardInterrupt unless Ctrl-C clears.
         """
         if commands:
             self._write("\n", sys.stdout)
             if self.interactive:
                 # A held Ctrl-C also comes between a prompt and an answer; it must not quit.
                 signal.signal(signal.SIGINT, lambda *_: None)
-        return await self._reader.read(prompt, commands)
+        return await self._reader.read(prompt, commands, ctrl_c_clears=ctrl_c_clears)
 
     async def confirm(self, question: str) -> str:
         """Ask `question`, and return what is typed. Keys typed before the question do not count.

@@ -79,6 +79,12 @@ def test_engine_and_terminal_alone_carry_it_across_a_kill_at_the_question(
     assert "lamp" not in done.stdout + done.stderr and "order" not in done.stdout + done.stderr
 
 
+def test_without_a_key_it_says_so_in_a_line(desk: MongoClient[Document]) -> None:
+    done = run(desk, program=PROGRAM, OPENAI_API_KEY="")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "OPENAI_API_KEY is not set. Put it in .env.\n"
+
+
 def test_it_is_short_and_imports_the_front_door_the_terminal_and_libraries() -> None:
     text = (ROOT / PROGRAM).read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 150

@@ -26,7 +26,8 @@ from tests.builders import events, returning, say, stored_items, text_of
 from tests.conftest import customer_of, lease_on, session_for
 from tests.kills import QUESTION, asking, shopkeeper
 from tests.model_server import ModelServer
-from tests.processes import Shop, chat, order_of, times_returned
+from tests.model_server import say as slowly
+from tests.processes import Shop, chat, order_of, run, times_returned
 
 Open = Callable[..., Any]
 ID, OWNER = "support_alice_at_example_com", "alice@example.com"
@@ -54,6 +55,34 @@ async def test_a_customer_can_stop_waiting(db: Database, open_conversation: Open
     conversation.stop()
     assert await events(turn) == [Stopped()]
     assert await stored_items(db) == []
+
+
+async def test_who_opens_while_another_answers_is_told_so(
+    db: Database, open_conversation: Open
+) -> None:
+    gate = asyncio.Event()
+    first = await open_conversation(ScriptedModel([slow("Hello.", gate)]))
+    answering = asyncio.create_task(events(first.turn("hi")))
+    await accepted(db)
+    second = await open_conversation(ScriptedModel())
+    assert (second.unanswered, second.opened.answering) == ("hi", True)
+    gate.set()
+    await answering
+    third = await open_conversation(ScriptedModel())
+    assert (third.unanswered, third.opened.answering) == (None, False)
+
+
+def test_a_login_says_that_another_terminal_may_be_answering(shop: Shop) -> None:
+    alice = "--email", "alice@example.com"
+    with (
+        ModelServer([slowly("word\n\n" * 200, delay=0.1)]) as model,
+        chat(shop, *alice, model=model) as one,
+    ):
+        one.type("hi")
+        one.wait_for("word")
+        two = run(shop, *alice, model=model)
+    told = "Your last message has no answer yet. Another terminal may be answering it now."
+    assert f"{told} /retry answers it." in two.stderr
 
 
 async def test_the_lease_of_a_dead_process_ends_by_itself(db: Database) -> None:

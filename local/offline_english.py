@@ -1,0 +1,93 @@
+"""The English of the rule-based model: typos, sentences, and which of them ask or agree."""
+
+from __future__ import annotations
+
+import functools
+import re
+from difflib import get_close_matches
+
+# A new sentence, or "and" before a word that opens a request: "slow and heavy" stays one.
+NEXT_REQUEST = (
+    r"(?i)(?<=[.?!])\s+|\n+|,\s+(?=(?:wh(?:at|ere|en|o|y)'?s?|how|can|i'd|i want)\b)"
+    r"|,?\s+(?:and|n|also|then)\s+(?=(?:also|please|wh(?:at|ere|en|o|y)'?s?|how|do|does|can|could"
+    r"|is|are|tell|show|list|return|refund|track|send|my|i|i'd)\b)"
+)
+
+# In a wish to return, the reason may follow a comma or an order's number, or have no comma at all.
+NEXT_CLAUSE = (
+    r"|(?<=[,;:])\s+|(?<=\d{4})\s+(?!(?:and|from|dollars)\b)(?=\w)|\s[-\u2013\u2014]+\s"
+    r"|(?<!when|what)\s(?=(?:but|because|becuase|bc|since|due to|so)\s|(?:i want|i'?d like|can i)\b"
+    r"|(?:it|they)(?:'?s|'?re| is| are| was| were| does| do| keeps)\b)"
+)
+# What a typo is mended to, and the words that name no item, by how they begin.
+KEYS = """address cancel chance change charge delivered delivery exchange invoice keyboard laptop
+order ordered orders package policy price product refund return returned returns shipping taking
+talking tracking warranty""".split()
+SMALL_WORDS = """about actual also another any arriv avail been below better between both bought
+buck buy cheap come compar cost could deliver differ does dollar earl ever expensive first from
+give have help here hour into just know last latest left like list long look many mean money more
+most much need newe number offer old only order other over package parcel please price product
+really recent recommend refund return second sell send ship show some start status still stock
+suggest take tell th time today track turn under vers want were wh will with work would
+your""".split()
+PRONOUN = r"(?i)\b(it|its|it's|this|that|them|they)\b"
+PLACE = r"\b(other|last|latest|newe|recent|old|earl|first|second)(?:r|st|er|est|ier|iest)?\b"
+PICKING = (
+    r"\b(just|only|the|that|this|th[eo]se|both|all|of|them|ones?|two|first|second|last|and|my"
+    r"|other)\b"
+)
+NO_REASON = (
+    r"(?i)^\W*((and|ord-\d+|because|bc|since|of|but|so|reason|please|pls|sorry|hi|hello)\b\W*)+"
+)
+STATES = (
+    r"\b(i|we|it|they|is|are|was|were|has|had|keeps?|got|came|\w{3,}ed|\w+n't)\b|\b(the|my) \w+ "
+    r"\w+s\b"
+)
+YES = (
+    r"^(\W*\b(y|yes|sorry|i (meant?|said)|yep|yeah|yup|sure|ok(ay)?|fine|well|actually|please"
+    r"|let'?s|do|it|that|of|go|ahead|proceed|now|then|so|after|the|whole|order|all|everything"
+    r"|alright|thing|nice|great|h+m+)\b)+[^\w?]*$|^(?!.*(n't|not|before|should)).*\b(do it|go "
+    r"ahead|proceed)( then| now| please)?[^\w?]*$"
+)
+# A question, or a sentence that asks for something; "is too loud" and "does not work" are neither.
+ASKS = (
+    r"\?|^\W*((and|so|but|ok|well|actually|please|pls|wait|also|or|n) )*((what|why|how|when|where"
+    r"|who|which)('?s|'?re)?\b|(do|is|are|was|were|have|has|am) (it|they|there|you|i|we|the|my"
+    r"|that|this)\b|(does|did|can|could|will|would|should|may)\b(?!n't| not)|(show|tell|give|let"
+    r"|keep|list|look|help|talk|call|send|pretend|ignore|compare|you tell)\b)|\b(want to|wanna"
+    r"|like to|rather|i meant?)\b|^\W*([a-z]{0,2}|idk|yes|okay|sure|h+m+|uhm?|dunno|e*h* ?i "
+    r"(dunno|don't know)|warranty|shipping|payment|help|please\b.*)\W*$|\b(too|as well)\W*$"
+)
+
+
+def parts(message: str) -> list[str]:
+    """The sentences and requests of a message; of a wish to return, its clauses too."""
+    wish = re.search(r"\breturn(?!ed|s)|refund(?!s)|\bback\b|rid of", spelled(message))
+    return re.split(NEXT_REQUEST + NEXT_CLAUSE * bool(wish), message.strip())
+
+
+@functools.lru_cache
+def spelled(text: str) -> str:
+    """`Dont retrun` -> `don't return`: a word that is nearly one of KEYS becomes it."""
+    text = re.sub(r"\bu\b", "you", text[:1000].lower())
+    text = re.sub(r"\b(d[io]d?|does|dos|is|was|wo|ca|has|have|are|could|would)nt\b", r"\1n't", text)
+    text = re.sub(r"\b(what|where|who|how|when|that|there|i(?=[mv]))(s|m|ve)\b", r"\1'\2", text)
+    return re.sub(r"[a-z]{4,14}", lambda w: (get_close_matches(w[0], KEYS, 1, 0.83) or w)[0], text)
+
+
+def nouns_of(text: str) -> list[str]:
+    """The words of `text` that may name an item."""
+    words = re.findall(r"\b[a-z]{4,}\b(?!')", spelled(text))
+    return [word.removesuffix("s") for word in words if not word.startswith(tuple(SMALL_WORDS))]
+
+
+def naming(lines: list[str], nouns: list[str]) -> list[str]:
+    """The lines that name the most of `nouns`, typos forgiven. None, if no line names one."""
+    known = [re.findall(r"[\w-]{3,}", line.lower()) for line in lines]
+    hits = [sum(bool(get_close_matches(n, words, 1, 0.8)) for n in nouns) for words in known]
+    return [line for line, hit in zip(lines, hits, strict=True) if hit and hit == max(hits)]
+
+
+def sentence(text: str) -> str:
+    text = re.sub(r"[\s.,!]+$", "", re.sub(NO_REASON, "", text.strip(" ,.:;")))
+    return text[:1].upper() + text[1:]

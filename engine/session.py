@@ -162,9 +162,9 @@ class TurnSession(SessionABC):
         return self._lease.held
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        if limit:  # the SDK compares the end of the history, before it stores a step
-            return cast("list[TResponseInputItem]", self.items[-limit:])
-        return shown(self.items, self._stored.limits)
+        # With a limit, the SDK compares the end of the history before it stores a step.
+        items = self.items[-limit:] if limit else shown(self.items, self._stored.limits)
+        return [cast(TResponseInputItem, {**item}) for item in items]  # for the caller to change
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         step = cast("list[Item]", items)

@@ -123,7 +123,7 @@ class Approvals:
         if last and last[0] == pending["id"]:
             return last[1]
         try:
-            state = await self._stored.open(pending["state"])
+            state = await self._stored.unseal(pending["state"])
             # Without context_override, the tools would get an empty context.
             return await RunState.from_json(self._agent, state, context_override=self._context)
         except Exception:  # another version wrote it, or a tool server is down
@@ -137,7 +137,7 @@ class Approvals:
         if of["id"] == self._shown or not approval.withdrawn:
             return approval.declined
         try:
-            call = await self._stored.open(of["call"])
+            call = await self._stored.unseal(of["call"])
             return approval.withdrawn(_arguments(call["arguments"]))
         except Exception:  # a model wrote something else, or an earlier version did
             logger.warning("What was withdrawn cannot be told", exc_info=True)

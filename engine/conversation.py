@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -26,7 +25,7 @@ from engine.history import Item, Message
 from engine.lease import Lease
 from engine.models.request import shown
 from engine.options import Limits, Words
-from engine.record import Accepted, Record, check_record, is_held
+from engine.record import Accepted, Record, check_record, in_utc, is_held
 from engine.session import Stored, TurnSession
 from engine.setup import Content, Setup, completed, reachable
 from engine.stream import Stream
@@ -142,13 +141,13 @@ class Conversation:
             raise failure(error) from error
         record = await lease.read() or Record()
         check_record(record, owner)
-        now = TurnSession(stored, lease, record)
-        await now.load()
-        self.unanswered = history.unanswered(now.items)
+        found = TurnSession(stored, lease, record)
+        await found.load()
+        self.unanswered = history.unanswered(found.items)
         self.opened = Opened(
-            tuple(history.transcript(now.items)),
-            record["messages"] + len(history.transcript(now.coming)),
-            record.get("updated_at"),
+            tuple(history.transcript(found.items)),
+            record["messages"] + len(history.transcript(found.coming)),
+            in_utc(record.get("updated_at")),
             bool(record.get("pending")),
             is_held(record),
         )
@@ -196,20 +195,20 @@ class Conversation:
 
     async def transcript(self) -> list[Message]:
         """All that was said, oldest first."""
-        return history.transcript([*await self._stored.read(), *await self._inbox()])
+        return history.transcript(await self._items())
 
     async def next_input(self) -> list[Any]:
         """The history that the next turn would send to the model."""
         limits = self._setup.limits
-        items = await self._stored.read(limits.items)
-        return shown([*items, *await self._inbox()], limits)
+        return shown(await self._items(limits.items), limits)
 
     async def erase(self) -> None:
         """Delete every document of this conversation. It waits for a turn that runs elsewhere.
 
         Raises TurnFailed.
         """
-        stream = self._stream = self._new_stream()
+        stream = Stream()
+        self._begin(stream)
         stream.running = True
         try:
             async with self._lease.hold(lambda: None):
@@ -226,35 +225,41 @@ class Conversation:
             raise RuntimeError("A tool can write only in a turn.")
         return await self._turn.session.commit(write)
 
-    async def _inbox(self) -> list[Item]:
-        return await self._stored.inbox(await self._lease.read() or Record())
+    async def _items(self, limit: int | None = None) -> list[Item]:
+        """The last `limit` items, and the inbox; if a step moves the inbox meanwhile, once more."""
+        record = await self._lease.read() or Record()
+        while True:
+            items, before = await self._stored.read(limit), record
+            record = await self._lease.read() or Record()
+            if record.get("inbox") == before.get("inbox"):
+                return [*items, *await self._stored.inbox(record)]
 
-    def _new_stream(self) -> Stream:
-        """Raises TurnFailed while another one runs."""
+    def _begin(self, stream: Stream) -> None:
+        """Raises TurnFailed while another stream runs."""
         if self._stream.running:
             raise TurnFailed(Reason.ALREADY_ANSWERING)
-        self._stream, self._turn = Stream(), None
-        return self._stream
+        self._stream, self._turn = stream, None
 
-    async def _run(
+    def _run(
         self,
         work: Callable[[Turn], Awaitable[None]],
         item: Item | None = None,
         *,
         accepts: bool = False,
     ) -> AsyncGenerator[Event, None]:
-        """Do `work` under the lease, and yield what is told.
+        """The stream that does `work` under the lease.
 
         `item` is a new message. If `work` `accepts`, the message that MongoDB has not confirmed
         yet is accepted with the lease; its id tells whether MongoDB has it after all.
         """
-        stream = self._new_stream()
+        stream = Stream()
 
         async def under_lease() -> None:
             if item:
                 self.unanswered = history.text_of(item)
                 self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
             message = self._sent if accepts else None
+            stream.stop_with(None)  # not before the message is kept
             async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
                 session = TurnSession(self._stored, self._lease, record)
                 turn = Turn(self._setup, self._approvals, session, record, stream)
@@ -268,9 +273,10 @@ class Conversation:
                 finally:
                     self.unanswered = history.unanswered(session.items)
 
-        try:
-            async with aclosing(stream.events(under_lease())) as told:
-                async for event in told:
-                    yield event
-        except Exception as error:
-            raise failure(error, shown=self._turn is not None and self._turn.said) from error
+        async def told() -> None:
+            try:
+                await under_lease()
+            except Exception as error:
+                raise failure(error, shown=self._turn is not None and self._turn.said) from error
+
+        return stream.events(lambda: self._begin(stream), told)

@@ -88,13 +88,15 @@ def last_turn(items: Sequence[Any]) -> Sequence[Any]:
 def waiting_call(items: Sequence[Any], call_id: str | None = None) -> Item | None:
     """The call in `items` that has no output, such as one that waits for approval.
 
-    If there are several: the one with `call_id`, or else the last.
+    If there are several: the one with `call_id`; the last, if `call_id` is none of these calls',
+    such as that of a call inside an agent that is a tool.
     """
     done = {item.get("call_id") for item in items if str(item.get("type")).endswith("_output")}
     calls = [item for item in items if str(item.get("type")).endswith("_call")]
     waiting = [item for item in calls if item.get("call_id", "") not in {"", *done}]
-    named = [item for item in waiting if item["call_id"] == call_id]
-    return next(reversed(named or waiting), None)
+    if any(item.get("call_id") == call_id for item in calls):
+        waiting = [item for item in waiting if item["call_id"] == call_id]
+    return next(reversed(waiting), None)
 
 
 def output_of(call: Item, output: str) -> Item:
@@ -105,7 +107,7 @@ def first_line(output: Item) -> str:
     return text_of({"content": output.get("output")}).strip().partition("\n")[0]
 
 
-def answer(text: str) -> Item:
+def assistant_item(text: str) -> Item:
     return {"role": "assistant", "content": text}
 
 

@@ -67,7 +67,7 @@ class Lease:
         self._seconds = seconds
         self._end = {"$add": ["$$NOW", int(seconds * 1000)]}
         self._process = uuid.uuid4().hex
-        self._ours: dict[str, str] = {}  # the record, while its lease is held for this turn
+        self._ours: dict[str, str] = {}  # finds the record while its lease is held for this turn
         self.held = False  # by us, as far as this process knows
         self.spent: Callable[[], Fields] = dict  # what the turn adds to the record's counters
         self._seen: str | None = None  # the last accepted message that this process knows of
@@ -87,16 +87,16 @@ class Lease:
     ) -> AsyncIterator[Record]:
         """Hold the lease for the block, and accept `message` with it; yields the record.
 
-        Calls `waiting` once if another process holds it. Until the block begins, a cancelled task
-        does no harm: nobody has to wait for what it may have taken.
+        Calls `waiting` once if another process holds it. Cancelled before the block begins, it
+        gives back what it may have taken.
         """
         waited = False
         while True:
-            taking = asyncio.create_task(self.take(message))
+            task = asyncio.create_task(self.take(message))
             try:
-                record = await asyncio.shield(taking)
+                record = await asyncio.shield(task)
             except asyncio.CancelledError:
-                await uncancelled(self._stop_taking(taking))
+                await uncancelled(self._stop_taking(task, message))
                 raise
             if record is not None:
                 break
@@ -110,11 +110,11 @@ class Lease:
     @contextlib.asynccontextmanager
     async def renewing(self) -> AsyncIterator[None]:
         """Renew the lease for as long as the block lasts, then give it back."""
-        renewing = asyncio.create_task(self._keep_renewing())
+        task = asyncio.create_task(self._keep_renewing())
         try:
             yield
         finally:
-            renewing.cancel()
+            task.cancel()
             await uncancelled(self._give_back())
 
     async def take(self, message: Accepted | None = None) -> Record | None:
@@ -124,7 +124,7 @@ class Lease:
         its id tells: taken again, it counts once.
         """
         self._ours = {"_id": self.session_id, "lease.holder": uuid.uuid4().hex}
-        self.spent = dict
+        self.spent = dict  # nothing yet
         if self.transactions and self._client_session is None:
             self._client_session = self.records.database.client.start_session()
         for last_try in (False, True):
@@ -217,9 +217,10 @@ class Lease:
 
     async def _time_left(self) -> float:
         """Seconds that a command may take. If half of the lease is over, renews it first."""
-        if self._left() < self._seconds / 2:
-            await self._renew()
-        return self._left()
+        while (left := self._left()) < self._seconds / 2:
+            with timeout(self._seconds / 2):
+                await self._renew()
+        return left
 
     def _left(self) -> float:
         # Both clocks: the monotonic one stands still while a laptop sleeps.
@@ -273,11 +274,14 @@ class Lease:
         check_record(record, self.owner)
         return record
 
-    async def _stop_taking(self, task: asyncio.Task[Record | None]) -> None:
+    async def _stop_taking(
+        self, task: asyncio.Task[Record | None], message: Accepted | None
+    ) -> None:
         await asyncio.wait({task}, timeout=0.5)
         task.cancel()
         await asyncio.wait({task})
-        await self._give_back({"unanswered_since": None})  # it was stopped
+        # What was stopped, `recover` does not answer.
+        await self._give_back({"unanswered_since": None} if message else None)
 
     async def _whose(self) -> str | None:
         """The holder, if there is one. Ends what a holder left open whose time is over."""

@@ -1,15 +1,16 @@
 """The document of one conversation in `conversations`: what the SDK's session does not remember.
 
 This is the only description of it. Every write of it is in lease.py; the comments say on whose
-behalf it is made. Values that hold the customer's words are sealed: strings that the session's own
-`_serialize_item` wrote, as in `agent_messages`, so that a session that encrypts covers them too.
+behalf it is made. A step is what the SDK stores at once: what one `add_items` is given. Values that
+hold the owner's words are sealed: strings that the session's own `_serialize_item` wrote, as in
+`agent_messages`, so that a session that encrypts covers them too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, TypedDict
+from typing import Any, TypedDict, overload
 
 from pymongo import ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
@@ -67,7 +68,7 @@ class Term(TypedDict):
 class Moving(TypedDict):
     """A step that takes messages along from the inbox to the history, on a standalone."""
 
-    seq: int  # the number that it gets, or a later one
+    seq: int  # it is stored under this number or a higher one
     messages: int  # how many
     digest: str  # of the step
 
@@ -77,16 +78,16 @@ class Record(TypedDict, total=False):
     format: int  # `FORMAT` of the engine that last took the lease
     owner: str  # whom the conversation belongs to; set when the record is created
     lease: Term | None  # taken, renewed and given back by `Lease`
-    inbox: list[Accepted]  # grows with the lease; emptied by the first step that is stored
-    accepted: list[str]  # the last ids, oldest first; begins with an id that no message has
-    unanswered_since: datetime | None  # set by a message, a decision, a retry; cleared by an answer
+    inbox: list[Accepted]  # a message comes with the lease, and goes with the first stored step
+    accepted: list[str]  # the last ids, oldest first; never empty: the first is no message's
+    unanswered_since: datetime | None  # when an answer was last tried; None after a last write
     pending: Pending | None  # set with the call that waits; cleared by a message or a decision
     deed: str | None  # sealed: what an approved call answered, until it is in the history
-    active_agent: str  # who answers next; written with the step of a handoff
+    active_agent: str  # who answers next; written with each step
     messages: int  # how many are in the history
     moving: Moving | None  # on a standalone, set before the inbox is written to the history
     usage: dict[str, int]  # calls, input_tokens, cached_tokens, output_tokens; added up at each end
-    updated_at: datetime  # for `remove_idle`
+    updated_at: datetime  # for `remove_idle` and the greeting
 
 
 def primary(collection: AsyncCollection[Any]) -> AsyncCollection[Any]:
@@ -106,7 +107,16 @@ def is_held(record: Record) -> bool:
     """Whether somebody holds the lease. The server's clock decides it, and ours may differ."""
     if not (term := record.get("lease")):
         return False
-    return term["until"].replace(tzinfo=timezone.utc) > datetime.now(timezone.utc)
+    return in_utc(term["until"]) > datetime.now(timezone.utc)
+
+
+@overload
+def in_utc(time: datetime) -> datetime: ...
+@overload
+def in_utc(time: None) -> None: ...
+def in_utc(time: datetime | None) -> datetime | None:
+    """`time` with its zone, which pymongo leaves out unless the client is `tz_aware`."""
+    return time and time.replace(tzinfo=timezone.utc)
 
 
 def owner_of(record: Record | Mapping[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from agents.extensions.memory import MongoDBSession
 from engine.driver import has_transactions
 from engine.lease import Lease, LeaseLost
 from engine.options import Limits
-from engine.record import FORMAT, Records, owner_of
+from engine.record import FORMAT, Records, in_utc, owner_of
 
 
 async def erase(lease: Lease, session: MongoDBSession) -> None:
@@ -25,13 +25,14 @@ async def erase(lease: Lease, session: MongoDBSession) -> None:
 
     # On a standalone, a crash may leave the record behind: it must bring nothing back.
     forgotten: dict[str, Any] = {
+        "unanswered_since": None,
         "pending": None,
         "deed": None,
         "inbox": [],
         "active_agent": "",
         "messages": 0,
     }
-    await lease.commit(delete, before={**forgotten, "unanswered_since": None})
+    await lease.commit(delete, before=forgotten)
 
 
 async def remove_idle(
@@ -57,8 +58,8 @@ async def remove_idle(
         lease = Lease(
             records, found["_id"], owner, transactions=transactions, seconds=lease_seconds
         )
-        now = await lease.take()
-        if now is None:
+        record = await lease.take()
+        if record is None:
             continue
         session = MongoDBSession(
             found["_id"],
@@ -68,7 +69,7 @@ async def remove_idle(
             messages_collection=messages_collection,
         )
         async with lease.renewing():
-            if now["updated_at"] < before:  # it may have been used meanwhile
+            if in_utc(record["updated_at"]) < before:  # it may have been used meanwhile
                 with suppress(LeaseLost):  # somebody uses it after all
                     await erase(lease, session)
                     removed += 1

@@ -19,7 +19,7 @@ from engine.history import (
     NOT_TAKEN,
     WITHHELD,
     Item,
-    answer,
+    assistant_item,
     begins_turn,
     ends_turn,
     last_turn,
@@ -90,12 +90,12 @@ class Stored:
         the very step that took them along proves it. The counter does not: the SDK counts before it
         writes, and a program without a lease may write in between.
         """
-        inbox = [await self.open(each["item"]) for each in record.get("inbox") or []]
+        inbox = [await self.unseal(each["item"]) for each in record.get("inbox") or []]
         if moving := record.get("moving"):
             newer = {"session_id": self.session.session_id, "seq": {"$gte": moving["seq"]}}
             async for document in self.session._messages.find(newer):
                 with contextlib.suppress(ValueError, TypeError):  # no step of ours
-                    step = [await self.open(each) for each in document["message_data"]]
+                    step = [await self.unseal(each) for each in document["message_data"]]
                     if _digest(step) == moving["digest"]:
                         return inbox[moving["messages"] :]
         return inbox
@@ -110,7 +110,7 @@ class Stored:
         """`value`, a JSON object, as the session writes items: encrypted, if it encrypts them."""
         return await self.session._serialize_item(value)
 
-    async def open(self, sealed: str) -> Any:
+    async def unseal(self, sealed: str) -> Any:
         """The value that `seal` was given."""
         return await self.session._deserialize_item(sealed)
 
@@ -145,7 +145,7 @@ class TurnSession(SessionABC):
             record["messages"] = len(transcript(stored.items if known else await stored.read()))
         if record.get("deed"):
             self._fields["deed"] = None
-            deed = await stored.open(str(record["deed"]))
+            deed = await stored.unseal(str(record["deed"]))
             if call := waiting_call(last_turn(stored.items), deed["call"]):
                 self.deed = output_of(call, deed["output"])
                 self.coming.append(self.deed)
@@ -157,7 +157,7 @@ class TurnSession(SessionABC):
         return self._stored.items + self.coming
 
     @property
-    def is_open(self) -> bool:
+    def holds_lease(self) -> bool:
         """Whether the last write of the turn is still to come."""
         return self._lease.held
 
@@ -206,7 +206,7 @@ class TurnSession(SessionABC):
         """
         withheld = [{"role": "user", "content": WITHHELD}] * sum(map(begins_turn, self.coming))
         self.coming = [each for each in self.coming if each is self.deed]
-        await self.store([*withheld, answer(NOT_TAKEN)], last=True)
+        await self.store([*withheld, assistant_item(NOT_TAKEN)], last=True)
 
     def close_approval(self, approved: str | None = None) -> None:
         """The next write closes the approval. After a yes, `approved` is the id of the call."""

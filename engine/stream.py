@@ -17,6 +17,7 @@ class Stream:
         self.stopping = False
         self._told: asyncio.Queue[Event | None] = asyncio.Queue()
         self._stop: Callable[[], object] = lambda: None
+        self._cancel: Callable[[], object] = lambda: None
 
     def tell(self, event: Event) -> None:
         self._told.put_nowait(event)
@@ -25,22 +26,25 @@ class Stream:
         self.stopping = True
         self._stop()
 
-    def stop_with(self, stop: Callable[[], object]) -> None:
-        """From here on, a stop calls `stop`: cancelling the task could cut a write."""
-        self._stop = stop
+    def stop_with(self, stop: Callable[[], object] | None) -> None:
+        """From here on, a stop calls `stop`: cancelling the task could cut a write. None: a stop
+        cancels the task."""
+        self._stop = stop or self._cancel
+        if self.stopping:
+            self._stop()
 
-    async def events(self, work: Coroutine[Any, Any, None]) -> AsyncGenerator[Event, None]:
-        """Do `work` as a task, and yield what it tells; then raise what it raised.
+    async def events(
+        self, begin: Callable[[], object], work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> AsyncGenerator[Event, None]:
+        """Call `begin`, do `work` as a task, and yield what it tells; then raise what it raised.
 
         If the reader goes away, the work is stopped, and waited for.
         """
+        begin()
         self.running = True
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work())
         task.add_done_callback(self._end)
-        await asyncio.sleep(0)  # its first step takes the message: no stop may come before it
-        self._stop = task.cancel
-        if self.stopping:
-            task.cancel()
+        self._cancel = task.cancel
         try:
             while (event := await self._told.get()) is not None:
                 yield event

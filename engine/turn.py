@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from engine.approval import Approvals, call_of
 from engine.errors import blocks_message
 from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopped, Text, TurnFailed
-from engine.history import CUT_OFF, answer, first_line, unanswered
+from engine.history import CUT_OFF, assistant_item, first_line, unanswered
 from engine.record import Fields, Pending, Record
 from engine.run import Run
 from engine.session import TurnSession
@@ -20,7 +20,7 @@ from engine.stream import Stream
 
 
 class Turn:
-    """It lives as long as its lease; `do` does one of the works at the end of this class."""
+    """It lives as long as its lease. Its works: `answer`, `answer_with`, `ask_again`, `decide`."""
 
     def __init__(
         self,
@@ -76,11 +76,11 @@ class Turn:
         }
 
     async def answer(self) -> None:
-        """Answer the message that waits; an approval that waits comes first."""
+        """Answer the message that waits. If an approval waits at a retry, ask for it again."""
         if self._record.get("pending"):
             await self.ask_again()
         elif unanswered(self.session.items) is None:
-            await self.session.store(last=True)  # a kill may have left the inbox: on a standalone
+            await self.session.store(last=True)  # on a standalone, a kill may have left the inbox
             raise TurnFailed(Reason.NOTHING_TO_RETRY)
         elif told := self._setup.instead(self._record):
             self._stream.tell(Text(told))
@@ -91,7 +91,7 @@ class Turn:
         """Store `text` as the answer; nobody is asked any more."""
         if pending := self._record.get("pending"):
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
-        await self.session.store([answer(text)], last=True, **{**fields, "pending": None})
+        await self.session.store([assistant_item(text)], last=True, **{**fields, "pending": None})
 
     async def ask_again(self) -> None:
         """Ask for the approval that waits, if there is one."""
@@ -165,7 +165,7 @@ class Turn:
             if not answered:
                 shown = run.unfinished.strip() if run else ""
                 mark = CUT_OFF if run and run.overdue else self._setup.words.stopped
-                said = [answer(f"{shown} {mark}")] if shown else []
+                said = [assistant_item(f"{shown} {mark}")] if shown else []
                 await self.session.store(said, last=True)
             self._stream.tell(CutOff() if run and run.overdue else Stopped())
             return
@@ -174,10 +174,10 @@ class Turn:
             text = output if isinstance(output, str) else to_json(output, fallback=str).decode()
             if output is None or not text.strip():
                 raise TurnFailed(Reason.ANSWER_EMPTY)
-            await self.session.store([answer(text)], last=True)
+            await self.session.store([assistant_item(text)], last=True)
             if text is output:
                 self._stream.tell(Text(text))
-        elif self.session.is_open:  # the step with the answer did not look like the last
+        elif self.session.holds_lease:  # the step with the answer did not look like the last
             await self.session.store(last=True)
         self._stream.tell(Finished(run.result.last_agent.name, output, self.usage))
 

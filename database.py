@@ -16,7 +16,7 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from engine.driver import has_transactions
+from engine.driver import has_transactions, without_write_concern
 from engine.text import refusal_in
 
 DB_NAME = "ecommerce_support"
@@ -53,7 +53,7 @@ async def connect(uri: str) -> AsyncMongoClient[Document]:
     MongoDB does not answer within CONNECT_SECONDS.
     """
     try:
-        client = await _connected(_without_write_concern(uri))
+        client = await _connected(without_write_concern(uri))
         if await has_transactions(client):
             return client
         # Then acknowledged means on disk. Without it, kill -9 of mongod lost the last 100 ms.
@@ -61,17 +61,6 @@ async def connect(uri: str) -> AsyncMongoClient[Document]:
         return await _connected(uri, w="majority")
     except (PyMongoError, ValueError) as error:  # ValueError: a port that is no number
         raise DatabaseUnavailable(explain(error, uri)) from error
-
-
-def _without_write_concern(uri: str) -> str:
-    """`uri` without its write concern: a replica set's own default, w: "majority", holds.
-
-    In a transaction the driver sends the client's write concern along with the session's commands,
-    and the server refuses that.
-    """
-    address, mark, options = uri.partition("?")
-    of_writes = re.compile(r"(?i)(w|journal|wtimeoutms)=")
-    return address + mark + "&".join(o for o in options.split("&") if not of_writes.match(o))
 
 
 async def _connected(uri: str, **more: Any) -> AsyncMongoClient[Document]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.approval import Approval as Approval
     from engine.approval import Commit as Commit
     from engine.conversation import Conversation as Conversation
+    from engine.driver import without_write_concern as without_write_concern
     from engine.events import ApprovalNeeded as ApprovalNeeded
     from engine.events import Event as Event
     from engine.events import Finished as Finished
@@ -44,6 +45,7 @@ _MODULES = {
     "Words": "options",
     "recover": "recovery",
     "remove_idle": "retention",
+    "without_write_concern": "driver",
 }
 __all__ = list(_MODULES)
 

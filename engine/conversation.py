@@ -99,7 +99,8 @@ class Conversation:
             agent: it answers first; the others are reached through its handoffs.
             context: makes what the tools get, from the function through which they write.
             approvals: by the names of their tools; a tool without one gets a plain question.
-            run_config: the SDK's, with the model if it is not the agents' own.
+            run_config: the SDK's, with the model if it is not the agents' own. Its
+                `session_settings` and `tool_not_found_behavior` are the engine's.
             hooks: the SDK's; they are told what the engine's own are told.
             check: returns why a message is not taken, or None. It is then neither stored nor sent.
             instead: returns what to tell while somebody else answers, such as a person, or None.
@@ -109,14 +110,20 @@ class Conversation:
             words: the engine's own sentences.
 
         Raises TurnFailed if it belongs to another owner, if a newer version wrote it, or if
-        `context` fails; and what the driver raises.
+        `context` fails; ValueError if the client of a replica set has a write concern of its own
+        (see `without_write_concern`); and what the driver raises.
         """
         database = session._messages.database
+        transactions = await has_transactions(database.client)
+        if transactions and not database.client.write_concern.is_server_default:
+            raise ValueError(
+                "In a transaction the server refuses the client's write concern: omit w."
+            )
         lease = Lease(
             database[records],
             session.session_id,
             owner,
-            transactions=await has_transactions(database.client),
+            transactions=transactions,
             seconds=limits.lease_seconds,
         )
 

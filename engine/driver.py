@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
@@ -21,6 +22,17 @@ async def has_transactions(client: AsyncMongoClient[Any]) -> bool:
     """Whether the server has transactions: a replica set or a sharded cluster."""
     hello = await client.admin.command("hello")
     return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+def without_write_concern(uri: str) -> str:
+    """`uri` without its write concern: a replica set's own default, w: "majority", holds.
+
+    In a transaction the driver sends the client's write concern along with the session's commands,
+    and the server refuses that.
+    """
+    address, mark, options = uri.partition("?")
+    of_writes = re.compile(r"(?i)(w|journal|wtimeoutms)=")
+    return address + mark + "&".join(o for o in options.split("&") if not of_writes.match(o))
 
 
 async def uncancelled(work: Coroutine[Any, Any, T]) -> T:

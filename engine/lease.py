@@ -48,7 +48,8 @@ class Lease:
 
     `records` is the collection of the conversations' records; `owner` goes into a new one.
     `transactions` says whether the server has them: every replica set does, a standalone mongod
-    does not. A holder that was killed blocks the conversation for `seconds` at most.
+    does not. A holder that was killed blocks the conversation for `seconds` at most. Unless it
+    `creates` a record that is not there, it never gets the lease of one.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class Lease:
         *,
         transactions: bool,
         seconds: float = 10.0,
+        creates: bool = True,
     ) -> None:
         self.session_id = session_id
         self.owner = owner
         self.transactions = transactions
         self.records = primary(records)
+        self._creates = creates
         self._seconds = seconds
         self._end = {"$add": ["$$NOW", int(seconds * 1000)]}
         self._process = uuid.uuid4().hex
@@ -91,19 +94,19 @@ class Lease:
         gives back what it may have taken.
         """
         waited = False
-        while True:
-            task = asyncio.create_task(self.take(message))
-            try:
-                record = await asyncio.shield(task)
-            except asyncio.CancelledError:
-                await uncancelled(self._stop_taking(task, message))
-                raise
-            if record is not None:
-                break
-            if not waited:
-                waiting()
-            waited = True
-            await asyncio.sleep(POLL_SECONDS)
+        try:
+            while True:
+                task = asyncio.create_task(self.take(message))
+                if (record := await asyncio.shield(task)) is not None:
+                    break
+                if not waited:
+                    waiting()
+                waited = True
+                await asyncio.sleep(POLL_SECONDS)
+        except BaseException as error:
+            stopped = isinstance(error, asyncio.CancelledError)
+            await uncancelled(self._stop_taking(task, message if stopped else None))
+            raise
         async with self.renewing():
             yield record
 
@@ -232,7 +235,9 @@ class Lease:
             # It need not be on disk: should it get lost, the turn's first write finds out.
             records = records.with_options(write_concern=WriteConcern(w=1))
         if self._seen is None:
-            self._seen = (await self._create())["accepted"][-1]
+            if (record := await self._create()) is None:
+                return None
+            self._seen = record["accepted"][-1]
         while True:
             server_session = self._client_session.session_id if self._client_session else None
             term = {
@@ -254,6 +259,8 @@ class Lease:
             record = await self.records.find_one({"_id": self.session_id})
             if not record or "accepted" not in record:
                 record = await self._create()
+            if record is None:
+                return None
             check_record(record, self.owner)
             last = record["accepted"][-1]
             if message and message["id"] in record["accepted"]:
@@ -262,17 +269,20 @@ class Lease:
                 return None
             self._seen = last  # somebody else was answered, or began anew: now we know of it
 
-    async def _create(self) -> Record:
+    async def _create(self) -> Record | None:
         """Make the record of a new conversation: a command of its own, so no take ever makes one.
 
         A take that arrives after a reset then adds nothing.
         """
         found = await self.records.find_one_and_update(
-            {"_id": self.session_id}, creation(self.owner), upsert=True, return_document=True
+            {"_id": self.session_id},
+            creation(self.owner),
+            upsert=self._creates,
+            return_document=True,
         )
-        record = cast("Record", found)
-        check_record(record, self.owner)
-        return record
+        if found:
+            check_record(found, self.owner)
+        return cast("Record | None", found)
 
     async def _stop_taking(
         self, task: asyncio.Task[Record | None], message: Accepted | None
@@ -280,6 +290,8 @@ class Lease:
         await asyncio.wait({task}, timeout=0.5)
         task.cancel()
         await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # marked as seen
         # What was stopped, `recover` does not answer.
         await self._give_back({"unanswered_since": None} if message else None)
 

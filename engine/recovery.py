@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from engine.conversation import Conversation
-from engine.events import Finished, Reason, TurnFailed
+from engine.events import Finished, Reason, TurnFailed, Waiting
 from engine.record import FREE, UNANSWERED, Records, primary
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,13 @@ async def recover(
         try:
             conversation = await open_conversation(record)
             tried += 1
+            if conversation.opened.last_active is None:
+                continue  # erased meanwhile
             async with aclosing(conversation.retry()) as events:
-                answered += any([isinstance(event, Finished) async for event in events])
+                async for event in events:
+                    if isinstance(event, Waiting):
+                        break  # somebody answers it
+                    answered += isinstance(event, Finished)
         except Exception as error:  # the owner's account may be gone, or the model down
             # Else somebody was faster.
             if not (isinstance(error, TurnFailed) and error.reason is Reason.NOTHING_TO_RETRY):

@@ -56,7 +56,12 @@ async def remove_idle(
     for found in await idle.to_list():
         owner = owner_of(found) or ""
         lease = Lease(
-            records, found["_id"], owner, transactions=transactions, seconds=lease_seconds
+            records,
+            found["_id"],
+            owner,
+            transactions=transactions,
+            seconds=lease_seconds,
+            creates=False,
         )
         record = await lease.take()
         if record is None:

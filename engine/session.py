@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import hashlib
@@ -41,8 +42,9 @@ class Stored:
     """The end of the history that MongoDB has, kept in memory while nobody else writes."""
 
     def __init__(self, session: MongoDBSession, limits: Limits) -> None:
-        # A copy, so that only the engine reads from the primary whatever the URI prefers.
+        # A copy: only the engine reads from the primary whatever the URI prefers, and all items.
         self.session = session = copy.copy(session)
+        session.session_settings = None
         session._messages = primary(session._messages)
         session._sessions = primary(session._sessions)
         self.items: list[Item] = []
@@ -237,8 +239,10 @@ class TurnSession(SessionABC):
         self._fields["deed"] = None  # with the step that holds the output, also of a refusal
         try:
             done = await self._lease.commit(deed, before=before)
-        except Unconfirmed as error:
-            self.in_doubt = error  # the SDK would tell the model of a failure, and go on
+        except (Unconfirmed, asyncio.CancelledError) as error:
+            # It may be done, also if the tool's time was over. The SDK would tell the model of a
+            # failure, and go on; so the turn ends here, and the next one finds out.
+            self.in_doubt = error if isinstance(error, Unconfirmed) else Unconfirmed()
             raise
         self._approved, self._fields = None, {"deed": None}
         return done

@@ -142,6 +142,8 @@ class Turn:
                 tell=self._stream.tell,
                 session=session,
             )
+            if self._stream.stopping:
+                self._run.cancel()
             try:
                 await self._run.tell_all()
             except Exception as error:

@@ -23,7 +23,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
-from engine import Approval, Commit, Conversation, Refusal, TurnFailed
+from engine import Approval, Commit, Conversation, Refusal, TurnFailed, without_write_concern
 from terminal.chat import Chat, words_for
 from terminal.inspect import Query
 from terminal.screen import Screen
@@ -118,7 +118,7 @@ async def open_conversation(
 async def main() -> None:
     if not os.environ.get("OPENAI_API_KEY"):
         raise SystemExit("OPENAI_API_KEY is not set. Put it in .env.")
-    screen, uri = Screen(), os.environ.get("MONGODB_URI") or None
+    screen, uri = Screen(), without_write_concern(os.environ.get("MONGODB_URI") or "localhost")
     async with AsyncMongoClient[dict[str, Any]](uri, timeoutMS=15_000) as client:
         db = client["appointment_desk"]
         member = (await screen.ask("Your member number, such as M-1007: ")).strip().upper()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -10,18 +11,30 @@ from typing import Any
 
 import pytest
 from agents import Agent, Model, ModelProvider, RunConfig, RunContextWrapper, function_tool
-from agents.testing import ScriptedModel, assistant_message, function_call
+from agents.extensions.memory import MongoDBSession
+from agents.memory import SessionSettings
+from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
 from openai.types.responses import ResponseFunctionWebSearch
 from openai.types.responses.response_function_web_search import ActionSearch
 from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect
 
-from engine import Approval, Limits, Reason, Refusal, TurnFailed, remove_idle
+from engine import (
+    Approval,
+    Limits,
+    Reason,
+    Refusal,
+    TurnFailed,
+    remove_idle,
+    without_write_concern,
+)
 from engine.events import Stopped
-from engine.history import NOT_TAKEN
+from engine.history import NOT_TAKEN, waiting_call
 from engine.lease import Lease
+from engine.models.checked import CheckedModel
+from engine.session import Stored, TurnSession
 from local.mongod import Mongod
-from tests.builders import Visits, asked, call, events, failure_of, hosted, say, settled
+from tests.builders import Visits, asked, call, events, failure_of, hosted, say, settled, text_of
 from tests.servers import server
 
 WITH_COMMIT: dict[str, Any] = {"context": lambda commit: commit}
@@ -245,3 +258,175 @@ async def test_a_picture_that_is_too_large_is_refused_in_words(visits: Visits) -
     picture = {"type": "input_image", "image_url": "data:" + "x" * 3_000_000}
     with pytest.raises(TurnFailed, match="too long"):
         conversation.turn([picture])
+
+
+async def test_a_deed_whose_tool_ran_out_of_time_is_told_as_done(visits: Visits) -> None:
+    @function_tool(needs_approval=True, timeout=0.2)
+    async def deed(run: RunContextWrapper[Any]) -> str:
+        """Do it."""
+
+        async def write() -> str:
+            await visits.db.deeds.insert_one({})
+            await asyncio.sleep(0.5)
+            return "did it"
+
+        return str(await run.context(write))
+
+    agent = Agent[Any](name="Doer", tools=[deed])
+    needed = asked(await visits.turn(agent, "do it", call("deed"), **WITH_COMMIT))
+    deciding = await visits.open(agent, ScriptedModel([say("It failed.")]), **WITH_COMMIT)
+    assert (await failure_of(deciding.decide(needed, True))).reason is Reason.DATABASE_SILENT
+    seen = await visits.retry(agent, say("It is done."), **WITH_COMMIT)
+    assert settled(seen) == [(True, "did it")]
+    assert await visits.db.deeds.count_documents({}) == 1
+
+
+async def test_a_write_concern_that_transactions_refuse_is_refused_at_once(mongod: Mongod) -> None:
+    uri = f"{mongod.uri}{'&' if '?' in mongod.uri else '?'}retryWrites=true&w=majority"
+    async with AsyncMongoClient[dict[str, Any]](uri) as client:
+        with pytest.raises(ValueError, match="write concern"):
+            await Visits(client).open(PLAIN)
+    async with AsyncMongoClient[dict[str, Any]](without_write_concern(uri)) as client:
+        visits = Visits(client)
+        assert text_of(await visits.turn(PLAIN, "hi", say("Hello."))) == "Hello."
+        # A client that leaves the zone out of dates is fine.
+        assert (await visits.open(PLAIN)).opened.last_active > datetime(
+            2020, 1, 1, tzinfo=timezone.utc
+        )
+        assert await remove_idle(visits.db.conversations, 1) == 0
+        assert await remove_idle(visits.db.conversations, -1) == 1
+        await client.drop_database(visits.database)
+
+
+async def test_what_is_forgotten_is_not_made_again_by_who_removes_it(visits: Visits) -> None:
+    late = Lease(visits.db.conversations, "gone", "o", transactions=True, creates=False)
+    assert await late.take() is None
+    assert await visits.db.conversations.count_documents({}) == 0
+
+
+async def test_a_stop_while_a_no_is_stored_asks_no_model(
+    visits: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, model, store = doer(visits), ScriptedModel([say("never said")]), TurnSession.store
+    needed = asked(await visits.turn(agent, "do it", call("deed", what="A"), **WITH_COMMIT))
+    conversation = await visits.open(agent, model, **WITH_COMMIT)
+
+    async def stopped(self: TurnSession, *args: Any, **fields: Any) -> None:
+        conversation.stop()
+        await store(self, *args, **fields)
+
+    monkeypatch.setattr(TurnSession, "store", stopped)
+    seen = await events(conversation.decide(needed, False))
+    assert (settled(seen), seen[-1]) == ([(False, "It was not done.")], Stopped())
+    assert not model.calls
+
+
+async def test_all_that_was_said_is_told_whatever_the_session_is_limited_to(visits: Visits) -> None:
+    class Short(MongoDBSession):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options, session_settings=SessionSettings(limit=1))
+
+    visits.session = Short
+    await visits.turn(PLAIN, "one", say("1"))
+    await visits.turn(PLAIN, "two", say("2"))
+    said = await (await visits.open(PLAIN)).transcript()
+    assert [message.text for message in said] == ["one", "1", "two", "2"]
+
+
+async def test_a_message_that_moves_while_it_is_read_is_told_once(
+    visits: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, answer = asyncio.Event(), asyncio.Event()
+
+    async def wait(_: Any) -> Any:
+        asking.set()
+        await answer.wait()
+        return ModelStep(output=say("1"))
+
+    conversation = await visits.open(PLAIN, ScriptedModel([ModelStep.respond(wait)]))
+    reader = await visits.open(PLAIN)
+    turn = asyncio.create_task(events(conversation.turn("one")))
+    await asking.wait()
+    read = Stored.read
+
+    async def slow(self: Stored, limit: int | None = None) -> Any:
+        found = await read(self, limit)
+        if not answer.is_set():
+            answer.set()
+            await turn
+        return found
+
+    monkeypatch.setattr(Stored, "read", slow)
+    assert [message.text for message in await reader.transcript()] == ["one", "1"]
+
+
+async def test_a_message_is_kept_though_a_stop_comes_while_it_is_sealed(visits: Visits) -> None:
+    class Sealing(MongoDBSession):
+        async def _serialize_item(self, item: Any) -> str:
+            await asyncio.sleep(0.1)
+            return await super()._serialize_item(item)
+
+    visits.session = Sealing
+    conversation = await visits.open(PLAIN, ScriptedModel([say("1")]))
+    reading = asyncio.create_task(events(conversation.turn("one")))
+    await asyncio.sleep(0.02)
+    conversation.stop()
+    assert await reading == [Stopped()]
+    assert text_of(await events(conversation.retry())) == "1"
+
+
+async def test_a_renewal_that_came_late_is_asked_for_again(
+    visits: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a laptop that slept while it waited for the reply."""
+    lease, renew, late = Lease(visits.db.conversations, "s", "o", transactions=True), [], [True]
+    assert await lease.take()
+    renewed = Lease._renew
+
+    async def slept(self: Lease) -> None:
+        await renewed(self)
+        renew.append(True)
+        if late:
+            late.clear()
+            self._deadlines = (0.0, 0.0)
+
+    monkeypatch.setattr(Lease, "_renew", slept)
+    lease._deadlines = (0.0, 0.0)
+    await lease.update(pending=None)
+    assert len(renew) == 2
+
+
+async def test_who_waits_for_a_lease_in_vain_leaves_no_session_open(visits: Visits) -> None:
+    holder = Lease(visits.db.conversations, "s", "o", transactions=True)
+    other = Lease(visits.db.conversations, "s", "o", transactions=True)
+    assert await holder.take()
+
+    async def wait() -> None:
+        async with other.hold(lambda: None):
+            raise AssertionError("held twice")
+
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(wait(), 0.2)
+    assert other._client_session is None
+
+
+def test_only_the_call_that_was_approved_gets_its_output() -> None:
+    def made(call_id: str) -> dict[str, Any]:
+        return {"type": "function_call", "call_id": call_id, "name": "deed", "arguments": "{}"}
+
+    both = [made("a"), made("b")]
+    done = [*both, {"type": "function_call_output", "call_id": "a", "output": "did A"}]
+    assert waiting_call(both, "a") == both[0]
+    assert waiting_call(done, "a") is None
+    assert waiting_call(done, "inner") == both[1]
+
+
+@pytest.mark.parametrize("supports", [True, False])
+def test_the_model_says_whether_its_server_caches_prompts(supports: bool) -> None:
+    class Caching(ScriptedModel):
+        def _supports_default_prompt_cache_key(self) -> bool:
+            return supports
+
+    model = CheckedModel(Caching([]))
+    assert model._supports_default_prompt_cache_key() is supports
+    assert CheckedModel(ScriptedModel([]))._supports_default_prompt_cache_key() is False

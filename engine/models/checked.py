@@ -71,6 +71,10 @@ class CheckedModel(Model):
     async def close(self) -> None:
         await self._model.close()
 
+    def _supports_default_prompt_cache_key(self) -> bool:  # the SDK asks for it by this name
+        supports = getattr(self._model, "_supports_default_prompt_cache_key", None)
+        return bool(supports and supports())
+
     def get_retry_advice(self, request: Any) -> Any:
         cause = request.error.__cause__
         if isinstance(request.error, ModelFailed) and isinstance(cause, Exception):

@@ -44,7 +44,7 @@ async def recover(
         try:
             conversation = await open_conversation(record)
             tried += 1
-            if conversation.opened.last_active is None:
+            if not conversation.opened.total:
                 continue  # erased meanwhile
             async with aclosing(conversation.retry()) as events:
                 async for event in events:

@@ -312,6 +312,7 @@ async def test_a_stop_while_a_no_is_stored_asks_no_model(
     conversation = await visits.open(agent, model, **WITH_COMMIT)
 
     async def stopped(self: TurnSession, *args: Any, **fields: Any) -> None:
+        monkeypatch.undo()
         conversation.stop()
         await store(self, *args, **fields)
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
+
 from engine.text import clean
 
 WITHHELD = "*(withheld)*"  # stands for a message that was refused before it was stored
@@ -103,8 +105,13 @@ def output_of(call: Item, output: str) -> Item:
     return {"type": "function_call_output", "call_id": call["call_id"], "output": output}
 
 
-def first_line(output: Item) -> str:
-    return text_of({"content": output.get("output")}).strip().partition("\n")[0]
+def first_line(output: Any) -> str:
+    """The first line of what a tool answered; of its parts, if it answered in parts."""
+    parts = output if isinstance(output, list) else [output]
+    parts = [part.model_dump() if isinstance(part, BaseModel) else part for part in parts]
+    if all(isinstance(part, dict) and "type" in part for part in parts):
+        output = "".join(str(part.get("text") or "") for part in parts)
+    return clean(str(output)).strip().partition("\n")[0]
 
 
 def assistant_item(text: str) -> Item:

@@ -20,8 +20,18 @@ from agents import (
 from agents.items import MessageOutputItem, ToolCallItem, ToolCallOutputItem
 from agents.stream_events import AgentUpdatedStreamEvent
 
-from engine.events import CutOff, Event, HandedOff, ServerBusy, Settled, Text, ToolStarted
-from engine.history import CUT_OFF, text_of
+from engine.events import (
+    CutOff,
+    Event,
+    HandedOff,
+    Reason,
+    ServerBusy,
+    Settled,
+    Text,
+    ToolStarted,
+    TurnFailed,
+)
+from engine.history import CUT_OFF, first_line, text_of
 from engine.models.checked import Pause
 from engine.session import TurnSession
 from engine.setup import INNER, Setup
@@ -52,6 +62,7 @@ class Run:
         self.overdue = False  # whether its time was up before it came to its end
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
         self.approved = dict(approved)  # without those that were made
+        self._stopped = False
         self._tell = tell
         self._session = session
         # All runs of a turn share its time.
@@ -91,6 +102,7 @@ class Run:
 
     def cancel(self) -> None:
         """Stop the run. A running tool finishes, and its step is stored."""
+        self._stopped = True
         self.result.cancel("after_turn" if self.busy else "immediate")
 
     async def tell_all(self) -> None:
@@ -114,6 +126,9 @@ class Run:
             # write. So wait for its task.
             if self.result.run_loop_task:
                 await asyncio.wait({self.result.run_loop_task})
+        task = self.result.run_loop_task
+        if task and task.cancelled() and not self._stopped:  # by the builder's code, or a client's
+            raise TurnFailed(Reason.PROGRAM_ERROR)
         self.overdue = (
             overdue.is_set()
             and self.result.final_output is None
@@ -166,8 +181,7 @@ class Run:
             return
         if call_id in self.approved and tool in (None, self.approved[call_id]):
             del self.approved[call_id]
-            said = str(getattr(output, "text", output))
-            self._tell(Settled(True, said.strip().partition("\n")[0]))
+            self._tell(Settled(True, first_line(output)))
 
     def _settle_hosted(self, call: Any) -> None:
         """Tell what a call answered that the model's server has made, after its approval."""

@@ -134,6 +134,7 @@ class TurnSession(SessionABC):
         self.coming: list[Item] = []  # what the next write takes along, such as the inbox
         self._fields: dict[str, Any] = {}  # of the record, for the next write
         self._approved: str | None = None  # the id of a call whose write closes its approval
+        self._made: str | None = None  # the id of an approved call that was made in this turn
         self._stored = stored
         self._lease = lease
         self._record = record
@@ -244,8 +245,14 @@ class TurnSession(SessionABC):
             # failure, and go on; so the turn ends here, and the next one finds out.
             self.in_doubt = error if isinstance(error, Unconfirmed) else Unconfirmed()
             raise
-        self._approved, self._fields = None, {"deed": None}
+        self._approved, self._made, self._fields = None, call, {"deed": None}
         return done
+
+    async def withhold_output(self) -> None:
+        """A guardrail withheld what the approved call answered. That it is done stays recorded."""
+        if self._made:
+            done = await self._stored.seal({"call": self._made, "output": DONE})
+            await self._lease.update(deed=done)
 
     async def pop_item(self) -> TResponseInputItem | None:
         raise NotImplementedError("The engine takes nothing back from the history.")

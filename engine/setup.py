@@ -58,12 +58,17 @@ class Setup:
 
 def _parts(content: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The content parts, with their texts cleaned; none of them if there is nothing to read."""
-    parts = [
-        {**part, "text": clean(part["text"])} if isinstance(part.get("text"), str) else dict(part)
-        for part in content
-    ]
+    parts = [_cleaned(part) for part in content]
     read = [part for part in parts if "text" not in part or str(part["text"] or "").strip()]
     return parts if read else []
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {name: _cleaned(each) for name, each in value.items()}
+    return [_cleaned(each) for each in value] if isinstance(value, list) else value
 
 
 def reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from agents import RunState, Usage
+from agents import RunState, ToolOutputGuardrailTripwireTriggered, Usage
 from pydantic_core import to_json
 
 from engine.approval import Approvals, call_of
@@ -42,7 +42,7 @@ class Turn:
         if (lease := self._record.get("lease")) and (withdrawn := lease["withdrawn"]):
             self._stream.tell(Settled(False, await self._approvals.declined(withdrawn)))
         if self.session.deed:
-            self._stream.tell(Settled(True, first_line(self.session.deed)))
+            self._stream.tell(Settled(True, first_line(self.session.deed["output"])))
         if self._stream.stopping:
             await self._end(None)
         else:
@@ -149,6 +149,8 @@ class Turn:
             except Exception as error:
                 if blocks_message(error):
                     await session.withhold()
+                elif isinstance(error, ToolOutputGuardrailTripwireTriggered):
+                    await session.withhold_output()
                 raise
             if self._stream.stopping or not self._run.result.interruptions:
                 break

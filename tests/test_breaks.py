@@ -10,7 +10,17 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from agents import Agent, Model, ModelProvider, RunConfig, RunContextWrapper, function_tool
+from agents import (
+    Agent,
+    Model,
+    ModelProvider,
+    RunConfig,
+    RunContextWrapper,
+    ToolGuardrailFunctionOutput,
+    ToolOutputText,
+    function_tool,
+    tool_output_guardrail,
+)
 from agents.extensions.memory import MongoDBSession
 from agents.memory import SessionSettings
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
@@ -431,3 +441,87 @@ def test_the_model_says_whether_its_server_caches_prompts(supports: bool) -> Non
     model = CheckedModel(Caching([]))
     assert model._supports_default_prompt_cache_key() is supports
     assert CheckedModel(ScriptedModel([]))._supports_default_prompt_cache_key() is False
+
+
+PARTS = [{"type": "text", "text": "Booked."}]  # as each tool of an MCP server answers
+
+
+@pytest.mark.parametrize(
+    "output",
+    [PARTS[0], PARTS, [ToolOutputText(text="Booked.")], "Boo\x07ked.\u202e\ud800"],
+    ids=["part", "parts", "objects", "control characters"],
+)
+async def test_what_an_approved_tool_answered_is_told_as_plain_text(
+    visits: Visits, output: Any
+) -> None:
+    @function_tool(needs_approval=True)
+    async def book() -> Any:
+        """Book."""
+        return output
+
+    agent = Agent[Any](name="Desk", tools=[book])
+    needed = asked(await visits.turn(agent, "book", call("book")))
+    assert settled(await visits.decide(agent, needed, True, say("ok"))) == [(True, "Booked.")]
+
+
+async def test_what_a_guardrail_withheld_stays_withheld(visits: Visits) -> None:
+    @tool_output_guardrail
+    def no_secret(_: Any) -> ToolGuardrailFunctionOutput:
+        return ToolGuardrailFunctionOutput.raise_exception()
+
+    async def book(run: RunContextWrapper[Any]) -> str:
+        """Book."""
+
+        async def write() -> str:
+            await visits.db.deeds.insert_one({})
+            return "SECRET"
+
+        return str(await run.context(write))
+
+    guarded: Any = {"needs_approval": True, "tool_output_guardrails": [no_secret]}
+    agent = Agent[Any](name="Desk", tools=[function_tool(book, **guarded)])
+    needed = asked(await visits.turn(agent, "book", call("book"), **WITH_COMMIT))
+    deciding = await visits.open(agent, ScriptedModel([]), **WITH_COMMIT)
+    assert (await failure_of(deciding.decide(needed, True))).reason is Reason.ANSWER_BLOCKED
+    model = ScriptedModel([say("ok")])
+    seen = await events((await visits.open(agent, model, **WITH_COMMIT)).retry())
+    assert settled(seen) == [(True, "Done.")]
+    assert "SECRET" not in str(model.last_call) + str(await visits.items())
+    assert await visits.db.deeds.count_documents({}) == 1
+
+
+@pytest.mark.parametrize("where", ["instructions", "model"])
+async def test_a_cancel_in_the_builders_code_is_no_empty_answer(visits: Visits, where: str) -> None:
+    async def cancel(_: Any) -> Any:
+        raise asyncio.CancelledError
+
+    async def instructions(_: Any, __: Any) -> str:
+        return str(await cancel(None)) if where == "instructions" else "Help."
+
+    agent = Agent[Any](name="Desk", instructions=instructions)
+    conversation = await visits.open(agent, ScriptedModel([ModelStep.respond(cancel), say("ok")]))
+    failed = await failure_of(conversation.turn("go"))
+    assert failed.reason is Reason.PROGRAM_ERROR
+    assert conversation.unanswered == "go"
+
+
+async def test_half_a_character_in_a_part_is_left_out(visits: Visits) -> None:
+    model = ScriptedModel([say("ok")])
+    conversation = await visits.open(PLAIN, model)
+    await events(conversation.turn([{"type": "input_image", "image_url": "data:\ud800x"}]))
+    assert model.last_call
+    assert model.last_call.input[0]["content"][0]["image_url"] == "data:x"
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+async def test_a_reader_that_goes_away_at_once_leaves_nothing_running(
+    visits: Visits, steps: int
+) -> None:
+    conversation = await visits.open(PLAIN, ScriptedModel([say("1"), say("2")]))
+    reading = asyncio.create_task(events(conversation.turn("one")))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    reading.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reading
+    assert await events(conversation.turn("two"))

@@ -130,7 +130,7 @@ def blocks_message(error: Exception) -> bool:
 
 
 def failure(error: Exception, *, shown: bool = False) -> TurnFailed:
-    """`error` as a TurnFailed. `shown`: the customer has seen a part of the answer."""
+    """`error` as a TurnFailed. `shown`: the owner has seen a part of the answer."""
     if isinstance(error, TurnFailed):
         return error
     reason, cause = _reason(error), error.__cause__

@@ -66,12 +66,13 @@ class ApprovalLost:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The owner stopped the answer; what was shown of it stays, marked as stopped."""
+    """The owner stopped the answer; what was shown of it, if anything, stays, marked as stopped."""
 
 
 @dataclass(frozen=True)
 class CutOff:
-    """The model's server did not finish the answer; the piece stays, marked as cut off."""
+    """The answer was not finished, by the model's server or in the turn's time; the piece stays,
+    marked as cut off."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Reason(Enum):
 class TurnFailed(Exception):
     """A turn ended without an answer; `reason` says why, and `str()` says it in plain words.
 
-    `shown`: the customer has seen a part of the answer. `maybe_stored`: MongoDB did not confirm
+    `shown`: the owner has seen a part of the answer. `maybe_stored`: MongoDB did not confirm
     the last write, which may be there all the same.
     """
 
@@ -163,4 +164,4 @@ class TurnFailed(Exception):
 
 
 class Refusal(Exception):
-    """The answer is no; the text says why, in words for the customer."""
+    """The answer is no; the text says why, in words for the owner."""

@@ -16,8 +16,8 @@ from engine.text import clean
 
 WITHHELD = "*(withheld)*"  # stands for a message that was refused before it was stored
 NOT_TAKEN = "*(This message was not taken.)*"  # ends the turn of a message that was refused
-CUT_OFF = "*(cut off)*"  # ends an answer that the model's server did not finish
-NO_ANSWER = "I did not get to answer that."  # sent between two messages of the customer
+CUT_OFF = "*(cut off)*"  # ends an answer that was not finished in time, or by its server
+NO_ANSWER = "I did not get to answer that."  # sent between two messages of the owner
 THOUGHTS = re.compile(r"\A(?:\s*<think>.*?(?:</think>|\Z))+\s*", re.DOTALL)
 
 Item = dict[str, Any]
@@ -63,7 +63,7 @@ def transcript(items: Iterable[Any]) -> list[Message]:
 
 
 def unanswered(items: Sequence[Any]) -> str | None:
-    """The customer's last message, if the history does not end with an assistant's words."""
+    """The owner's last message, if the history does not end with an assistant's words."""
     last = next((item for item in reversed(items) if item.get("type") != "reasoning"), None)
     if last is None or answer_in(last):
         return None
@@ -71,7 +71,7 @@ def unanswered(items: Sequence[Any]) -> str | None:
 
 
 def begins_turn(item: Any) -> bool:
-    """Whether `item` is a message of the customer's."""
+    """Whether `item` is a message of the owner's."""
     return bool(item.get("role") == "user")
 
 
@@ -82,7 +82,7 @@ def ends_turn(items: Sequence[Any]) -> bool:
 
 
 def last_turn(items: Sequence[Any]) -> Sequence[Any]:
-    """`items` from the customer's last message on. In another turn, a call may have the same id."""
+    """`items` from the owner's last message on. In another turn, a call may have the same id."""
     starts = [index for index, item in enumerate(items) if begins_turn(item)]
     return items[starts[-1] :] if starts else items
 
@@ -137,7 +137,7 @@ def taken(items: Sequence[Any]) -> Sequence[Any]:
 def window(items: Sequence[Any], turns: int) -> Sequence[Any]:
     """The last `turns` whole turns of `items`.
 
-    A turn starts at a message of the customer, so a call and its output stay or go together.
+    A turn starts at a message of the owner, so a call and its output stay or go together.
     """
     starts = [index for index, item in enumerate(items) if begins_turn(item)][-turns:]
     return items[starts[0] :] if starts else []

@@ -170,8 +170,8 @@ class Lease:
         async def transaction(client_session: AsyncClientSession) -> T:
             # end_session=False: else bind ends the transaction unwritten, and without an error.
             async with client_session.bind(end_session=False):
-                # This must be the transaction's first command: a delayed command restarts an
-                # aborted transaction on the server, and then this filter matches nothing.
+                # The transaction's first command, since only that one can start it. If it comes
+                # late, after an abort, it starts it anew; but then its filter matches nothing.
                 await self.set({**before, **after}, last=last)
                 return await write()
 

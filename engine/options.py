@@ -27,5 +27,5 @@ class Words:
     refused: str = "I am sorry, I cannot help with that."
     not_done: str = "It was not done."
     stopped: str = "*(stopped)*"  # ends an answer that the owner stopped
-    to_model_declined: str = "The customer said no, so it was not done."
-    to_model_gone: str = "This tool is not available any more. Tell the customer."
+    to_model_declined: str = "The answer was no, so it was not done."
+    to_model_gone: str = "This tool is not available any more. Say so."

@@ -82,7 +82,7 @@ async def test_a_no_returns_nothing_and_is_told_to_the_model(support: Support) -
     assert await answer_of(conversation.decide(approval, False)) == "As you wish."
     assert (await support.order())["return"] is None
     told = support.last_input[-1]["output"]
-    assert told == "The customer said no, so it was not done."
+    assert told == "The answer was no, so it was not done."
 
 
 async def test_a_pending_approval_is_asked_again_after_a_restart(support: Support) -> None:

@@ -78,7 +78,7 @@ def _with(item: Item, is_issued: bool, **fields: Any) -> Item:
 
 
 def _in_roles(items: Sequence[Item], issued: Container[Any]) -> list[Item]:
-    """Customer and assistant in turn, as templates want it, and no message without words."""
+    """Owner and assistant in turn, as templates want it, and no message without words."""
     sent: list[Item] = []
     thought = None  # reasoning that belongs to the next call
     for item in items:

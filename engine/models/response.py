@@ -170,7 +170,7 @@ def _mend(item: Any) -> bool:
     if fixed is None or not isinstance(fields.get("type"), str):
         return False
     if fields["type"] == "message" or fields.get("role"):
-        fixed["role"] = "assistant"  # no message in the customer's name
+        fixed["role"] = "assistant"  # no message in the owner's name
     for name, value in fixed.items():
         if name != "content" and value != fields.get(name):
             setattr(item, name, value)

@@ -262,28 +262,25 @@ class Conversation:
         stream = Stream()
 
         async def under_lease() -> None:
-            if item:
-                self.unanswered = history.text_of(item)
-                self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
-            message = self._sent if accepts else None
-            stream.stop_with(None)  # not before the message is kept
-            async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
-                session = TurnSession(self._stored, self._lease, record)
-                turn = Turn(self._setup, self._approvals, session, record, stream)
-                self._lease.spent, self._turn = turn.spent, turn
-                stream.stop_with(turn.stop)
-                if message:
-                    self._sent = None
-                await session.load()
-                try:
-                    await turn.do(work)
-                finally:
-                    self.unanswered = history.unanswered(session.items)
-
-        async def told() -> None:
             try:
-                await under_lease()
+                if item:
+                    self.unanswered = history.text_of(item)
+                    self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
+                message = self._sent if accepts else None
+                stream.stop_with(None)  # not before the message is kept
+                async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
+                    session = TurnSession(self._stored, self._lease, record)
+                    turn = Turn(self._setup, self._approvals, session, record, stream)
+                    self._lease.spent, self._turn = turn.spent, turn
+                    stream.stop_with(turn.stop)
+                    if message:
+                        self._sent = None
+                    await session.load()
+                    try:
+                        await turn.do(work)
+                    finally:
+                        self.unanswered = history.unanswered(session.items)
             except Exception as error:
                 raise failure(error, shown=self._turn is not None and self._turn.said) from error
 
-        return stream.events(lambda: self._begin(stream), told)
+        return stream.events(lambda: self._begin(stream), under_lease)

@@ -220,14 +220,13 @@ class Lease:
 
     async def _time_left(self) -> float:
         """Seconds that a command may take. If half of the lease is over, renews it first."""
-        while (left := self._left()) < self._seconds / 2:
+        while True:
+            # Both clocks: the monotonic one stands still while a laptop sleeps.
+            left = min(end - at for end, at in zip(self._deadlines, _clocks(), strict=True))
+            if left >= self._seconds / 2:
+                return left
             with timeout(self._seconds / 2):
                 await self._renew()
-        return left
-
-    def _left(self) -> float:
-        # Both clocks: the monotonic one stands still while a laptop sleeps.
-        return min(end - at for end, at in zip(self._deadlines, _clocks(), strict=True))
 
     async def _take(self, message: Accepted | None) -> Record | None:
         records = self.records

@@ -7,7 +7,7 @@ import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from typing import Any, TypeVar, cast
 
@@ -74,9 +74,6 @@ class Stored:
         items = await self.session.get_items(limit)
         return [cast(Item, item) for item in items if isinstance(item, dict)]
 
-    async def write(self, items: Sequence[Item]) -> None:
-        await self.session.add_items(cast("list[TResponseInputItem]", items))
-
     def grow(self, items: Sequence[Item]) -> None:
         """`items` are in MongoDB now."""
         document, generation, count = self._version
@@ -129,12 +126,15 @@ class TurnSession(SessionABC):
         self.session_id = stored.session.session_id
         self.session_settings = None
         self.agent = record.get("active_agent") or ""  # who answers next, by name
-        self.deed: Item | None = None  # what an approved call did before its process was killed
+        self.deed: Item | None = None  # what approved calls did before their process was killed
+        self.deeds: list[str] = []  # the same, one by one
         self.in_doubt: Unconfirmed | None = None  # of an approved call: the next turn finds out
         self.coming: list[Item] = []  # what the next write takes along, such as the inbox
         self._fields: dict[str, Any] = {}  # of the record, for the next write
-        self._approved: str | None = None  # the id of a call whose write closes its approval
-        self._made: str | None = None  # the id of an approved call that was made in this turn
+        self._approved: list[str] = []  # ids of calls whose writes close their approval
+        self._made: str | None = None  # the id of the last one that was made
+        self._outputs: list[str] = []  # of those that were made, until the next write
+        self._one_deed = asyncio.Lock()
         self._stored = stored
         self._lease = lease
         self._record = record
@@ -150,7 +150,8 @@ class TurnSession(SessionABC):
             self._fields["deed"] = None
             deed = await stored.unseal(str(record["deed"]))
             if call := waiting_call(last_turn(stored.items), deed["call"]):
-                self.deed = output_of(call, deed["output"])
+                self.deeds = deed["outputs"]
+                self.deed = output_of(call, "\n".join(self.deeds))
                 self.coming.append(self.deed)
         self.coming += await stored.inbox(record)
 
@@ -191,7 +192,7 @@ class TurnSession(SessionABC):
             # In a transaction, nothing can come between the inbox and the history.
             moving = None if self._lease.transactions else self._stored.moving(items)
             await self._lease.commit(
-                lambda: self._stored.write(items),
+                lambda: self._stored.session.add_items(cast("list[TResponseInputItem]", items)),
                 before={"moving": moving} if moving else None,
                 after=after,
                 last=last,
@@ -200,7 +201,7 @@ class TurnSession(SessionABC):
             await self._lease.update(**after, last=last)
         self._record["messages"] = messages
         self._stored.grow(items)
-        self.coming, self._fields, self._approved = [], {}, None
+        self.coming, self._fields, self._approved, self._outputs = [], {}, [], []
 
     async def withhold(self) -> None:
         """Give up the messages that have no answer: they are in no later request.
@@ -211,9 +212,9 @@ class TurnSession(SessionABC):
         self.coming = [each for each in self.coming if each is self.deed]
         await self.store([*withheld, assistant_item(NOT_TAKEN)], last=True)
 
-    def close_approval(self, approved: str | None = None) -> None:
-        """The next write closes the approval. After a yes, `approved` is the id of the call."""
-        self._approved = approved
+    def close_approval(self, approved: Iterable[str] = ()) -> None:
+        """The next write closes the approval. `approved`: the ids of the calls that are made."""
+        self._approved = list(approved)
         self._fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
 
     async def commit(self, write: Callable[[], Awaitable[T]]) -> T:
@@ -223,42 +224,50 @@ class TurnSession(SessionABC):
         transaction. Whoever goes on after a crash then stores this output, instead of letting the
         model call again. A text that `write` returns is the output.
         """
-        if self._approved is None:
+        if not self._approved:
             return await self._lease.commit(write)
-
-        call = self._approved
 
         async def deed() -> T:
             did = await write()
-            await self._lease.set({"deed": await sealed(did if isinstance(did, str) else DONE)})
+            await self._lease.set({"deed": await self._sealed_deed(_output(did))})
             return did
 
-        def sealed(output: str) -> Awaitable[str]:
-            return self._stored.seal({"call": call, "output": output})
-
-        before = {**self._fields, "deed": await sealed(NOT_KNOWN)}
-        self._fields["deed"] = None  # with the step that holds the output, also of a refusal
-        try:
-            done = await self._lease.commit(deed, before=before)
-        except (Unconfirmed, asyncio.CancelledError) as error:
-            # It may be done, also if the tool's time was over. The SDK would tell the model of a
-            # failure, and go on; so the turn ends here, and the next one finds out.
-            self.in_doubt = error if isinstance(error, Unconfirmed) else Unconfirmed()
-            raise
-        self._approved, self._made, self._fields = None, call, {"deed": None}
-        return done
+        async with self._one_deed:  # the calls of an agent that is a tool are made at once
+            if self.in_doubt:
+                raise self.in_doubt
+            before = {**self._fields, "deed": await self._sealed_deed(NOT_KNOWN)}
+            self._fields["deed"] = None  # with the step that holds the output, also of a refusal
+            try:
+                done = await self._lease.commit(deed, before=before)
+            except (Unconfirmed, asyncio.CancelledError) as error:
+                # It may be done, also if the tool's time was over. The SDK would tell the model of
+                # a failure, and go on; so the turn ends here, and the next one finds out.
+                self.in_doubt = error if isinstance(error, Unconfirmed) else Unconfirmed()
+                raise
+            self._made = self._approved.pop()
+            self._outputs.append(_output(done))
+            self._fields = {"deed": None}
+            return done
 
     async def withhold_output(self) -> None:
         """A guardrail withheld what the approved call answered. That it is done stays recorded."""
         if self._made:
-            done = await self._stored.seal({"call": self._made, "output": DONE})
-            await self._lease.update(deed=done)
+            self._outputs = []
+            await self._lease.update(deed=await self._sealed_deed(DONE))
+
+    async def _sealed_deed(self, output: str) -> str:
+        call = self._approved[-1] if self._approved else self._made
+        return await self._stored.seal({"call": call, "outputs": [*self._outputs, output]})
 
     async def pop_item(self) -> TResponseInputItem | None:
         raise NotImplementedError("The engine takes nothing back from the history.")
 
     async def clear_session(self) -> None:
         raise NotImplementedError("Conversation.erase does it.")
+
+
+def _output(done: object) -> str:
+    return done if isinstance(done, str) else DONE
 
 
 def _digest(step: Sequence[Item]) -> str:

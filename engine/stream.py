@@ -16,11 +16,9 @@ class Stream:
         self.running = False
         self.stopping = False
         self._told: asyncio.Queue[Event | None] = asyncio.Queue()
+        self.tell: Callable[[Event], None] = self._told.put_nowait
         self._stop: Callable[[], object] = lambda: None
         self._cancel: Callable[[], object] = lambda: None
-
-    def tell(self, event: Event) -> None:
-        self._told.put_nowait(event)
 
     def stop(self) -> None:
         self.stopping = True

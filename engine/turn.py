@@ -41,8 +41,8 @@ class Turn:
         """Tell what became of approvals, then do `work`, unless the owner has stopped already."""
         if (lease := self._record.get("lease")) and (withdrawn := lease["withdrawn"]):
             self._stream.tell(Settled(False, await self._approvals.declined(withdrawn)))
-        if self.session.deed:
-            self._stream.tell(Settled(True, first_line(self.session.deed["output"])))
+        for output in self.session.deeds:
+            self._stream.tell(Settled(True, first_line(output)))
         if self._stream.stopping:
             await self._end(None)
         else:
@@ -119,11 +119,11 @@ class Turn:
         yes = await self._approvals.decide(state, yes)
         if yes:
             approved[call.call_id or ""] = pending["tool"]
-        self.session.close_approval(next(reversed(approved), None))
+        self.session.close_approval(approved)
         if not yes:
             # A no counts from here on. A yes counts when its tool commits what it has done.
             await self.session.store()
-            self.session.close_approval(next(reversed(approved), None))  # made with this one
+            self.session.close_approval(approved)  # which got their yes before
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
         await self._go_on(state, approved)
 

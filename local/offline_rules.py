@@ -214,7 +214,7 @@ def _give_back(turn: Turn, request: str, why: str = "") -> str:
         once = f'A return of {number} needs a reason, such as "too heavy".'
         return f"{once if turn.spoken[-1].endswith(ASK_REASON) else told}\n\n{ASK_REASON}"
     output = turn.use("initiate_return", order_id=number, reason=why)
-    if re.match(r"(?!Return initiated).*(not approved|said no)", output):
+    if re.match(r"(?!Return initiated).*(not approved|answer was no)", output):
         # The program itself says that nothing was returned.
         return f'All right. If you change your mind, say "return {number}: {why}".'
     return output  # word for word, a refusal as well

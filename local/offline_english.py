@@ -25,15 +25,18 @@ order ordered orders package policy price product refund return returned returns
 talking tracking warranty""".split()
 SMALL_WORDS = """about actual also another any arriv avail been below better between both bought
 buck buy cheap come compar cost could deliver differ does dollar earl ever expensive first from
-give have help here hour into just know last latest left like list long look many mean money more
+give have help here hour into just know last late left like list long look many mean money more
 most much need newe number offer old only order other over package parcel please price product
 really recent recommend refund return second sell send ship show some start status still stock
 suggest take tell th time today track turn under vers want were wh will with work would
 your""".split()
 PRONOUN = r"(?i)\b(it|its|it's|this|that|them|they)\b"
-PLACE = r"\b(other|last|latest|newe|recent|old|earl|first|second)(?:r|st|er|est|ier|iest)?\b"
+PLACE = (
+    r"\b(other|last(?! (?:week|month|year))|latest|newe|recent|old|earl|first|second)"
+    r"(?:r|st|er|est|ier|iest)?\b"
+)
 PICKING = (
-    r"\b(just|only|the|that|this|th[eo]se|both|all|of|them|ones?|two|first|second|last|and|my"
+    r"\b(just|only|the|that|this|th[eo]se|both|all|of|them|ones?|an?|two|first|second|last|and|my"
     r"|other)\b"
 )
 NO_REASON = (

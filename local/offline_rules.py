@@ -51,16 +51,12 @@ def answer(turn: Turn) -> str:
         except Instead as instead:
             answers.append(str(instead) or UNKNOWN)
     text = "\n\n".join(dict.fromkeys(answers))
-    for known in (SKILLS, NOTE):  # say each once in a conversation
+    for known in (NOTE, MENU):  # say each once in a conversation
         if known in "\n".join(turn.spoken):
             text = text.replace(known, "").rstrip() or text
-    repeats = turn.message in turn.earlier[-1:] or _is_told(turn.message)
-    if repeats and "**" in text and turn.spoken[-1].startswith(text):
-        return NO_MORE
-    # After talk of the return, the way back to it stays in sight; after all else it is said once.
-    told_before = 'say "' in turn.spoken[-1] and any(rule not in OF_RETURNS for rule, _ in requests)
+    # After talk of the return, the way back to it stays in sight.
     done = r'say "return|Return initiated|already|cannot be returned|\?$'
-    if not again or told_before or re.search(done, text):
+    if not again or any(rule not in OF_RETURNS for rule, _ in requests) or re.search(done, text):
         return text
     return f'{text}\n\nTo return it after all, say "{again}".'
 
@@ -88,6 +84,8 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
         return [(functools.partial(_give_back, why=hint[2]), hint[1])]
     found = [(_rule(part), part) for part in parts(turn.message)]
     told = [part for _, part in found if _is_told(part)]
+    refused = "cannot be returned" in turn.spoken[-1]
+    instead = refused and re.fullmatch(TYPED_ORDER, turn.message.lower())  # only another number
     asked = [f for f in found if f[1] not in told]
     if turn.spoken[-1].endswith((ASK_REASON, ASK_ORDER)) and not _picks(turn):
         asked = [(_give_back if rule is _which else rule, part) for rule, part in asked]
@@ -96,7 +94,7 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
             return [(f"Orders go back whole.\n\n{ASK_REASON}", turn.message)]
         asked = [f for f in asked if f[0] not in (CARRY_ON, NOTHING_WAITS, _else)]
         asked += [(_give_back, turn.subject)] * bool(told or not asked)
-    elif turn.spoken[-1].endswith(ASK_ORDER) and told:
+    elif told and (turn.spoken[-1].endswith(ASK_ORDER) or instead):
         asked.append((_give_back, turn.message))
     if _give_back in dict(asked):
         asked = [f for f in asked if f[0] not in (*SMALL_TALK, _else)]
@@ -126,7 +124,7 @@ def _reason(message: str) -> str:
 def _picks(turn: Turn) -> bool:
     """Whether the message only picks one of the items that were listed."""
     items = re.findall(r"\*\*Item\*\*: .*", "\n".join(turn.spoken))
-    words = re.findall(r"[a-z]{2,}", re.sub(PICKING, "", text := spelled(turn.message)))
+    words = re.findall(r"[a-z]+", re.sub(PICKING, "", text := spelled(turn.message)))
     return "a" <= text[:1] <= "z" and all(naming(items, [word]) for word in words)
 
 
@@ -139,8 +137,10 @@ def _bullets(lines: list[str]) -> str:
 
 
 def _order(turn: Turn, request: str) -> str:
-    waits = re.search(WAITS, spelled(request))
-    told = _explained(turn, _meant(turn, request, "processing|shipped" if waits else ""))
+    text = spelled(request)
+    lost = f"\n\nI am sorry that it did not reach you. {WRITE}" * bool(re.search(LOST, text))
+    likely = "delivered" if lost else "processing|shipped" if re.search(WAITS, text) else ""
+    told = _explained(turn, _meant(turn, request, likely)) + lost
     return re.sub(r"\n- \*\*Return\*\*: Order.*", "", told)
 
 
@@ -155,7 +155,7 @@ def _meant(turn: Turn, request: str, likely: str = "delivered", ask: str = "") -
         r"\b(all|both|every\w*|total|altogether|so far|(?<!one of my )orders)\b", text
     )
     mine = re.search(r"\bmy (\w+ )?(order|stuff|package|parcel)\b", text)
-    anew = every or mine or re.search(PLACE, text)
+    anew = every or mine or re.search(rf"{PLACE}|\b(some|any)thing\b|\ban order\b", text)
     if spoken_of and not (nouns or anew):
         return spoken_of
     output = turn.use("list_orders")  # the newest first
@@ -184,8 +184,9 @@ def _meant(turn: Turn, request: str, likely: str = "delivered", ask: str = "") -
     if len(lines) != 1:
         cents = sum(int(re.sub(r"\D", "", line.rpartition("$")[2])) for line in lines)
         after = ask or f"All together: ${cents / 100:,.2f}."
+        after = "Only a delivered order can be returned, once." if ask and not fitting else after
         told = f"The orders of your account:\n\n{_bullets(lines)}\n\n{after}"
-        raise Instead(told if lines else output)
+        raise Instead(told if lines else _bullets(output.splitlines()))
     return lines[0].partition(":")[0]
 
 
@@ -263,21 +264,25 @@ def _product(turn: Turn, request: str) -> str:
     elif not found and nouns:
         found = _products(turn, " ".join(nouns))
     if "cheaper" in text and len(found) == 1:
-        return _bullets(lines[: lines.index(found[0])]) or "We have nothing cheaper."
+        than, less = found[0].partition(" (")[0], _bullets(lines[: lines.index(found[0])])
+        return f"Cheaper than the {than}:\n\n{less}" if less else "We have nothing cheaper."
     if bound := re.search(r"(under|below|less than|up to)\D{,3}(\d[\d,]*)", text):
         fitting = [e for e in found or lines if _price(e) <= float(bound[2].replace(",", ""))]
         told = f"{'These are' if fitting else 'None of these is'} {bound[1]} ${bound[2]}"
         return f"{told}, the cheapest first:\n\n{_bullets(fitting or found or lines)}"
+    compares = len(found) == 1 and re.search(rf"{COMPARES}|est\b", text)
     if most := re.search(r"(cheapest|lowest|(which|the).*cheaper)|most expensive|highest", text):
         found = (found or lines)[:1] if most[1] else (found or lines)[-1:]
     if len(found) == 1:
-        return _card(turn, text, found[0])
+        return "I find only one.\n\n" * bool(compares) + _card(turn, text, found[0])
     if not (found or points_back or re.search(SHOPS, text)) and nouns:
         return _else(turn, request)
-    why = "I do not know which one you mean. " if points_back else ""
-    why = "I find no such product. " if nouns and not why else why
+    why = "I find no such product. " if nouns and not found else ""
+    why = "I do not know which one you mean. " if points_back and not found else why
     why = "I have no favourite. " if re.search("recommend|suggest|best|should", text) else why
-    return _bullets(found) or f"{why}Our products, the cheapest first:\n\n{_bullets(lines)}"
+    why = "I cannot judge which is better. " if "better" in text else why
+    shown = "The" if found else "Our products, the"
+    return f"{why}{shown} cheapest first:\n\n{_bullets(found or lines)}"
 
 
 def _products(turn: Turn, query: str) -> list[str]:
@@ -339,11 +344,12 @@ def _recall(turn: Turn, request: str) -> str:
 
 
 NOTE = "I am rule-based and know simple English. With OPENAI_API_KEY set, a real model answers."
-SKILLS = (
+MENU = (
     "I can look up, track and return your orders, and answer questions on products, shipping, "
     "payment, warranty and the loyalty program. For example:\n\n- where is my order?\n- what can I "
-    f"return?\n- how much is express shipping?\n\n{NOTE}"
+    "return?\n- how much is express shipping?"
 )
+SKILLS = f"{MENU}\n\n{NOTE}"
 WRITE = "Please write to support@example.com."
 UNKNOWN = f"I do not know that. {WRITE}"
 NO_MORE = f"I do not know more than that. {WRITE}"
@@ -368,6 +374,7 @@ SHOPS = (
 WAITS = (
     r"where|when|track|arriv|com|wait|way|lost|late|\b(by|before|get)\b|my (\w+ )?(order|pa\w+)\b"
 )
+LOST = r"delivered\b.*\b(but|never|nothing|nowhere|not|\w+n't)\b"
 ASKS_MORE = r"^\W*((and|so|ok|but) )*(is|are|do|does|can|will|would|how|has|what (colou?r|size))\b"
 COMPARES = r"compare|difference|between|versus|\bvs\b|better|\bor\b"
 OF_ALL = r"product|sell|anything|do you have|cheap(?!er)|expensive|recommend|best"
@@ -383,6 +390,8 @@ _which: Rule = functools.partial(_item)  # "the older one", which picks an order
 RULES: list[tuple[str, Rule | str]] = [
     (r"\bare you (an? )?(real|human|bot|robot|ai|person|machine|chatbot)|who (made|are) you"
      r"|am i talking", NOTE),
+    (r"(chang|updat|edit|correct|fix|wrong)\w* (my |the )?(e-?mail|name|password)|my (e-?mail"
+     r"|name|password)\b.* (chang|updat|wrong|fix|typo)", HELP["contact"]),
     (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|(last|previous) message"
      r"|who am i\b(?! talk)|(about|on) me\b|my (name|tier)\b|what('s| is) my e?-?mail|(what"
      r"|which) tier|am i (a )?(gold|platinum|standard)|\b(my|i am|i'm)\b.*@", _recall),
@@ -405,7 +414,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|not (that|this) one|no need|not \w* ?sure|^\W*(ok )?cancel (that|it)\b|\bleave it\b"
      r"|maybe (later|not|another)|(some|an)other (time|day)|(not|n't) (now|today|do (it"
      r"|that))\W*$|^\W*(nope|nah)\b|wrong button|^\W*((ok|well|oh|um|sorry|actually)\W+)*(n|no"
-     r"|nope|nah|stop|don't|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
+     r"|nope|nah|stop|don't|nothing|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
     (r"^\W*(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind", FINE),
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|exchang|swap|replace"
      r"|(a new|different) one|\badd\b.* to (my|the|it|\w*\d)|(modif|edit|chang)\w* (my|the"
@@ -424,9 +433,9 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|got)\w* back|send.* back|rid of)|(refund|return) status|\b(i|have|already|was) returned"
      r"|\b(no|any|open|pending) (return|refund)s?\b|go(ne)? thr|(which|what|to|money"
      r"|refund)[\w ]{1,20}\b(account|card)\b|(did|has|is|was) (it|that) (work|go|gone|done|made)"
-     r"|(get|have) .*money (on|to)|(how much|get (all|every|it all)|what (would|will"
-     r"|do) i).*\b(g[eo]t(ten)?|back|receive)\b|(amount|size|much).*refund|how long do i have"
-     r"|return.*\b(after|used|opened|without)\b", _returns),
+     r"|(get|have) .*money (on|to)|(how much|get (all|every|it all)|what (would|will|do) i"
+     r"\b(?!.*(gold|platinum|tier|member))).*\b(g[eo]t(ten)?|back|receive)\b|(amount|size"
+     r"|much).*refund|how long do i have|return.*\b(after|used|opened|without)\b", _returns),
     (r"\breturn(?!ed|s)|refund(?!s)|(sen[dt]|sending|give|giving|take|taking|bring)\b.*\bback\b"
      r"|(money|cash) back|my money\b|reimburs|rid of", _give_back),
     # Help articles, orders, products
@@ -443,19 +452,20 @@ RULES: list[tuple[str, Rule | str]] = [
         (r"invoice|receipt|\bbill\b|\bpa(id|y)\b|pay(ing|ment|pal)|card\b|\bcharge(d| me)|accept"
          r"|instal|visa|amex|credit|bitcoin|crypto|\btax\b|\bvat\b", "payment"),
         (r"\b(gold|platinum|loyalty|member|points|reward|tier|bonus|vip)|to spend", "loyalty"),
-        (r"my account|person\b|human|manager|customer (service|care)|supervisor|\bagent"
-         r"|representative|someone|complain|contact|hotline|\bcall\b|(talk|speak|chat) (to|with)"
-         r"|\bhours\W*$|\bopen(ing|ed| (on|at|today|now|until))|(your|tele)phone|your phone"
-         r"|phone n|password|e-?mail|\breach\b|on (the )?(week\w+|\w+day)s?\b", "contact"),
+        (r"my account|do about (it|this|that)\b|person\b|human|manager|customer (service|care)"
+         r"|supervisor|\bagent|representative|someone|complain|contact|hotline|\bcall\b|(talk"
+         r"|speak|chat) (to|with)|\bhours\W*$|\bopen(ing|ed| (on|at|today|now|until))|(your"
+         r"|tele)phone|your phone|phone n|password|e-?mail|\breach\b|on (the )?(week\w+"
+         r"|\w+day)s?\b", "contact"),
     )),
     (r"^\W*but (i|we|you|that)\b", SORRY),
-    (r"policy|privacy|discount|voucher|coupon|promo|price match|gift|\bsale\b|% off|pick .*up"
-     r"|\bjobs?\b|newsletter|insur|student (disc|pric)", UNKNOWN),
+    (r"policy|privacy|discount|voucher|coupon|promo|price match|gift ?(card|wrap)|\bsale\b|% off"
+     r"|pick .*up|\bjobs?\b|newsletter|insur|student (disc|pric)", UNKNOWN),
     (rf"\bord-?\d|order|track|parcel|package|deliver|\bship|arriv|status|waiting|my stuff|coming"
-     rf"|(where|when)\b.*\b(my|is|are|get|come)\b(?!.*(stock|back))|\bi (bought|paid|spen)"
-     rf"|did i (buy|pay|spend)|\b(by|before) (\w+day|tomorrow|tonight|next)|never (got|came)|(n't"
-     rf"|not) (here|there|come|got)|dispatch|courier|carrier|\bnews (on|of|about)|update"
-     rf"|supposed to|overdue|\beta\b|{TYPED_ORDER}", _order),
+     rf"|\blate\b|(where|when)\b.*\b(my|is|are|get|come)\b(?!.*(stock|back))|\bi (bought|paid"
+     rf"|spen)|did i (buy|pay|spend)|\b(by|before) (\w+day|tomorrow|tonight|next)|never (got"
+     rf"|came)|(n't|not) (here|there|come|got)|dispatch|courier|carrier|\bnews (on|of|about)"
+     rf"|update|supposed to|overdue|\beta\b|{TYPED_ORDER}", _order),
     (rf"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
      rf"|got any|\b(sell|suggest|anything|vs)\b|(under|below) \W*\d|(tell|know|more).* about"
      rf"|avail|stock|should i|they come|(be|come) back|cheaper|{OF_ALL}|{COMPARES}|^\W*(and "
@@ -466,7 +476,8 @@ RULES: list[tuple[str, Rule | str]] = [
     (rf"(?!^\W*ok(ay)?\W*$){YES}", NOTHING_WAITS),
     (r"^(\W*\b(ok(ay)?|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|lol|(ha)+h?|nice|wow"
      r"|i see|got it|(wait|one (sec|mom)|let me (think|check)|hold on).*)\b)+\W*$", CARRY_ON),
-    (r"^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|(are you|anyone) there", HELLO),
+    (r"^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|how are (you|things)\b|(are you"
+     r"|anyone) there", HELLO),
     (r"(what|who|how) (can|are|do) (you|i do)\b|what now|my options", SKILLS),
     (r"angry|not (very )?helpful|rude\b|ridiculous|useless|terrible|worst|stupid|scam|awful|annoy"
      r"|f[u*]ck|shit|hate|\bsuck|crap|unacceptable|disappoint|frustrat|fed up|horribl", SORRY),
@@ -477,6 +488,6 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"", _else),
 ]  # fmt: skip
 SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS)
-OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _returns, _else, *HELP.values())
+OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _returns, _else, HELP["return"])
 # A sentence on one of these that asks nothing may be the reason of a return.
 TOPICS = (_else, _item, _order, _product, *HELP.values(), THANKS, SORRY, FINE, FOREIGN)

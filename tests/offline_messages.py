@@ -353,7 +353,7 @@ DIALOGUES = {
         say("yes", ASKED),
         say("changed my mind", LEFT, 'say "return ORD-1001: Too heavy"', never=("stays", "keep")),
         say("ok", ASKED, "Reason: Too heavy\n"),
-        say("where is my lamp?", "TRK-7781002", 'say "return ORD-1001: Too heavy"'),
+        say("where is my lamp?", "TRK-7781002", never=("say \"",)),
         say("thanks", "welcome", never=("say \"",)),
         say("y", "Nothing waits for a yes"),
     ],
@@ -366,7 +366,7 @@ DIALOGUES = {
         say("which account does it go to?", "original payment method"),
         say("where do I send it?", "not know", "support@"),
     ],
-    [say("return ORD-1001", WHY), say("how much is the lamp?", "79\\.50", 'say "return ORD-1001"')],
+    [say("return ORD-1001", WHY), say("how much is the lamp?", "79\\.50", never=("say \"",))],
 ],
 "alice: of her order": [
     [say("this is ridiculous, you people are useless!", "sorry", "support@")],
@@ -397,7 +397,7 @@ DIALOGUES = {
         say("changed my mind", LEFT, "ORD-1005: It arrived"),
         say("plus one lamp came with a dent", 'say "return ORD-1005: Plus one lamp came'),
         say("yup", ASKED, "Reason: Plus one lamp came with a dent\\n"),
-        say("where is my order", "delivered", 'say "return ORD-1005'),
+        say("where is my order", "delivered", never=("say \"",)),
         say("thanks", "welcome"),
         say("sure", "Nothing waits for a yes", never=(LEFT,)),
     ],
@@ -436,8 +436,8 @@ DIALOGUES = {
     [say("what does a gold member get", "Gold 10%")],
     [say("how do i delete my account", "cannot be done here", "support@")],
     [
-        say("tracking says delivered but there's nothing here", "TRK-7781002"),
-        say("tracking says delivered but there's nothing here", "support@", never=("TRK",)),
+        say("tracking says delivered but there's nothing here", "TRK-7781001", "support@"),
+        say("tracking says delivered but there's nothing here", "TRK-7781001", "support@"),
     ],
     [say("\u00bfd\u00f3nde est\u00e1 mi pedido?", "^I know simple English only"),
      say("wo ist meine Bestellung?", "^I know simple English only", never=("OPENAI",))],
@@ -497,6 +497,77 @@ DIALOGUES = {
     [say("return my stuff", WHY), say("because its broken", ASKED), say("ok no", LEFT)],
     [say("am i platinum", "Platinum"), say("who am i talking to", "rule-based")],
     [say("i only got one lamp", "support@"), say("neighbors dont have it", "10 business days")],
+],
+"alice: what a newcomer typed": [
+    *(
+        [say(question, answer), say("thanks"), say(question, answer), say(question, answer)]
+        for question, answer in (
+            ("how much is express shipping", "14\\.95"),
+            ("where is my order", "TRK-7781002"),
+            ("what can I return?", 'say "return ORD-1001"'),
+            ("tell me about the keyboard", "mechanical"),
+        )
+    ),
+    [
+        say("how long is the warranty", "24-month"),
+        say("the box was crushed and the thing inside is broken", "24-month"),
+    ],
+    [say("retrun ORD-1001 pls", WHY), say("n", LEFT, never=("whole", WHY))],
+    [say("return ORD-1001", WHY), say("nothing", LEFT)],
+    [say("return ORD-1001", WHY), say("y", WHY, never=("whole",))],
+    [
+        say("where is ORD-1002", "shipped"),
+        say("I'd like to send something back", "ORD-1001", WHY),
+        say("it's too weak", ASKED, "Reason: It's too weak\n"),
+    ],
+    [
+        say("send my lamp back", "cannot be returned yet"),
+        say("ORD-1001", WHY),
+        say("it's too weak", ASKED, "Reason: It's too weak\n"),
+    ],
+    [
+        say("return ORD-1001, too heavy", ASKED),
+        say(YES, "1,484\\.98"),
+        say("I'd like to return something", "Only a delivered order", never=(WHY, "Which order")),
+    ],
+    [
+        say("what can i return", 'say "return ORD-1001"'),
+        say("ok. and what do i get with gold", "Gold 10%", never=("ORD-1001",)),
+    ],
+    [
+        say("when will ORD-1002 arrive", "shipped"),
+        say("is it late?", "ORD-1002", "not say", never=("Keyboard",)),
+    ],
+    [
+        say("are you a bot", "OPENAI_API_KEY"),
+        say("hello", LONG, never=("OPENAI",)),
+        say("how are you?", "hello", never=("OPENAI", LONG)),
+        say("asdfghjkl", "do not know", never=("OPENAI", LONG)),
+    ],
+    [say("gift for my dad under 50 bucks?", "Sleeve", never=("Lamp",))],
+    [say("difference between the cheapest and the most expensive keyboard?", "only one")],
+],
+"bob: what a newcomer typed": [
+    [say("what did I order last month?", "ORD-1003.*21 Nov 2026", "ORD-1004.*23 Sep 2026")],
+    [
+        say("where is my order", "ORD-1003"),
+        say("my package says delivered but i never got it", "ORD-1004", "29 Sep", "support@"),
+    ],
+    [say("ORD-1004 says delivered but i never got it", "29 Sep 2026", "support@")],
+    [
+        say("do you have any laptops in stock", "Aero 14"),
+        say("which one is cheaper?", "^Cheaper than the Aero 14 Laptop", "Sleeve"),
+        say("is it better than the expensive one?", "cannot judge"),
+    ],
+],
+"carol: what a newcomer typed": [
+    [say("change my email to carol.new@example.com", "open Account", never=("signed in",))],
+    [say("my email is wrong, please fix it", "open Account", never=("24-month",))],
+    [
+        say("Your service is terrible. Third time my order comes late.", "sorry"),
+        say("So what are you going to do about it?", "555-0100", never=(LONG,)),
+    ],
+    [say("where is my order", "ORD-1005"), say("the second one", "^- \\*\\*ORD-1005")],
 ],
 }
 # fmt: on

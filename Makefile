@@ -13,7 +13,7 @@ seed: .venv/requirements.done ## put the demo's customers, orders and articles b
 	@$(RUN) -m local seed $(ARGS)
 
 recover: .venv/requirements.done ## answer what nobody answered, since a process died or the model failed
-	@$(RUN) recover.py $(ARGS)
+	@$(RUN) -m local recover $(ARGS)
 
 stop: .venv/requirements.done ## end the database that `make chat` started; its data stays
 	@$(RUN) -m local stop

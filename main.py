@@ -10,9 +10,12 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":  # the first prompt must not wait for the imports below
-    from start import start
+    try:
+        from start import start
 
-    sys.exit(start())
+        sys.exit(start())
+    except KeyboardInterrupt:  # also while it imports
+        sys.exit(130)
 
 import argparse
 import os
@@ -39,7 +42,7 @@ from engine import Conversation, Limits, TurnFailed, remove_idle
 from engine.text import clean
 from settings import choose_model, history_tokens
 from shop import Customer, session_id_for
-from start import ask_email
+from start import TRY, ask_email
 from terminal.chat import Chat, words_for
 from terminal.inspect import Query
 from terminal.screen import Screen
@@ -113,7 +116,7 @@ async def log_in(db: Database, screen: Screen, email: str, ask_again: bool) -> C
         if not seeded:
             screen.error("The database has no customers yet. Run: python seed_data.py")
             return None
-        screen.error(f'No customer has the email "{email}". Try alice@example.com.')
+        screen.error(f'No customer has the email "{email}". {TRY}')
         if not (ask_again and screen.interactive):
             return None
         email = await ask_email(screen)

@@ -13,9 +13,11 @@ from functools import partial
 from settings import load_settings, log_problems, missing_setting
 from terminal.screen import Screen
 
+TRY = "Try alice@example.com, bob@example.com or carol@example.com."
+
 
 def start() -> int:
-    """Run the chat; returns the exit code."""
+    """Run the chat; returns the exit code. Raises KeyboardInterrupt if Ctrl-C ended it."""
     args = arguments()
     load_settings()
     screen = Screen()
@@ -28,7 +30,10 @@ def start() -> int:
     except EOFError:  # at "Email: "
         if args.question:
             screen.error("Not answered: say who asks, such as --email alice@example.com.")
-        return 1 if args.question else 0
+            return 1
+        if screen.interactive:
+            screen.say("Goodbye.")
+        return 0
     except BrokenPipeError:
         screen.hang_up()
         return 0
@@ -36,8 +41,6 @@ def start() -> int:
         screen.error(f"Cannot read or write: {error.strerror}.")
         screen.hang_up()
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 def arguments() -> argparse.Namespace:
@@ -53,13 +56,13 @@ def arguments() -> argparse.Namespace:
 
 async def prompt_and_load(args: argparse.Namespace, screen: Screen) -> int:
     """Ask for the email while main.py is imported; then hand over to it."""
+    if problem := missing_setting(args.offline):
+        screen.error(problem)
+        return 1
     if not args.question:
         screen.say("Shop support. Type a question, /help, or Ctrl-D to leave.")
         if args.offline:
             screen.say("Offline: a set of rules answers here, not a language model.", dim=True)
-    if problem := missing_setting(args.offline):
-        screen.error(problem)
-        return 1
     loading = threading.Thread(target=importlib.import_module, args=["main"], daemon=True)
     loading.start()
     email = args.email or await ask_email(screen)
@@ -71,12 +74,15 @@ async def prompt_and_load(args: argparse.Namespace, screen: Screen) -> int:
 
 
 async def ask_email(screen: Screen) -> str:
-    """Ask who is there. Raises EOFError if they leave, and KeyboardInterrupt at Ctrl-C."""
+    """Ask who is there. Raises EOFError if they leave, by Ctrl-C too."""
     while True:
-        typed = await screen.ask("Email: ", ctrl_c_clears=False)
+        try:
+            typed = await screen.ask("Email: ", ctrl_c_clears=False)
+        except KeyboardInterrupt:
+            raise EOFError from None
         name = typed.strip().lower().removeprefix("/")
         if name in ("quit", "exit"):
             raise EOFError
-        if name != "help" and not typed.startswith("/"):
+        if (name or not screen.interactive) and name != "help" and not typed.startswith("/"):
             return typed
         screen.say("Type a customer's email, such as alice@example.com, or /quit to leave.")

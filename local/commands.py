@@ -1,4 +1,4 @@
-"""`python -m local chat | seed | stop`: what make runs once the packages are installed."""
+"""`python -m local chat | seed | recover | stop`: what make runs after the installation."""
 
 from __future__ import annotations
 
@@ -25,12 +25,21 @@ def chat(arguments: list[str]) -> NoReturn:
             if failed := run_seed([], stdout=sys.stderr):
                 sys.exit(failed)
             say(f"Look with mongosh or Compass: {redact(uri)}")
+    become("main.py", arguments)
+
+
+def recover(arguments: list[str]) -> NoReturn:
+    os.environ["MONGODB_URI"] = ensure_mongod(mongodb_uri())
+    become("recover.py", arguments)
+
+
+def become(program: str, arguments: list[str]) -> NoReturn:
+    """Replace this process, so that the terminal and its signals go to `program`."""
     if only_rules():
         if "--offline" not in arguments:
             arguments = ["--offline", *arguments]
         say("No OPENAI_API_KEY is set: running --offline.")
-    # Replace this process, so that the terminal and its signals go to the chat.
-    os.execv(sys.executable, [sys.executable, str(ROOT / "main.py"), *arguments])
+    os.execv(sys.executable, [sys.executable, str(ROOT / program), *arguments])
 
 
 def seed(arguments: list[str]) -> NoReturn:
@@ -56,7 +65,7 @@ def run_seed(arguments: list[str], stdout: IO[str] | None = None) -> int:
 
 
 def main() -> None:
-    commands = {"chat": chat, "seed": seed, "stop": stop}
+    commands = {"chat": chat, "seed": seed, "recover": recover, "stop": stop}
     name, *arguments = sys.argv[1:] or [""]
     if name not in commands:
         print(__doc__)
@@ -68,9 +77,3 @@ def main() -> None:
         sys.exit(explain(error, mongodb_uri()))
     except (DatabaseUnavailable, OSError) as error:  # OSError: a folder that cannot be written
         sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

@@ -298,12 +298,12 @@ async def _retry(chat: Chat) -> str | None:
 async def _reset(chat: Chat) -> str | None:
     question = " ".join(filter(None, ["Forget this conversation?", chat.stays, "[y/N] "]))
     decision = await chat.decision(question, kept=False)
-    if isinstance(decision, str):
-        return decision
-    if decision:
-        async with chat.screen.waiting("Asking MongoDB"):
-            await chat.conversation.erase()
-        chat.screen.say("Forgotten. What can I do for you?")
+    if decision is not True:
+        chat.screen.say("Nothing was forgotten.")
+        return decision or None
+    async with chat.screen.waiting("Asking MongoDB"):
+        await chat.conversation.erase()
+    chat.screen.say("Forgotten. What can I do for you?")
     return None
 
 

@@ -200,7 +200,7 @@ class Screen:
         what keeps the answer waiting, or nothing; it is asked every WATCH seconds. What `told`
         raises goes to the caller; all that was said before stays on the screen.
         """
-        approval = None
+        approval, writing = None, False
         with self._answer() as answer:
             watching = asyncio.create_task(_watch(answer, trouble)) if trouble else None
             try:
@@ -208,7 +208,8 @@ class Screen:
                     if isinstance(event, ApprovalNeeded):
                         approval = event
                     else:
-                        _tell(answer, event, phrases)
+                        _tell(answer, event, phrases, writing)
+                    writing = isinstance(event, events.Text)
             finally:
                 if watching:
                     watching.cancel()
@@ -262,7 +263,10 @@ class Screen:
         stream.flush()
 
 
-def _tell(answer: LiveAnswer | PlainAnswer, event: Event, phrases: Mapping[str, str]) -> None:
+def _tell(
+    answer: LiveAnswer | PlainAnswer, event: Event, phrases: Mapping[str, str], writing: bool
+) -> None:
+    """`writing`: whether the event before was a piece of the answer."""
     match event:
         case events.Text(delta):
             answer.text(clean(delta.replace("\r", "")))  # "\r\n" may come in two pieces
@@ -281,7 +285,9 @@ def _tell(answer: LiveAnswer | PlainAnswer, event: Event, phrases: Mapping[str, 
         case events.ApprovalLost():
             answer.note("A question that waits cannot be asked now; a new message withdraws it.")
         case events.Stopped():
-            answer.note("Stopped. Ask something else, or Ctrl-D to leave.")
+            # What was written of a stopped answer is the answer, so there is nothing to retry.
+            again = "" if writing else "/retry answers it. "
+            answer.note(f"Stopped. {again}Ask something else, or Ctrl-D to leave.")
         case events.CutOff():
             answer.note("The answer was cut off. Ask it to go on.")
         case events.ServerBusy(seconds):

@@ -19,7 +19,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from local.__main__ import main
+from local.commands import main
 from local.mongod import Mongod, free_port, temporary_mongod
 from local.program import ROOT, find_mongod
 
@@ -46,7 +46,8 @@ class Clone:
             shutil.copytree(ROOT / name, folder / name)
         for name in ("database.py", "settings.py"):
             shutil.copy(ROOT / name, folder)
-        (folder / "main.py").write_text(MAIN)
+        for name in ("main.py", "recover.py"):
+            (folder / name).write_text(MAIN)
         (folder / "seed_data.py").write_text(SEED)
         self.port = free_port()
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")}
@@ -215,7 +216,7 @@ def test_a_remote_uri_that_does_not_answer_is_an_error_and_never_replaced(
 ) -> None:
     monkeypatch.setenv("MONGODB_URI", f"mongodb://{user}nowhere.invalid")
     monkeypatch.setattr("settings.dotenv_values", lambda *_, **__: {})
-    monkeypatch.setattr("local.__main__.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("local.commands.CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("local.mongod.Mongod.start", lambda self: pytest.fail("replaced"))
     monkeypatch.setattr("sys.argv", ["local", "chat"])
     with pytest.raises(SystemExit) as exit:
@@ -252,6 +253,16 @@ def test_seed_seeds_every_time_and_passes_its_arguments(clone: Clone) -> None:
     assert customers(clone.env["MONGODB_URI"]) == 2
 
 
+def test_without_a_key_recover_uses_the_rules_on_the_chats_database(clone: Clone) -> None:
+    chat = clone.chat()
+    done = clone.run("recover", "--older-than", "0")
+    given = json.loads(done.stdout)
+    assert (given["uri"], given["args"]) == (chat["uri"], ["--offline", "--older-than", "0"])
+    assert "--offline" in done.stderr
+    clone.env["OPENAI_API_KEY"] = "a key"
+    assert json.loads(clone.run("recover").stdout)["args"] == []
+
+
 def test_a_temporary_mongod_comes_back_after_a_kill_with_its_data() -> None:
     with temporary_mongod("--setParameter", "enableTestCommands=1") as mongod:
         with MongoClient[dict[str, Any]](mongod.uri, w="majority") as client:
@@ -270,4 +281,4 @@ def test_help_and_a_wrong_command_show_the_commands(arguments: list[str], code: 
         [sys.executable, "-m", "local", *arguments], cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (code, "")
-    assert "chat | seed | stop" in done.stdout
+    assert "chat | seed | recover | stop" in done.stdout

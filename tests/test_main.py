@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,7 +83,8 @@ NO_START: dict[str, tuple[list[str], str, str]] = {
     "an unknown email": (
         ["--offline"],
         "x@y\nalice@example.com\n",
-        'No customer has the email "x@y". Try alice@example.com.\n',
+        'No customer has the email "x@y". Try alice@example.com, bob@example.com '
+        "or carol@example.com.\n",
     ),
     "no key": (
         [],
@@ -102,6 +104,7 @@ def test_what_cannot_start_says_why_and_exits_with_1(shop: Shop, case: str) -> N
     arguments, lines, told = NO_START[case]
     done = run(shop, *arguments, lines=lines)
     assert (done.returncode, done.stderr) == (1, told)
+    assert ("Shop support" in done.stdout) == (case == "an unknown email")
 
 
 def test_no_input_is_no_error(shop: Shop) -> None:
@@ -338,6 +341,20 @@ def test_commands_answer_and_unknown_ones_are_named(shop: Shop) -> None:
     assert "there is nothing to retry" in done.stderr
     assert shop.ecommerce_support.conversations.count_documents({}) == 0
     assert shop.ecommerce_support.agent_messages.count_documents({}) == 0
+
+
+@pytest.mark.parametrize(
+    "command, imported", [(["-m", "local", "chat"], "pymongo"), (["main.py"], "dotenv")]
+)
+def test_ctrl_c_while_it_imports_shows_no_traceback(
+    tmp_path: Path, command: list[str], imported: str
+) -> None:
+    (tmp_path / f"{imported}.py").write_text("raise KeyboardInterrupt")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=20
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_help_is_instant_and_imports_nothing_slow() -> None:

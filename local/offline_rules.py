@@ -197,8 +197,8 @@ def typed_orders(text: str) -> list[str]:
 def _explained(turn: Turn, number: str) -> str:
     """An order as get_order tells it, or what that says instead."""
     order, *facts = turn.use("get_order", order_id=number).splitlines()
-    late = "\n\nIt does not say on which day it will arrive." * ("Status: shipped" in facts)
-    told = f"**{order}**\n\n{_bullets(facts).replace('Processing', 'Placed', 1)}{late}"
+    told = f"**{order}**\n\n{_bullets(facts).replace('Processing', 'Placed', 1)}"
+    told += f"\n\n{NO_DAY}" * ("Status: shipped" in facts)
     return told if facts else order
 
 
@@ -363,6 +363,7 @@ CARRY_ON = "All right. I am here when you need anything else."
 GOODBYE = "Goodbye, and come back any time."
 KEEP = "All right, I leave it at that."
 NO_ADDRESS = f"I do not know where a return is sent to, who pays for that, or of a fee. {WRITE}"
+NO_DAY = 'It does not say on which day it will arrive. Ask me "how long does shipping take?".'
 IMPOSSIBLE = (
     "An order cannot be cancelled, changed, exchanged or sent to another address, nor a return "
     f"undone. Once an order is delivered, you can return it in this chat. {WRITE}"
@@ -374,7 +375,7 @@ SHOPS = (
 WAITS = (
     r"where|when|track|arriv|com|wait|way|lost|late|\b(by|before|get)\b|my (\w+ )?(order|pa\w+)\b"
 )
-LOST = r"delivered\b.*\b(but|never|nothing|nowhere|not|\w+n't)\b"
+LOST = r"delivered\b.*\b(but|never|nothing|nowhere|not \w+|wrong|\w+n't)\b"
 ASKS_MORE = r"^\W*((and|so|ok|but) )*(is|are|do|does|can|will|would|how|has|what (colou?r|size))\b"
 COMPARES = r"compare|difference|between|versus|\bvs\b|better|\bor\b"
 OF_ALL = r"product|sell|anything|do you have|cheap(?!er)|expensive|recommend|best"

@@ -537,6 +537,7 @@ DIALOGUES = {
     [
         say("when will ORD-1002 arrive", "shipped"),
         say("is it late?", "ORD-1002", "not say", never=("Keyboard",)),
+        say("how long does shipping take?", "3-5 business days"),
     ],
     [
         say("are you a bot", "OPENAI_API_KEY"),
@@ -544,6 +545,7 @@ DIALOGUES = {
         say("how are you?", "hello", never=("OPENAI", LONG)),
         say("asdfghjkl", "do not know", never=("OPENAI", LONG)),
     ],
+    [say("was my laptop delivered or not?", "13 Nov", never=("support@",))],
     [say("gift for my dad under 50 bucks?", "Sleeve", never=("Lamp",))],
     [say("difference between the cheapest and the most expensive keyboard?", "only one")],
 ],

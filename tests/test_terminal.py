@@ -303,7 +303,8 @@ async def test_notices_keep_their_place_in_the_answer(draw: Draw) -> None:
 
 async def test_a_stop_offers_a_retry_unless_a_part_of_the_answer_was_written(draw: Draw) -> None:
     screen, display = draw()
-    for before in ([], [Text("Let me look."), ToolStarted("x")]):
+    early: list[list[Event]] = [[], [Text("Let me look."), ToolStarted("x")]]
+    for before in early:
         await screen.show(stream([*before, Stopped()]), PHRASES)
         last = display.text.split("\n")[-1]
         assert last == "Stopped. /retry answers it. Ask something else, or Ctrl-D to leave."

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 
-if __name__ == "__main__":  # the first prompt must not wait for the imports below
+if __name__ == "__main__":
+    # The first prompt must not wait for the imports below. So start() asks for the email, imports
+    # this file as `main` meanwhile, and then calls `support`.
     try:
         from start import start
 
@@ -145,6 +147,7 @@ async def open_conversation(
         session,
         owner=customer["email"],
         agent=build_agents(),
+        # `commit`: how the tools write, under the lease (engine/approval.py)
         context=lambda commit: SupportContext(client[database], customer, commit, now),
         approvals=APPROVALS,
         run_config=RunConfig(

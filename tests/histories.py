@@ -61,8 +61,8 @@ async def several(
             history = await play(client, port, number)
             done.append((number, history))
             print(f"seed {number}: {len(history.deeds)} deeds, {verdict(history)}", flush=True)
-            if history.broken:
-                print("\n".join([*history.told, *dict.fromkeys(history.broken), ""]), flush=True)
+            if problems := dict.fromkeys([*history.broken, *history.late]):
+                print("\n".join([*history.told, *problems, ""]), flush=True)
 
     async with await connect(uri(port)) as client:
         await asyncio.gather(*(one_after_another() for _ in range(at_once)))
@@ -70,14 +70,16 @@ async def several(
 
 
 def verdict(history: History) -> str:
-    return ", ".join(sorted({problem.split(":")[0] for problem in history.broken})) or "ok"
+    kinds = {problem.split(":")[0] for problem in [*history.broken, *history.late]}
+    return ", ".join(sorted(kinds)) or "ok"
 
 
 def summary(histories: list[tuple[int, History]]) -> str:
     results = Counter(deed.result for _, history in histories for deed in history.deeds)
     broken = sum(bool(history.broken) for _, history in histories)
+    late = sum(bool(history.late) for _, history in histories)
     deeds = ", ".join(f"{count} {result}" for result, count in results.most_common())
-    return f"{len(histories)} histories, {broken} broke a promise; {deeds}"
+    return f"{len(histories)} histories, {broken} broke a promise, {late} late; {deeds}"
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class Link:
     def __init__(self, mongod_port: int) -> None:
         self.uri = ""
         self.commands: list[str] = []  # since the last `hold_at`, such as `insert agent_messages`
+        self.held: list[str] = []  # the commands that a stall holds back
         self.sessions: list[dict[str, Any]] = []  # the server sessions that were used
         self.stalled = asyncio.Event()
         self.delivered = asyncio.Event()  # set once the client has the reply to the held command
@@ -71,6 +72,7 @@ class Link:
         self.stalled.set()
 
     def release(self) -> None:
+        self.held.clear()
         self._open.set()
 
     def cut(self) -> None:
@@ -128,6 +130,8 @@ class Link:
             if self._side == "before":
                 self.stall()
         self.commands.append(label)
+        if not self._open.is_set():
+            self.held.append(label)
 
     def _sent(self, message: bytes) -> None:
         """Nothing to note: the reply tells that mongod has done it."""

@@ -113,12 +113,23 @@ class Lease:
     @contextlib.asynccontextmanager
     async def renewing(self) -> AsyncIterator[None]:
         """Renew the lease for as long as the block lasts, then give it back."""
-        task = asyncio.create_task(self._keep_renewing())
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[None]] = []  # none yet: most turns are over before
+
+        def begin() -> None:
+            tasks.append(loop.create_task(self._keep_renewing()))
+
+        timer = loop.call_later(self._seconds / 3, begin)
         try:
             yield
         finally:
-            task.cancel()
-            await uncancelled(self._give_back())
+            timer.cancel()
+            for task in tasks:
+                task.cancel()
+            if self.held:
+                await uncancelled(self._give_back())
+            else:  # the last write gave it back
+                await self._end_client_session()
 
     async def take(self, message: Accepted | None = None) -> Record | None:
         """Take the lease, accept `message` with it, and return the record.
@@ -320,7 +331,6 @@ class Lease:
 
     async def _keep_renewing(self) -> None:
         while True:
-            await asyncio.sleep(self._seconds / 3)
             try:
                 await self._renew()
             except PyMongoError:
@@ -328,6 +338,7 @@ class Lease:
             except LeaseLost:
                 self._deadlines = (0.0, 0.0)
                 return
+            await asyncio.sleep(self._seconds / 3)
 
     async def _give_back(self, fields: Fields | None = None) -> None:
         # MongoDB may be what failed; the lease then ends by itself.
@@ -335,6 +346,9 @@ class Lease:
             with contextlib.suppress(PyMongoError), timeout(1):
                 await self.records.update_one(self._ours, self._giving_back(fields or {}))
         self.held = False
+        await self._end_client_session()
+
+    async def _end_client_session(self) -> None:
         client_session, self._client_session = self._client_session, None
         if client_session:
             with contextlib.suppress(PyMongoError), timeout(1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
@@ -10,15 +11,19 @@ from engine.events import Event, Reason, Stopped, TurnFailed
 
 
 class Stream:
-    """Its reader only reads a queue: the work goes on at its own pace."""
+    """Its reader only reads what was told: the work goes on at its own pace."""
 
     def __init__(self) -> None:
         self.running = False
         self.stopping = False
-        self._told: asyncio.Queue[Event | None] = asyncio.Queue()
-        self.tell: Callable[[Event], None] = self._told.put_nowait
+        self._told: deque[Event] = deque()
+        self._news = asyncio.Event()  # something was told, or the work has ended
         self._stop: Callable[[], object] = lambda: None
         self._cancel: Callable[[], object] = lambda: None
+
+    def tell(self, event: Event) -> None:
+        self._told.append(event)
+        self._news.set()
 
     def stop(self) -> None:
         self.stopping = True
@@ -44,8 +49,11 @@ class Stream:
         task.add_done_callback(self._end)
         self._cancel = task.cancel
         try:
-            while (event := await self._told.get()) is not None:
-                yield event
+            while self.running:
+                await self._news.wait()
+                self._news.clear()
+                while self._told:
+                    yield self._told.popleft()
             if task.cancelled() and self.stopping:
                 yield Stopped()
             elif task.cancelled():  # by a tool, or whoever else
@@ -61,4 +69,4 @@ class Stream:
 
     def _end(self, _: asyncio.Task[None]) -> None:
         self.running = False
-        self._told.put_nowait(None)
+        self._news.set()

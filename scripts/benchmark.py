@@ -271,7 +271,7 @@ async def compare_many(client: AsyncMongoClient[Document]) -> list[Target]:
         await seed(client[name], TODAY)
         players[program] = [await open_(client, name, email) for email in emails]
     speeds: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for _, at_once, program in product(range(4), LEAST, OPEN):
+    for _, at_once, program in product(range(8), LEAST, OPEN):
         waiting = list(players[program])
 
         async def work(waiting: list[Player] = waiting) -> None:

@@ -44,11 +44,11 @@ class Answer:
     def events(self, event: Any) -> list[Any]:
         """What becomes of one event. Raises AnswerFailed if it is an error."""
         kind = str(getattr(event, "type", ""))
+        if kind.endswith(".delta"):
+            return self._of_piece(event, kind)
         if kind in FAILED:
             raise _failed(event)
-        if hasattr(event, "delta"):
-            return self._of_piece(event, kind)
-        if hasattr(event, "item"):
+        if kind.startswith("response.output_item."):
             items = self.items([event.item])
             if not items:
                 return []
@@ -64,7 +64,7 @@ class Answer:
         return [event]
 
     def _of_piece(self, event: Any, kind: str) -> list[Any]:
-        given = delta = event.delta
+        given = delta = getattr(event, "delta", None)
         if not isinstance(delta, str):
             return []
         self.begun = self.begun or bool(delta)

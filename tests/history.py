@@ -5,7 +5,7 @@ mongod stall or break. A seed decides what happens; how fast depends on the mach
 the end the promises are checked; `told` then says what was done.
 
 A standalone mongod cannot refuse a step that a stalled link held back while another terminal took
-over. There it may stand twice, or in another's turn: `late` says so.
+over. There it may stand twice, in another's turn, or behind a reset: `late` says so.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class History:
         """What such a step does to its own question is no broken promise."""
         for name in self.held_back:
             for problem in [*self.broken]:
-                if re.match(rf"(doubled|order): .*(\b|_){name}(\b|_)", problem):
+                if re.match(rf"(doubled|order|forgotten): .*(\b|_){name}(\b|_)", problem):
                     self.broken.remove(problem)
                     self.late.append(f"late: {problem}")
 

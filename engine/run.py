@@ -139,6 +139,7 @@ class Run:
 
     async def _tell_events(self) -> None:
         agent = self.result.current_agent
+        is_told = _writes_text(agent)
         streamed, message = 0, None  # messages that came in pieces; the one that comes now
         async for event in self.result.stream_events():
             match event:
@@ -146,7 +147,7 @@ class Run:
                     delta = getattr(data, "delta", "")
                     # llama.cpp's server gives no index, and the SDK gives all messages one id.
                     place = getattr(data, "output_index", None), getattr(data, "item_id", None)
-                    if not delta or not _writes_text(agent):
+                    if not delta or not is_told:
                         continue
                     if place != message:
                         message, streamed, delta = place, streamed + 1, self._apart(delta)
@@ -158,7 +159,7 @@ class Run:
                     if data.type in ("response.created", *ENDS):
                         self.unfinished = ""  # what is complete is stored by the SDK
                 case AgentUpdatedStreamEvent(new_agent=new) if new is not agent:
-                    agent = new
+                    agent, is_told = new, _writes_text(new)
                     self._tell(HandedOff(agent.name))
                 case RunItemStreamEvent(name="tool_called", item=ToolCallItem() as called):
                     self._tell(ToolStarted(called.tool_name or "a tool"))
@@ -170,7 +171,7 @@ class Run:
                     message, text = None, text_of(said.to_input_item())
                     if streamed:
                         streamed -= 1
-                    elif text and _writes_text(agent):
+                    elif text and is_told:
                         self._tell(Text(self._apart(text)))
                     if text.endswith(CUT_OFF):
                         self._tell(CutOff())

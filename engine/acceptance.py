@@ -11,13 +11,19 @@ Update = list[dict[str, Any]]  # an aggregation pipeline
 
 
 def taking(
-    term: dict[str, Any], message: Accepted | None, seen: str | None
+    session_id: str,
+    owner: str,
+    term: dict[str, Any],
+    message: Accepted | None,
+    seen: str | None,
 ) -> tuple[dict[str, Any], Update]:
     """The query and the update that take the lease for `term`, if it is free, with `message`.
 
     `seen`: the last accepted message that this process knows of.
     """
     query: dict[str, Any] = {
+        "_id": session_id,
+        "owner": {"$in": [owner, None]},
         "format": {"$not": {"$gt": FORMAT}},
         "$or": [
             FREE,
@@ -48,8 +54,7 @@ def taking(
             "unanswered_since": "$$NOW",
             "updated_at": "$$NOW",  # or it may be removed as idle at once
         }
-    former = {"$ifNull": ["$lease.server_session", None]}
-    fields["lease"] = {**term, "former": former, "writes": 0, "withdrawn": withdrawn}
+    fields["lease"] = {**term, "writes": 0, "withdrawn": withdrawn}
     return query, [{"$set": fields}]
 
 

@@ -46,10 +46,13 @@ class LeaseLost(Exception):
 class Lease:
     """The right to answer in one conversation. Hold it for each turn: `async with lease.hold()`.
 
+    Three ways to write: `commit` with other writes, `update` for the record alone, and `set` inside
+    of a commit.
+
     `records` is the collection of the conversations' records; `owner` goes into a new one.
     `transactions` says whether the server has them: every replica set does, a standalone mongod
-    does not. A holder that was killed blocks the conversation for `seconds` at most. Unless it
-    `creates` a record that is not there, it never gets the lease of one.
+    does not. A holder that was killed blocks the conversation for about `seconds`. If it does not
+    `create`, it makes no record, so there is nothing to lease if there is none.
     """
 
     def __init__(
@@ -134,8 +137,8 @@ class Lease:
     async def take(self, message: Accepted | None = None) -> Record | None:
         """Take the lease, accept `message` with it, and return the record.
 
-        None while another process holds it. Raises Unconfirmed if the message may be accepted;
-        its id tells: taken again, it counts once.
+        None while another process holds it. Raises Unconfirmed if nobody can tell whether the
+        message was accepted: take it again, and its id makes it count once.
         """
         self._ours = {"_id": self.session_id, "lease.holder": uuid.uuid4().hex}
         self.spent = dict  # nothing yet
@@ -206,8 +209,8 @@ class Lease:
         return written
 
     async def update(self, *, last: bool = False, **fields: Any) -> None:
-        """Set `fields` of the record, or raise LeaseLost. See `commit`."""
-        with timeout(await self._time_left()):
+        """Set `fields` of the record. Raises as `commit` does."""
+        with timeout(await self._time_left()), unconfirmed_if(is_unknown_write):
             await self.set(fields, last=last)
         self.held = not last
 
@@ -256,15 +259,12 @@ class Lease:
                 "until": self._end,
                 "server_session": {"$literal": server_session},
             }
-            query, change = taking(term, message, self._seen)
-            query |= {"_id": self.session_id, "owner": {"$in": [self.owner, None]}}
+            query, change = taking(self.session_id, self.owner, term, message, self._seen)
             deadlines = _clocks(self._seconds)
             found = await records.find_one_and_update(query, change, return_document=True)
             if found:
                 self._deadlines, self.held = deadlines, True
                 self._seen = found["accepted"][-1]
-                if former := found["lease"]["former"]:
-                    await self._end_transactions(former)
                 return cast("Record", found)
             record = await self.records.find_one({"_id": self.session_id})
             if not record or "accepted" not in record:

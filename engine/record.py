@@ -56,11 +56,10 @@ class Withdrawn(TypedDict):
 class Term(TypedDict):
     """Whose turn it is, and until when."""
 
-    process: str  # of the holder: what it left behind it may take again at once
+    process: str  # of the holder's `Lease`: what that one left behind, it may take again at once
     holder: str  # new for each turn: every write names it
     until: datetime  # by the server's clock
     server_session: dict[str, Any] | None  # of the holder's transactions
-    former: dict[str, Any] | None  # the same of the one before: whoever takes over ends it
     writes: int
     withdrawn: Withdrawn | None
 
@@ -79,12 +78,12 @@ class Record(TypedDict, total=False):
     owner: str  # whom the conversation belongs to; set when the record is created
     lease: Term | None  # taken, renewed and given back by `Lease`
     inbox: list[Accepted]  # a message comes with the lease, and goes with the first stored step
-    accepted: list[str]  # the last ids, oldest first; never empty: the first is no message's
+    accepted: list[str]  # the last ids, oldest first; never empty: a new record gets one of its own
     unanswered_since: datetime | None  # when an answer was last tried; None after a last write
     pending: Pending | None  # set with the call that waits; cleared by a message or a decision
-    deed: str | None  # sealed: what an approved call answered, until it is in the history
+    deed: str | None  # sealed: what an approved call answered ("Returned ..."), until a step has it
     active_agent: str  # who answers next; written with each step
-    messages: int  # how many are in the history
+    messages: int  # how many are in the history; on a standalone, a kill may leave it too low
     moving: Moving | None  # on a standalone, set before the inbox is written to the history
     usage: dict[str, int]  # calls, input_tokens, cached_tokens, output_tokens; added up at each end
     updated_at: datetime  # for `remove_idle` and the greeting

@@ -17,6 +17,7 @@ from pymongo.errors import NetworkTimeout
 import main
 from database import Database
 from engine import lease as lease_module
+from engine.driver import Unconfirmed
 from engine.events import Stopped, TurnFailed, Waiting
 from engine.lease import Lease, LeaseLost
 from engine.options import Limits
@@ -28,6 +29,7 @@ from tests.kills import QUESTION, asking, shopkeeper
 from tests.model_server import ModelServer
 from tests.model_server import say as slowly
 from tests.processes import Shop, chat, order_of, run, times_returned
+from tests.proxy import Link
 
 Open = Callable[..., Any]
 ID, OWNER = "support_alice_at_example_com", "alice@example.com"
@@ -122,6 +124,20 @@ async def test_whoever_lost_the_lease_can_write_nothing(
     record = await db.conversations.find_one({})
     assert record["lease"]["holder"] == "another"
     assert [json.loads(each["item"])["content"] for each in record["inbox"]] == ["one"]
+
+
+async def test_a_write_of_the_record_alone_may_be_done_if_its_reply_is_lost(
+    mongod: Mongod, db: Database
+) -> None:
+    """Such as the one of a no."""
+    async with Link(mongod.port) as link, AsyncMongoClient[dict[str, Any]](link.uri) as far:
+        lease = lease_on(far[db.name], seconds=1.0)
+        assert await lease.take()
+        link.hold_when("update conversations", "after")
+        with pytest.raises(Unconfirmed):
+            await lease.update(active_agent="Orders")
+        link.release()
+    assert await db.conversations.distinct("active_agent") == ["Orders"]
 
 
 def texts(items: list[Any]) -> list[str]:

@@ -84,9 +84,10 @@ async def serve(
         if days := os.environ.get("CONVERSATION_TTL_DAYS"):
             await remove_idle(db.conversations, float(days))
         model, model_settings = choose_model(args.offline)
-        tokens = history_tokens()
-        limits: dict[str, Any] = {"limits": Limits(tokens=tokens)} if tokens else {}
-        conversation = await open_conversation(client, customer, model, model_settings, **limits)
+        limits = Limits(tokens=history_tokens())
+        conversation = await open_conversation(
+            client, customer, model, model_settings, limits=limits
+        )
     mine, shown = {"customer_id": customer["_id"]}, {"status": 1, "return": 1}
     chat = Chat(
         screen,

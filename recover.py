@@ -16,9 +16,9 @@ from typing import Any
 from pymongo.errors import PyMongoError
 
 from database import DB_NAME, DatabaseUnavailable, connect, explain, mongodb_uri
-from engine import Conversation, recover
+from engine import Conversation, Limits, recover
 from main import open_conversation
-from settings import choose_model, load_settings, log_problems, missing_setting
+from settings import choose_model, history_tokens, load_settings, log_problems, missing_setting
 
 
 def main() -> int:
@@ -43,6 +43,7 @@ def main() -> int:
 
 async def recover_all(offline: bool, older_than: float) -> int:
     model, model_settings = choose_model(offline)
+    limits = Limits(tokens=history_tokens())
     async with await connect(mongodb_uri()) as client:
         db = client[DB_NAME]
 
@@ -50,7 +51,7 @@ async def recover_all(offline: bool, older_than: float) -> int:
             customer: Any = await db.customers.find_one({"email": record["owner"]})
             if not customer:
                 raise LookupError("the customer is gone")
-            return await open_conversation(client, customer, model, model_settings)
+            return await open_conversation(client, customer, model, model_settings, limits=limits)
 
         return await recover(db.conversations, open_again, older_than=older_than)
 

@@ -77,7 +77,7 @@ def missing_setting(offline: bool) -> str | None:
     for name, (unit, least, most) in NUMBERS.items():
         number = os.environ.get(name) or "1"
         if not number.replace(".", "", 1).isdecimal() or not least < float(number) < most:
-            return f"{name} must be a number of {unit} above 0."
+            return f"{name} must be a number of {unit} above 0 and below {most:,.0f}."
     return _bad_address() or (None if offline else _bad_surroundings() or _bad_key())
 
 

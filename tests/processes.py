@@ -21,7 +21,6 @@ from typing import IO, Any
 from pymongo import MongoClient
 
 import settings
-from engine.conversation import Conversation
 from engine.options import Limits
 from tests.model_server import ModelServer
 
@@ -199,8 +198,8 @@ def _become(
     os.environ.update(environment)
     os.chdir(folder)
     vars(settings)["dotenv_values"] = lambda *_, **__: {}  # a developer's own
-    defaults: Any = vars(Conversation)["open"].__func__.__kwdefaults__
-    defaults["limits"] = Limits(lease_seconds=lease)
+    defaults: Any = vars(Limits)["__init__"].__kwdefaults__
+    defaults["lease_seconds"] = lease
     if folder != ROOT:
         _leave_the_product()
         sys.path.insert(0, str(folder))

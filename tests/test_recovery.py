@@ -16,7 +16,8 @@ from engine import Conversation, TurnFailed, recover
 from shop import session_id_for
 from tests.builders import Open, approval_of, call, events, return_1001, returning, say, text_of
 from tests.kills import ASK, LEASE, QUESTION, asking, held, shopkeeper
-from tests.model_server import ModelServer
+from tests.model_server import ModelServer, fail
+from tests.model_server import say as saying
 from tests.processes import Shop, chat, run, times_returned
 
 ALICE = ("--email", "alice@example.com")
@@ -185,6 +186,17 @@ def test_make_recover_answers_whom_a_killed_process_left(
         order = shop[DB_NAME].orders.find_one({"_id": "ORD-1001"}) or {}
         assert times_returned(order) == 1
         assert model.violations == []
+
+
+def test_make_recover_sends_no_more_than_the_chat_would(shop: Shop) -> None:
+    """A small model fails at a longer request."""
+    few = {"OPENAI_HISTORY_TOKENS": "1"}
+    with ModelServer([saying("One."), fail(400), saying("Two.")]) as model:
+        run(shop, *ALICE, lines="first\nsecond\n", model=model, **few)
+        done = run(shop, "--older-than", "0", program="recover.py", model=model, **few)
+        assert done.stdout == "1 conversation answered.\n", done.stderr
+        sent = [item for item in model.requests[-1]["input"] if item.get("role") == "user"]
+    assert [item["content"] for item in sent] == ["second"]
 
 
 def test_recover_without_mongodb_says_so(closed_port: int) -> None:

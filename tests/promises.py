@@ -222,7 +222,7 @@ async def left_open(db: Database) -> list[str]:
     for name in ("conversations", "agent_sessions"):
         touched = {"$currentDate": {"updated_at": True}}
         try:
-            with timeout(1):
+            with timeout(10):  # such a transaction would hold it for a minute
                 await db[name].update_one({}, touched)
         except PyMongoError as error:
             broken.append(f"left open: a transaction locks {name}: {error}")

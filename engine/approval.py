@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from agents import Agent, RunContextWrapper, RunState
-from agents.items import ToolApprovalItem
+from agents.items import ToolApprovalItem, ToolCallItem, ToolCallOutputItem
 
 from engine.events import ApprovalNeeded, Refusal
+from engine.history import Item, waiting_call
 from engine.options import Words
 from engine.record import Pending, Withdrawn
 from engine.session import Stored
@@ -52,6 +53,13 @@ class Commit(Protocol):
 def call_of(state: RunState[Any]) -> ToolApprovalItem:
     """The call that waits. If several wait, the owner is asked about one at a time."""
     return state.get_interruptions()[0]
+
+
+def call_in_history(state: RunState[Any]) -> Item | None:
+    """The same call as the history has it, or the call of the agent around it, if it is a tool."""
+    kinds = ToolCallItem, ToolCallOutputItem
+    made = [item.to_input_item() for item in state._generated_items if isinstance(item, kinds)]
+    return waiting_call(made, call_of(state).call_id)
 
 
 class Approvals:

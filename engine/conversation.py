@@ -27,7 +27,7 @@ from engine.models.request import shown
 from engine.options import Limits, Words
 from engine.record import Accepted, Record, check_record, in_utc, is_held
 from engine.session import Stored, TurnSession
-from engine.setup import Content, Setup, completed, reachable
+from engine.setup import Content, Setup, completed, guards_outputs, reachable
 from engine.stream import Stream
 from engine.turn import Turn
 
@@ -131,6 +131,7 @@ class Conversation:
             return Setup(
                 agent=agent,
                 agents=reachable(agent),
+                guards_outputs=guards_outputs(agent, run_config or RunConfig()),
                 context=context(commit),
                 approvals=approvals or {},
                 run_config=completed(run_config or RunConfig(), session.session_id),
@@ -230,7 +231,7 @@ class Conversation:
         """How tools write: see `Commit`."""
         if self._turn is None:
             raise RuntimeError("A tool can write only in a turn.")
-        return await self._turn.session.commit(write)
+        return await self._turn.session.commit(write, withheld=self._setup.guards_outputs)
 
     async def _items(self, limit: int | None = None) -> list[Item]:
         """The last `limit` items, and the inbox; if a step moves the inbox meanwhile, once more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -29,6 +29,7 @@ class Setup:
 
     agent: Agent[Any]
     agents: Mapping[str, Agent[Any]]  # by name, all that `agent` leads to
+    guards_outputs: bool  # whether a guardrail may withhold what a tool has answered
     context: Any
     approvals: Mapping[str, Approval]
     check: Callable[[Content], str | None]
@@ -71,13 +72,8 @@ def _cleaned(value: Any) -> Any:
     return [_cleaned(each) for each in value] if isinstance(value, list) else value
 
 
-def reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:
-    """All agents by name that `agent` leads to through handoffs.
-
-    The models of all agents are checked from here on, and the agents that are tools tell what
-    happens in them.
-    """
-    found: dict[str, Agent[Any]] = {}
+def led_to(agent: Agent[Any]) -> Iterator[tuple[Agent[Any], bool]]:
+    """All agents that `agent` leads to, and whether as a tool: then nobody hands off to them."""
     seen: set[tuple[int, bool]] = set()
     waiting: list[tuple[Any, bool]] = [(agent, False)]
     while waiting:
@@ -87,15 +83,38 @@ def reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:
         if not isinstance(target, Agent) or (id(target), is_tool) in seen:
             continue
         seen.add((id(target), is_tool))
+        yield target, is_tool
+        waiting += [(each, is_tool) for each in target.handoffs]
+        waiting += [(getattr(tool, "_agent_instance", None), True) for tool in target.tools]
+
+
+def reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:
+    """All agents by name that `agent` leads to through handoffs.
+
+    The models of all agents are checked from here on, and the agents that are tools tell what
+    happens in them.
+    """
+    found: dict[str, Agent[Any]] = {}
+    for target, is_tool in led_to(agent):
         if isinstance(target.model, Model):
             target.model = CheckedModel.of(target.model)
         if is_tool:
             target.hooks = InnerHooks.of(target.hooks)
         else:
             found.setdefault(target.name, target)
-        waiting += [(each, is_tool) for each in target.handoffs]
-        waiting += [(getattr(tool, "_agent_instance", None), True) for tool in target.tools]
     return found
+
+
+def guards_outputs(agent: Agent[Any], config: RunConfig) -> bool:
+    """Whether a guardrail may withhold what a tool has answered."""
+    return bool(config.output_guardrails) or any(
+        target.output_guardrails
+        or any(
+            getattr(each, "tool_output_guardrails", None)
+            for each in (*target.tools, *target.mcp_servers)
+        )
+        for target, _ in led_to(agent)
+    )
 
 
 class InnerHooks(AgentHooks[Any]):

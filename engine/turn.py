@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from agents import RunState, ToolOutputGuardrailTripwireTriggered, Usage
+from agents import RunState, Usage
 from pydantic_core import to_json
 
-from engine.approval import Approvals, call_of
+from engine.approval import Approvals, call_in_history, call_of
 from engine.errors import blocks_message
 from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopped, Text, TurnFailed
 from engine.history import CUT_OFF, assistant_item, first_line, unanswered
@@ -116,14 +116,15 @@ class Turn:
             self._stream.tell(ApprovalLost())
             return
         call, approved = call_of(state), _approved(pending)
+        around = call_in_history(state)
         yes = await self._approvals.decide(state, yes)
         if yes:
             approved[call.call_id or ""] = pending["tool"]
-        self.session.close_approval(approved)
+        self.session.close_approval(around, len(approved))
         if not yes:
             # A no counts from here on. A yes counts when its tool commits what it has done.
             await self.session.store()
-            self.session.close_approval(approved)  # which got their yes before
+            self.session.close_approval(around, len(approved))  # which got their yes before
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
         await self._go_on(state, approved)
 
@@ -149,8 +150,6 @@ class Turn:
             except Exception as error:
                 if blocks_message(error):
                     await session.withhold()
-                elif isinstance(error, ToolOutputGuardrailTripwireTriggered):
-                    await session.withhold_output()
                 raise
             if self._stream.stopping or not self._run.result.interruptions:
                 break

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from agents import (
     Agent,
+    GuardrailFunctionOutput,
     Model,
     ModelProvider,
     RunConfig,
@@ -19,8 +20,10 @@ from agents import (
     ToolGuardrailFunctionOutput,
     ToolOutputText,
     function_tool,
+    output_guardrail,
     tool_output_guardrail,
 )
+from agents.agent import StopAtTools
 from agents.extensions.memory import MongoDBSession
 from agents.memory import SessionSettings
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
@@ -534,3 +537,70 @@ async def test_a_reader_that_goes_away_at_once_leaves_nothing_running(
     with contextlib.suppress(asyncio.CancelledError):
         await reading
     assert await events(conversation.turn("two"))
+
+
+@tool_output_guardrail
+def hide(_: Any) -> ToolGuardrailFunctionOutput:
+    return ToolGuardrailFunctionOutput.reject_content("Withheld.")
+
+
+@output_guardrail
+async def keep(*_: Any) -> GuardrailFunctionOutput:
+    return GuardrailFunctionOutput(None, tripwire_triggered=False)
+
+
+async def killed_after_a_deed(visits: Visits, guarded: Any, **of_agent: Any) -> Agent[Any]:
+    """The agent whose process dies between the commit of an approved deed and its step."""
+    made, late = asyncio.Event(), asyncio.Event()
+
+    async def pay(run: RunContextWrapper[Any], to: str) -> str:
+        """Pay."""
+
+        async def write() -> str:
+            await visits.db.deeds.insert_one({"to": to})
+            return "SECRET"
+
+        done = str(await run.context(write))
+        made.set()
+        await late.wait()
+        return done
+
+    tool = function_tool(pay, needs_approval=True, tool_output_guardrails=guarded)
+    agent = Agent[Any](name="Payer", tools=[tool], **of_agent)
+    needed = asked(await visits.turn(agent, "pay", call("pay", to="Bob"), **WITH_COMMIT))
+    conversation = await visits.open(agent, ScriptedModel([]), **WITH_COMMIT)
+    dies = asyncio.create_task(failure_of(conversation.decide(needed, True)))
+    await asyncio.wait({dies, asyncio.ensure_future(made.wait())}, return_when="FIRST_COMPLETED")
+    await visits.db.conversations.update_one({}, {"$set": {"lease": None}})
+    late.set()
+    assert (await dies).reason is Reason.TAKEN_OVER  # it writes nothing more
+    return agent
+
+
+ENDS_A_RUN = ["stop_on_first_tool", StopAtTools(stop_at_tool_names=["pay"])]
+
+
+@pytest.mark.parametrize("behavior", ENDS_A_RUN, ids=["first tool", "named tool"])
+async def test_a_deed_is_known_though_its_call_was_not_stored_yet(
+    visits: Visits, behavior: Any
+) -> None:
+    agent = await killed_after_a_deed(
+        visits, None, tool_use_behavior=behavior, output_guardrails=[keep]
+    )
+    assert not any(item.get("type") == "function_call" for item in await visits.items())
+    model = ScriptedModel([say("It is paid.")])
+    seen = await events((await visits.open(agent, model, **WITH_COMMIT)).retry())
+    assert (settled(seen), text_of(seen)) == ([(True, "Done.")], "It is paid.")
+    assert model.last_call
+    *_, made, output = model.last_call.input
+    assert (made["arguments"], output["output"]) == ('{"to":"Bob"}', "Done.")
+    assert await visits.calls_without_output() == []
+    assert await visits.db.deeds.count_documents({}) == 1
+
+
+async def test_after_a_kill_nobody_reads_what_a_guardrail_would_have_hidden(visits: Visits) -> None:
+    agent = await killed_after_a_deed(visits, [hide])
+    model = ScriptedModel([say("It is paid.")])
+    seen = await events((await visits.open(agent, model, **WITH_COMMIT)).retry())
+    assert settled(seen) == [(True, "Done.")]
+    assert "SECRET" not in str(model.last_call) + str(await visits.items())

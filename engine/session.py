@@ -31,7 +31,7 @@ from engine.history import (
 from engine.lease import Lease
 from engine.models.request import shown
 from engine.options import Limits
-from engine.record import Moving, Record, primary
+from engine.record import Fields, Moving, Record, primary
 
 T = TypeVar("T")
 DONE = "Done."
@@ -144,8 +144,8 @@ class TurnSession(SessionABC):
         record, stored = self._record, self._stored
         await stored.refresh()
         if "messages" not in record:  # a new conversation, or a version that did not count
-            known = len(stored.items) < stored.limits.items
-            record["messages"] = len(transcript(stored.items if known else await stored.read()))
+            whole = len(stored.items) < stored.limits.items
+            record["messages"] = len(transcript(stored.items if whole else await stored.read()))
         if record.get("deed"):
             self._fields["deed"] = None
             deed = await stored.unseal(str(record["deed"]))
@@ -182,7 +182,9 @@ class TurnSession(SessionABC):
         elif step:
             await self.store(step, last=ends_turn(step))
 
-    async def store(self, step: Sequence[Item] = (), *, last: bool = False, **fields: Any) -> None:
+    async def store(
+        self, step: Sequence[Item] = (), fields: Fields | None = None, *, last: bool = False
+    ) -> None:
         """Write what is coming and `step`, with `fields` of the record, in one transaction.
 
         The `last` write of a turn also gives the lease back.
@@ -191,7 +193,7 @@ class TurnSession(SessionABC):
             raise self.in_doubt
         items = [*self.coming, *step]
         messages = self._record["messages"] + len(transcript(items))
-        after = {**self._fields, **fields, "messages": messages, "active_agent": self.agent}
+        after = {**self._fields, **(fields or {}), "messages": messages, "active_agent": self.agent}
         after |= {"inbox": [], "moving": None}
         if items:
             # In a transaction, nothing can come between the inbox and the history.
@@ -219,7 +221,7 @@ class TurnSession(SessionABC):
         await self.store([*withheld, assistant_item(NOT_TAKEN)], last=True)
 
     def close_approval(self, approved: Item | None = None, deeds: int = 0) -> None:
-        """The next write closes the approval; `approved` is made now, with so many `deeds` in it."""
+        """The next write closes the approval; `approved` is made, with so many `deeds` in it."""
         self._approved, self._deeds_left = approved, deeds
         self._fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
 

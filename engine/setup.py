@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 from agents import Agent, AgentHooks, Handoff, Model, RunConfig, RunHooks, Tool
 from pydantic_core import to_json
 
-from engine.approval import Approval
+from engine.errors import failure
 from engine.events import Reason, TurnFailed
 from engine.history import text_of
 from engine.models.checked import CheckedModel, CheckedProvider
-from engine.options import Limits, Words
+from engine.options import Approval, Limits, Words
 from engine.text import clean
 
 # Called with the call's id, its output and its tool's name.
@@ -52,7 +52,11 @@ class Setup:
             raise TurnFailed(Reason.MESSAGE_EMPTY)
         if len(to_json(content)) > self.limits.message_bytes:
             raise TurnFailed(Reason.MESSAGE_TOO_LONG)
-        if refused := self.check(content):
+        try:
+            refused = self.check(content)
+        except Exception as error:
+            raise failure(error) from error
+        if refused:
             raise TurnFailed(Reason.MESSAGE_BLOCKED, refused)
         return content
 
@@ -141,7 +145,12 @@ class InnerHooks(AgentHooks[Any]):
 
 
 def completed(given: RunConfig, conversation: str) -> RunConfig:
-    """The builder's run config, with what the engine needs."""
+    """The builder's run config, with what the engine needs. Raises ValueError."""
+    if given.session_input_callback:
+        raise ValueError(
+            "The engine's input is the history, so a session_input_callback gets no new message: "
+            "use RunConfig.call_model_input_filter, or Limits."
+        )
     return dataclasses.replace(
         given,
         model=CheckedModel.of(given.model) if isinstance(given.model, Model) else given.model,

@@ -91,7 +91,7 @@ class Turn:
         """Store `text` as the answer; nobody is asked any more."""
         if pending := self._record.get("pending"):
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
-        await self.session.store([assistant_item(text)], last=True, **{**fields, "pending": None})
+        await self.session.store([assistant_item(text)], {**fields, "pending": None}, last=True)
 
     async def ask_again(self) -> None:
         """Ask for the approval that waits, if there is one."""
@@ -156,7 +156,7 @@ class Turn:
             state, approved = self._run.result.to_state(), self._run.approved
             if asked := await self._approvals.ask(state):
                 pending = await self._approvals.suspend(state, approved)
-                await session.store(pending=pending, last=True)
+                await session.store((), {"pending": pending}, last=True)
                 self._stream.tell(self._approvals.show(pending, asked))
                 return
         await self._end(self._run)

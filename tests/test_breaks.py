@@ -226,9 +226,11 @@ async def test_a_record_of_a_newer_engine_does_not_stop_retention(visits: Visits
 
 async def test_an_answer_sets_no_field_of_the_engines(visits: Visits) -> None:
     conversation = await visits.open(PLAIN, ScriptedModel([]))
-    for name in ("accepted", "lease", "step", "last"):
+    for name in ("accepted", "lease"):
         with pytest.raises(ValueError, match=name):
-            conversation.answer("hi", **{name: []})
+            conversation.answer("hi", {name: []})
+    await events(conversation.answer("hi", {"step": 1, "last": 2}))
+    assert (await visits.record()).items() >= {"step": 1, "last": 2}.items()
 
 
 async def test_a_message_that_reads_like_a_mark_of_ours_is_sent(visits: Visits) -> None:
@@ -604,3 +606,9 @@ async def test_after_a_kill_nobody_reads_what_a_guardrail_would_have_hidden(visi
     seen = await events((await visits.open(agent, model, **WITH_COMMIT)).retry())
     assert settled(seen) == [(True, "Done.")]
     assert "SECRET" not in str(model.last_call) + str(await visits.items())
+
+
+async def test_a_session_input_callback_is_refused_in_words(visits: Visits) -> None:
+    config = RunConfig(session_input_callback=lambda history, new: history[-4:] + new)
+    with pytest.raises(ValueError, match="call_model_input_filter"):
+        await visits.open(PLAIN, run_config=config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from agents import (
     Runner,
     RunState,
     Tool,
+    ToolErrorFormatterArgs,
     Usage,
 )
 from agents.items import MessageOutputItem, ToolCallItem, ToolCallOutputItem
@@ -62,9 +64,12 @@ class Run:
         self.overdue = False  # whether its time was up before it came to its end
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
         self.approved = dict(approved)  # without those that were made
+        self.started: set[str] = set()  # ids of calls whose tools have begun: no check refused them
+        self._failed: set[str] = set()  # ids of calls whose tools have raised
         self._stopped = False
         self._tell = tell
         self._session = session
+        self._format = setup.run_config.tool_error_formatter
         # All runs of a turn share its time.
         now = asyncio.get_running_loop().time()
         self._deadline: float = earlier._deadline if earlier else now + setup.limits.seconds
@@ -74,7 +79,7 @@ class Run:
             todo,
             context=setup.context,
             session=session,
-            run_config=setup.run_config,
+            run_config=dataclasses.replace(setup.run_config, tool_error_formatter=self._on_error),
             hooks=_Hooks(self, session, setup.hooks),
             max_turns=setup.limits.model_calls,
             error_handlers={
@@ -165,7 +170,9 @@ class Run:
                     self._tell(ToolStarted(called.tool_name or "a tool"))
                     self._settle_hosted(called.raw_item)
                 case RunItemStreamEvent(item=ToolCallOutputItem() as output):
-                    self.settle(output.call_id, output.output)
+                    is_function = output.to_input_item().get("type") == "function_call_output"
+                    made = not is_function or output.call_id in self.started
+                    self.settle(output.call_id, output.output, made=made)
                 case RunItemStreamEvent(item=MessageOutputItem() as said):
                     # A message that no model streamed, such as the one on too many steps.
                     message, text = None, text_of(said.to_input_item())
@@ -176,19 +183,30 @@ class Run:
                     if text.endswith(CUT_OFF):
                         self._tell(CutOff())
 
-    def settle(self, call_id: str | None, output: object, tool: str | None = None) -> None:
+    def settle(
+        self, call_id: str | None, output: object, tool: str | None = None, *, made: bool = True
+    ) -> None:
         """If the call was approved, tell what it answered: a model may tell something else."""
         if self._session.in_doubt:
             return
         if call_id in self.approved and tool in (None, self.approved[call_id]):
             del self.approved[call_id]
-            self._tell(Settled(True, first_line(output)))
+            made = made and call_id not in self._failed
+            written = self._session.written
+            self._tell(Settled(made if written is None else written, first_line(output)))
 
     def _settle_hosted(self, call: Any) -> None:
         """Tell what a call answered that the model's server has made, after its approval."""
         if approval := getattr(call, "approval_request_id", None):
-            said = call.output if call.output is not None else call.error
-            self.settle(approval, getattr(said, "message", said))
+            made = call.output is not None
+            said = call.output if made else call.error
+            self.settle(approval, getattr(said, "message", said), made=made)
+
+    def _on_error(self, error: ToolErrorFormatterArgs[Any]) -> Any:
+        """The builder's own words for it, if there are any."""
+        if error.kind == "tool_exception":
+            self._failed.add(error.call_id)
+        return self._format(error) if self._format else None
 
     def _apart(self, text: str) -> str:
         """`text` as a paragraph of its own, if this turn has shown words before."""
@@ -216,6 +234,7 @@ class _Hooks(RunHooks[Any]):
 
     async def on_tool_start(self, context: Any, agent: Agent[Any], tool: Tool) -> None:
         self._run.busy = True
+        self._run.started.add(getattr(context, "tool_call_id", ""))
         await self._builders.on_tool_start(context, agent, tool)
 
     async def on_handoff(self, context: Any, from_agent: Agent[Any], to_agent: Agent[Any]) -> None:

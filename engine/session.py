@@ -128,6 +128,7 @@ class TurnSession(SessionABC):
         self.agent = record.get("active_agent") or ""  # who answers next, by name
         self.deeds: list[str] = []  # what approved calls answered before their process was killed
         self._deed: list[Item] = []  # the same, as far as the history lacks it
+        self.written: bool | None = None  # whether an approved call has; None: it did not try
         self.in_doubt: Unconfirmed | None = None  # of an approved call: the next turn finds out
         self.coming: list[Item] = []  # what the next write takes along, such as the inbox
         self._fields: dict[str, Any] = {}  # of the record, for the next write
@@ -255,6 +256,10 @@ class TurnSession(SessionABC):
                 # a failure, and go on; so the turn ends here, and the next one finds out.
                 self.in_doubt = error if isinstance(error, Unconfirmed) else Unconfirmed()
                 raise
+            except Exception:
+                self.written = self.written or False
+                raise
+            self.written = True
             self._deeds_left -= 1
             self._outputs.append(output(done))
             self._fields = {"deed": None}

@@ -6,11 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from agents import Agent, HostedMCPTool, RunContextWrapper, Tool, ToolOutputText, function_tool
+from agents import (
+    Agent,
+    HostedMCPTool,
+    RunContextWrapper,
+    Tool,
+    ToolGuardrailFunctionOutput,
+    ToolOutputText,
+    function_tool,
+    tool_input_guardrail,
+)
 from agents.testing import ModelStep, ScriptedModel
 from openai.types.responses.response_output_item import McpApprovalRequest, McpCall
 
-from engine import Approval
+from engine import Approval, Refusal
 from engine.events import ApprovalLost, HandedOff
 from tests.builders import Visits, asked, call, events, hosted, say, settled, text_of, told
 
@@ -298,4 +307,78 @@ async def test_a_hosted_tools_approval_is_told_as_settled(visits: Visits, yes: b
 async def test_a_hosted_call_that_failed_is_told_with_its_error(visits: Visits) -> None:
     needed = asked(await visits.turn(files(), "wipe", hosted(REQUEST)))
     seen = await visits.decide(files(), needed, True, wiped(None, "The disk is full."))
-    assert settled(seen) == [(True, "The disk is full.")]
+    assert settled(seen) == [(False, "The disk is full.")]
+
+
+# After a yes, the call may still not be made.
+
+
+@tool_input_guardrail
+def closed(_: Any) -> ToolGuardrailFunctionOutput:
+    return ToolGuardrailFunctionOutput.reject_content("We are closed.")
+
+
+async def fails(run: RunContextWrapper[Any]) -> str:
+    """Fails."""
+    raise RuntimeError("broken")
+
+
+async def refuses(run: RunContextWrapper[Any]) -> str:
+    """Refuses while it writes."""
+
+    async def write() -> str:
+        raise Refusal("There is no room.")
+
+    try:
+        return str(await run.context(write))
+    except Refusal as refusal:
+        return str(refusal)
+
+
+async def writes_and_fails(run: RunContextWrapper[Any]) -> str:
+    """Fails after its write."""
+
+    async def write() -> None: ...
+
+    await run.context(write)
+    raise RuntimeError("broken")
+
+
+ERROR = "An error occurred while running the tool. Please try again."
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["", "nested"])
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (fails, (False, ERROR)),
+        (refuses, (False, "There is no room.")),
+        (writes_and_fails, (True, ERROR)),
+    ],
+)
+async def test_what_was_not_made_after_a_yes_is_not_told_as_done(
+    visits: Visits, made: Any, words: tuple[bool, str], nested: bool
+) -> None:
+    visits.options = {"context": lambda commit: commit}
+    agent = desk(function_tool(made, needs_approval=True))
+    agent = front(agent) if nested else agent
+    outer = [call("ask_desk", "outer", input="?")] * nested
+    needed = asked(await visits.turn(agent, "do it", *outer, call(made.__name__)))
+    inner = [say("Done!")] * nested
+    assert settled(await visits.decide(agent, needed, True, *inner, say("Done!"))) == [words]
+
+
+async def test_a_call_that_a_guardrail_refuses_after_the_yes_is_not_told_as_done(
+    visits: Visits,
+) -> None:
+    made: list[str] = []
+
+    def open_(day: str) -> str:
+        """Open."""
+        made.append(day)
+        return "Opened."
+
+    agent = desk(function_tool(open_, needs_approval=True, tool_input_guardrails=[closed]))
+    needed = asked(await visits.turn(agent, "open", call("open_", day="Sunday")))
+    seen = await visits.decide(agent, needed, True, say("It is open!"))
+    assert (settled(seen), made) == ([(False, "We are closed.")], [])

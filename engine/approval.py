@@ -10,6 +10,7 @@ from typing import Any
 
 from agents import RunContextWrapper, RunState
 from agents.items import ToolApprovalItem, ToolCallItem, ToolCallOutputItem
+from pydantic_core import to_json
 
 from engine.events import ApprovalNeeded, Refusal
 from engine.history import Item, waiting_call
@@ -49,8 +50,8 @@ class Approvals:
             if not await self._is_there(call):
                 raise Refusal(self._setup.words.to_model_gone)
             if approval := self._setup.approvals.get(call.name or ""):
-                return await approval.ask(self._setup.context, _arguments(call.arguments))
-            return f"{call.name}({call.arguments or ''})"
+                return await approval.ask(self._setup.context, _arguments(_written(call)))
+            return f"{call.name}({_written(call)})"
         except Refusal as refusal:
             state.reject(call, rejection_message=str(refusal))
             return None
@@ -75,7 +76,7 @@ class Approvals:
         """What `state` waits for, as it is stored; `approved` are calls that it will make, too."""
         call, new_id = call_of(state), uuid.uuid4().hex
         self._last = new_id, state
-        wanted = {"type": "function_call", "name": call.name, "arguments": call.arguments}
+        wanted = {"type": "function_call", "name": call.name, "arguments": _written(call)}
         return {
             "id": new_id,
             "agent": call.agent.name,
@@ -115,12 +116,24 @@ class Approvals:
 
     async def _is_there(self, call: ToolApprovalItem) -> bool:
         """Whether the agent still has the tool that a local call names."""
-        raw: Any = call.raw_item
-        kind = raw.get("type") if isinstance(raw, dict) else getattr(raw, "type", "")
-        if kind != "function_call":  # the model's server has the tool, or the SDK itself
+        if (
+            _raw(call).get("type") != "function_call"
+        ):  # the model's server has the tool, or the SDK itself
             return True
         tools = await call.agent.get_all_tools(RunContextWrapper(self._setup.context))
         return call.name in {tool.name for tool in tools}
+
+
+def _raw(call: ToolApprovalItem) -> Item:
+    raw: Any = call.raw_item
+    return raw if isinstance(raw, dict) else dict(raw.model_dump())
+
+
+def _written(call: ToolApprovalItem) -> str:
+    """The call's arguments; of a shell, an editor or a custom tool, what it is to do, as JSON."""
+    raw = _raw(call)
+    done_by = (name for name in ("action", "operation", "input") if raw.get(name))
+    return next((to_json({name: raw[name]}).decode() for name in done_by), call.arguments or "")
 
 
 def _arguments(written: str | None) -> Arguments:

@@ -64,7 +64,7 @@ class Run:
         self.overdue = False  # whether its time was up before it came to its end
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
         self.approved = dict(approved)  # without those that were made
-        self.started: set[str] = set()  # ids of calls whose tools have begun: no check refused them
+        self.ended: set[str] = set()  # ids of calls whose tools have run: no guardrail refused them
         self._failed: set[str] = set()  # ids of calls whose tools have raised
         self._stopped = False
         self._tell = tell
@@ -171,7 +171,7 @@ class Run:
                     self._settle_hosted(called.raw_item)
                 case RunItemStreamEvent(item=ToolCallOutputItem() as output):
                     is_function = output.to_input_item().get("type") == "function_call_output"
-                    made = not is_function or output.call_id in self.started
+                    made = not is_function or output.call_id in self.ended
                     self.settle(output.call_id, output.output, made=made)
                 case RunItemStreamEvent(item=MessageOutputItem() as said):
                     # A message that no model streamed, such as the one on too many steps.
@@ -221,7 +221,7 @@ class _Hooks(RunHooks[Any]):
         self._run = run
         self._session = session
         self._builders = builders
-        for name in ("on_agent_start", "on_agent_end", "on_tool_end"):
+        for name in ("on_agent_start", "on_agent_end"):
             setattr(self, name, getattr(builders, name))
 
     async def on_llm_start(self, context: Any, agent: Agent[Any], *args: Any) -> None:
@@ -234,8 +234,13 @@ class _Hooks(RunHooks[Any]):
 
     async def on_tool_start(self, context: Any, agent: Agent[Any], tool: Tool) -> None:
         self._run.busy = True
-        self._run.started.add(getattr(context, "tool_call_id", ""))
         await self._builders.on_tool_start(context, agent, tool)
+
+    async def on_tool_end(
+        self, context: Any, agent: Agent[Any], tool: Tool, result: object
+    ) -> None:
+        self._run.ended.add(getattr(context, "tool_call_id", ""))
+        await self._builders.on_tool_end(context, agent, tool, result)
 
     async def on_handoff(self, context: Any, from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
         self._session.agent = to_agent.name

@@ -171,6 +171,11 @@ class TurnSession(SessionABC):
         """Whether the last write of the turn is still to come."""
         return self._lease.held
 
+    @property
+    def deed_waits(self) -> bool:
+        """Whether what approved calls did is recorded only; then the next turn tells it."""
+        return bool(self._outputs)
+
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         # With a limit, the SDK compares the end of the history before it stores a step.
         items = self.items[-limit:] if limit else shown(self.items, self._stored.limits)

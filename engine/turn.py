@@ -14,7 +14,7 @@ from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopp
 from engine.history import CUT_OFF, assistant_item, first_line, unanswered
 from engine.record import Fields, Pending, Record
 from engine.run import Run
-from engine.session import TurnSession
+from engine.session import DONE, TurnSession
 from engine.setup import Setup
 from engine.stream import Stream
 
@@ -150,6 +150,8 @@ class Turn:
             except Exception as error:
                 if blocks_message(error):
                     await session.withhold()
+                elif session.written and self._run.approved and not session.deed_waits:
+                    self._stream.tell(Settled(True, DONE))  # a guardrail withheld what it answered
                 raise
             if self._stream.stopping or not self._run.result.interruptions:
                 break

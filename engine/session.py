@@ -148,17 +148,19 @@ class TurnSession(SessionABC):
             whole = len(stored.items) < stored.limits.items
             record["messages"] = len(transcript(stored.items if whole else await stored.read()))
         if record.get("deed"):
-            self._fields["deed"] = None
             deed = await stored.unseal(str(record["deed"]))
             call, turn = deed["call"], last_turn(stored.items)
             if isinstance(call, str):  # its id: an earlier version wrote it
                 call = waiting_call(turn, call)
-            if call:
+            if record.get("pending"):  # the run that waits has the output
+                self._approved, self._outputs = call, deed["outputs"]
+            elif call:
+                self._fields["deed"] = None
                 pair = [call, output_of(call, "\n".join(deed["outputs"]))]
                 # The SDK holds back a call whose output may be withheld: then both are missing.
                 known = [item for item in turn if item.get("call_id") == call["call_id"]]
                 self._deed = pair[len(known) :]
-                self.deeds = deed["outputs"] if self._deed else []
+                self.deeds = deed["outputs"] if self._deed and not deed.get("told") else []
         self.coming = [*self._deed, *await stored.inbox(record)]
 
     @property
@@ -201,6 +203,8 @@ class TurnSession(SessionABC):
         messages = self._record["messages"] + len(transcript(items))
         after = {**self._fields, **(fields or {}), "messages": messages, "active_agent": self.agent}
         after |= {"inbox": [], "moving": None}
+        if self._outputs and fields and fields.get("pending"):
+            after["deed"] = await self._sealed_deed(told=True)  # its output is not stored yet
         if items:
             # In a transaction, nothing can come between the inbox and the history.
             moving = None if self._lease.transactions else self._stored.moving(items)
@@ -228,7 +232,7 @@ class TurnSession(SessionABC):
 
     def close_approval(self, approved: Item | None = None, deeds: int = 0) -> None:
         """The next write closes the approval; `approved` is made, with so many `deeds` in it."""
-        self._approved, self._deeds_left = approved, deeds
+        self._approved, self._deeds_left = approved or self._approved, deeds
         self._fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
 
     async def commit(self, write: Callable[[], Awaitable[T]], *, withheld: bool = False) -> T:
@@ -270,10 +274,9 @@ class TurnSession(SessionABC):
             self._fields = {"deed": None}
             return done
 
-    async def _sealed_deed(self, output: str) -> str:
-        return await self._stored.seal(
-            {"call": self._approved, "outputs": [*self._outputs, output]}
-        )
+    async def _sealed_deed(self, *output: str, told: bool = False) -> str:
+        deed = {"call": self._approved, "outputs": [*self._outputs, *output], "told": told}
+        return await self._stored.seal(deed)
 
     async def pop_item(self) -> TResponseInputItem | None:
         raise NotImplementedError("The engine takes nothing back from the history.")

@@ -612,3 +612,36 @@ async def test_a_session_input_callback_is_refused_in_words(visits: Visits) -> N
     config = RunConfig(session_input_callback=lambda history, new: history[-4:] + new)
     with pytest.raises(ValueError, match="call_model_input_filter"):
         await visits.open(PLAIN, run_config=config)
+
+
+@pytest.mark.parametrize("yes", [None, True, False], ids=["a message", "a yes", "a no"])
+@pytest.mark.parametrize("nested", [False, True], ids=["held back", "nested"])
+async def test_a_deed_before_the_next_question_is_not_forgotten(
+    visits: Visits, nested: bool, yes: bool | None
+) -> None:
+    """The history has no output of it yet, only the run that waits for the next answer."""
+    agent = doer(visits)
+    a, b = (call("deed", what.lower(), what=what) for what in "AB")
+    if nested:
+        agent = Agent[Any](name="Front", tools=[agent.as_tool("ask_inner", "Ask.")])
+        calls = [call("ask_inner", "outer", input="both"), a]
+    else:
+        agent.tool_use_behavior, agent.output_guardrails = "stop_on_first_tool", [keep]
+        calls = [a + b]
+    needed = asked(await visits.turn(agent, "both", *calls, **WITH_COMMIT))
+    seen = await visits.decide(agent, needed, True, *[b] * nested, **WITH_COMMIT)
+    assert len(settled(seen)) == 1
+    model = ScriptedModel([say("So."), say("So.")])
+    conversation = await visits.open(agent, model, **WITH_COMMIT)
+    if yes is None:
+        seen = await events(conversation.turn("wait"))
+        assert settled(seen) == [(False, "It was not done.")]
+        assert model.last_call and ("did A" if nested else "Done.") in str(model.last_call.input)
+    else:
+        await events(conversation.decide(asked(seen), yes))
+    again = ScriptedModel([say("Bye.")])
+    seen = await events((await visits.open(agent, again, **WITH_COMMIT)).turn("thanks"))
+    assert settled(seen) == []
+    outputs = [item["call_id"] for item in await visits.items() if "output" in item]
+    assert len(outputs) == len(set(outputs)) == (1 if nested or yes is None else 2)
+    assert await visits.db.deeds.count_documents({}) == 1 + (yes is True)

@@ -27,7 +27,7 @@ from engine.models.request import shown
 from engine.options import Approval, Commit, Limits, Words
 from engine.record import Accepted, Fields, Record, check_record, in_utc, is_held
 from engine.session import Stored, TurnSession
-from engine.setup import Content, Setup, completed, guards_outputs, reachable
+from engine.setup import Content, Setup, agents_of, by_name, completed, guards_outputs
 from engine.stream import Stream
 from engine.turn import Turn
 
@@ -109,9 +109,9 @@ class Conversation:
             words: the engine's own sentences.
 
         Raises TurnFailed if it belongs to another owner, if a newer version wrote it, or if
-        `context` fails; ValueError for a `session_input_callback`, or if the client of a replica
-        set has a write concern of its own (see `without_write_concern`); and what the driver
-        raises.
+        `context` fails; ValueError for a `session_input_callback`, for two agents with one name,
+        or if the client of a replica set has a write concern of its own (see
+        `without_write_concern`); and what the driver raises.
         """
         database = session._messages.database
         transactions = await has_transactions(database.client)
@@ -134,10 +134,12 @@ class Conversation:
             made = context(self._commit)
         except Exception as error:
             raise failure(error) from error
+        agents = list(agents_of(agent))
+        guarded = config.output_guardrails or any(guards_outputs(each) for each, _ in agents)
         self._setup = Setup(
             agent=agent,
-            agents=reachable(agent),
-            guards_outputs=guards_outputs(agent, config),
+            agents=by_name(each for each, is_tool in agents if not is_tool),
+            guards_outputs=bool(guarded),
             context=made,
             approvals=approvals or {},
             run_config=completed(config, session.session_id),

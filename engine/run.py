@@ -221,7 +221,7 @@ class _Hooks(RunHooks[Any]):
         self._run = run
         self._session = session
         self._builders = builders
-        for name in ("on_agent_start", "on_agent_end"):
+        for name in ("on_agent_start", "on_agent_end", "on_tool_start"):
             setattr(self, name, getattr(builders, name))
 
     async def on_llm_start(self, context: Any, agent: Agent[Any], *args: Any) -> None:
@@ -231,10 +231,6 @@ class _Hooks(RunHooks[Any]):
     async def on_llm_end(self, context: Any, agent: Agent[Any], response: Any) -> None:
         self._run.busy = True  # its tools come next, or its answer is stored
         await self._builders.on_llm_end(context, agent, response)
-
-    async def on_tool_start(self, context: Any, agent: Agent[Any], tool: Tool) -> None:
-        self._run.busy = True
-        await self._builders.on_tool_start(context, agent, tool)
 
     async def on_tool_end(
         self, context: Any, agent: Agent[Any], tool: Tool, result: object

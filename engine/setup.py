@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -76,8 +76,12 @@ def _cleaned(value: Any) -> Any:
     return [_cleaned(each) for each in value] if isinstance(value, list) else value
 
 
-def led_to(agent: Agent[Any]) -> Iterator[tuple[Agent[Any], bool]]:
-    """All agents that `agent` leads to, and whether as a tool: then nobody hands off to them."""
+def agents_of(agent: Agent[Any]) -> Iterator[tuple[Agent[Any], bool]]:
+    """All agents that `agent` leads to, and whether as a tool.
+
+    The models of all of them are checked from here on, and the agents that are tools tell what
+    happens in them.
+    """
     seen: set[tuple[int, bool]] = set()
     waiting: list[tuple[Any, bool]] = [(agent, False)]
     while waiting:
@@ -87,38 +91,29 @@ def led_to(agent: Agent[Any]) -> Iterator[tuple[Agent[Any], bool]]:
         if not isinstance(target, Agent) or (id(target), is_tool) in seen:
             continue
         seen.add((id(target), is_tool))
+        if isinstance(target.model, Model):
+            target.model = CheckedModel.of(target.model)
+        if is_tool:
+            target.hooks = InnerHooks.of(target.hooks)
         yield target, is_tool
         waiting += [(each, is_tool) for each in target.handoffs]
         waiting += [(getattr(tool, "_agent_instance", None), True) for tool in target.tools]
 
 
-def reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:
-    """All agents by name that `agent` leads to through handoffs.
-
-    The models of all agents are checked from here on, and the agents that are tools tell what
-    happens in them.
-    """
+def by_name(agents: Iterable[Agent[Any]]) -> dict[str, Agent[Any]]:
+    """Raises ValueError if two have one name: who answers next is stored by the name."""
     found: dict[str, Agent[Any]] = {}
-    for target, is_tool in led_to(agent):
-        if isinstance(target.model, Model):
-            target.model = CheckedModel.of(target.model)
-        if is_tool:
-            target.hooks = InnerHooks.of(target.hooks)
-        else:
-            found.setdefault(target.name, target)
+    for agent in agents:
+        if found.setdefault(agent.name, agent) is not agent:
+            raise ValueError(f'Two agents have the name "{agent.name}".')
     return found
 
 
-def guards_outputs(agent: Agent[Any], config: RunConfig) -> bool:
-    """Whether a guardrail may withhold what a tool has answered."""
-    return bool(config.output_guardrails) or any(
-        target.output_guardrails
-        or any(
-            getattr(each, "tool_output_guardrails", None)
-            for each in (*target.tools, *target.mcp_servers)
-        )
-        for target, _ in led_to(agent)
-    )
+def guards_outputs(agent: Agent[Any]) -> bool:
+    """Whether a guardrail may withhold what a tool of `agent` has answered."""
+    sources = *agent.tools, *agent.mcp_servers
+    of_tools = (getattr(each, "tool_output_guardrails", None) for each in sources)
+    return bool(agent.output_guardrails) or any(of_tools)
 
 
 class InnerHooks(AgentHooks[Any]):

@@ -115,17 +115,15 @@ class Turn:
         if state is None:
             self._stream.tell(ApprovalLost())
             return
-        call, approved = call_of(state), _approved(pending)
-        around = call_in_history(state)
-        yes = await self._approvals.decide(state, yes)
-        if yes:
+        call, around, approved = call_of(state), call_in_history(state), _approved(pending)
+        if await self._approvals.decide(state, yes):
             approved[call.call_id or ""] = pending["tool"]
-        self.session.close_approval(around, len(approved))
-        if not yes:
+        else:
             # A no counts from here on. A yes counts when its tool commits what it has done.
+            self.session.close_approval()
             await self.session.store()
-            self.session.close_approval(around, len(approved))  # which got their yes before
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
+        self.session.close_approval(around, len(approved))
         await self._go_on(state, approved)
 
     async def _go_on(

@@ -645,3 +645,9 @@ async def test_a_deed_before_the_next_question_is_not_forgotten(
     outputs = [item["call_id"] for item in await visits.items() if "output" in item]
     assert len(outputs) == len(set(outputs)) == (1 if nested or yes is None else 2)
     assert await visits.db.deeds.count_documents({}) == 1 + (yes is True)
+
+
+async def test_two_agents_with_one_name_are_refused_in_words(visits: Visits) -> None:
+    agent = Agent[Any](name="Desk", handoffs=[Agent[Any](name="Desk")])
+    with pytest.raises(ValueError, match='Two agents have the name "Desk"'):
+        await visits.open(agent)

@@ -30,23 +30,15 @@ if TYPE_CHECKING:
     from engine.recovery import recover as recover
     from engine.retention import remove_idle as remove_idle
 
-_MODULES = {
-    "Approval": "options",
-    "ApprovalNeeded": "events",
-    "Commit": "options",
-    "Conversation": "conversation",
-    "Event": "events",
-    "Finished": "events",
-    "Limits": "options",
-    "Reason": "events",
-    "Refusal": "events",
-    "Text": "events",
-    "TurnFailed": "events",
-    "Words": "options",
-    "recover": "recovery",
-    "remove_idle": "retention",
-    "without_write_concern": "driver",
+_NAMES = {
+    "conversation": ["Conversation"],
+    "driver": ["without_write_concern"],
+    "events": ["ApprovalNeeded", "Event", "Finished", "Reason", "Refusal", "Text", "TurnFailed"],
+    "options": ["Approval", "Commit", "Limits", "Words"],
+    "recovery": ["recover"],
+    "retention": ["remove_idle"],
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)
 
 

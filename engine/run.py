@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from agents import (
     Agent,
     RawResponsesStreamEvent,
+    RunContextWrapper,
     RunErrorHandlerInput,
     RunHooks,
     RunItemStreamEvent,
     Runner,
     RunState,
     Tool,
-    ToolErrorFormatterArgs,
     Usage,
+    default_tool_error_function,
 )
 from agents.items import MessageOutputItem, ToolCallItem, ToolCallOutputItem
 from agents.stream_events import AgentUpdatedStreamEvent
@@ -40,6 +40,8 @@ from engine.setup import INNER, Setup
 
 DELTAS = ("response.output_text.delta", "response.refusal.delta")
 ENDS = ("response.completed", "response.incomplete")
+# What a tool that raised has answered, unless the builder words it.
+RAISED = default_tool_error_function(RunContextWrapper(None), Exception())
 _Used = tuple[int, ...]  # calls of the model; tokens in, of them cached, out; all tokens
 
 
@@ -65,11 +67,9 @@ class Run:
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
         self.approved = dict(approved)  # without those that were made
         self.ended: set[str] = set()  # ids of calls whose tools have run: no guardrail refused them
-        self._failed: set[str] = set()  # ids of calls whose tools have raised
         self._stopped = False
         self._tell = tell
         self._session = session
-        self._format = setup.run_config.tool_error_formatter
         # All runs of a turn share its time.
         now = asyncio.get_running_loop().time()
         self._deadline: float = earlier._deadline if earlier else now + setup.limits.seconds
@@ -79,7 +79,7 @@ class Run:
             todo,
             context=setup.context,
             session=session,
-            run_config=dataclasses.replace(setup.run_config, tool_error_formatter=self._on_error),
+            run_config=setup.run_config,
             hooks=_Hooks(self, session, setup.hooks),
             max_turns=setup.limits.model_calls,
             error_handlers={
@@ -191,9 +191,9 @@ class Run:
             return
         if call_id in self.approved and tool in (None, self.approved[call_id]):
             del self.approved[call_id]
-            made = made and call_id not in self._failed
-            written = self._session.written
-            self._tell(Settled(made if written is None else written, first_line(output)))
+            if (written := self._session.written) is None:
+                written = made and output != RAISED
+            self._tell(Settled(written, first_line(output)))
 
     def _settle_hosted(self, call: Any) -> None:
         """Tell what a call answered that the model's server has made, after its approval."""
@@ -201,12 +201,6 @@ class Run:
             made = call.output is not None
             said = call.output if made else call.error
             self.settle(approval, getattr(said, "message", said), made=made)
-
-    def _on_error(self, error: ToolErrorFormatterArgs[Any]) -> Any:
-        """The builder's own words for it, if there are any."""
-        if error.kind == "tool_exception":
-            self._failed.add(error.call_id)
-        return self._format(error) if self._format else None
 
     def _apart(self, text: str) -> str:
         """`text` as a paragraph of its own, if this turn has shown words before."""

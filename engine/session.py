@@ -134,7 +134,7 @@ class TurnSession(SessionABC):
         self._fields: dict[str, Any] = {}  # of the record, for the next write
         self._approved: Item | None = None  # the call whose writes close its approval
         self._deeds_left = 0  # how many of its writes do: one, or one for each nested call
-        self._outputs: list[str] = []  # of those that were made, until the next write
+        self.outputs: list[str] = []  # of those that were made, until the next write stores them
         self._one_deed = asyncio.Lock()
         self._stored = stored
         self._lease = lease
@@ -153,13 +153,10 @@ class TurnSession(SessionABC):
             if isinstance(call, str):  # its id: an earlier version wrote it
                 call = waiting_call(turn, call)
             if record.get("pending"):  # the run that waits has the output
-                self._approved, self._outputs = call, deed["outputs"]
-            elif call:
+                self._approved, self.outputs = call, deed["outputs"]
+            else:
                 self._fields["deed"] = None
-                pair = [call, output_of(call, "\n".join(deed["outputs"]))]
-                # The SDK holds back a call whose output may be withheld: then both are missing.
-                known = [item for item in turn if item.get("call_id") == call["call_id"]]
-                self._deed = pair[len(known) :]
+                self._deed = _lacking(turn, call, "\n".join(deed["outputs"])) if call else []
                 self.deeds = deed["outputs"] if self._deed and not deed.get("told") else []
         self.coming = [*self._deed, *await stored.inbox(record)]
 
@@ -172,11 +169,6 @@ class TurnSession(SessionABC):
     def holds_lease(self) -> bool:
         """Whether the last write of the turn is still to come."""
         return self._lease.held
-
-    @property
-    def deed_waits(self) -> bool:
-        """Whether what approved calls did is recorded only; then the next turn tells it."""
-        return bool(self._outputs)
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         # With a limit, the SDK compares the end of the history before it stores a step.
@@ -203,7 +195,7 @@ class TurnSession(SessionABC):
         messages = self._record["messages"] + len(transcript(items))
         after = {**self._fields, **(fields or {}), "messages": messages, "active_agent": self.agent}
         after |= {"inbox": [], "moving": None}
-        if self._outputs and fields and fields.get("pending"):
+        if self.outputs and fields and fields.get("pending"):
             after["deed"] = await self._sealed_deed(told=True)  # its output is not stored yet
         if items:
             # In a transaction, nothing can come between the inbox and the history.
@@ -218,7 +210,7 @@ class TurnSession(SessionABC):
             await self._lease.update(**after, last=last)
         self._record["messages"] = messages
         self._stored.grow(items)
-        self.coming, self._deed, self._outputs, self._fields = [], [], [], {}
+        self.coming, self._deed, self.outputs, self._fields = [], [], [], {}
         self._deeds_left = 0
 
     async def withhold(self) -> None:
@@ -270,12 +262,12 @@ class TurnSession(SessionABC):
                 raise
             self.written = True
             self._deeds_left -= 1
-            self._outputs.append(output(done))
+            self.outputs.append(output(done))
             self._fields = {"deed": None}
             return done
 
     async def _sealed_deed(self, *output: str, told: bool = False) -> str:
-        deed = {"call": self._approved, "outputs": [*self._outputs, *output], "told": told}
+        deed = {"call": self._approved, "outputs": [*self.outputs, *output], "told": told}
         return await self._stored.seal(deed)
 
     async def pop_item(self) -> TResponseInputItem | None:
@@ -283,6 +275,15 @@ class TurnSession(SessionABC):
 
     async def clear_session(self) -> None:
         raise NotImplementedError("Conversation.erase does it.")
+
+
+def _lacking(turn: Sequence[Item], call: Item, output: str) -> list[Item]:
+    """`call` and its output, as far as `turn` lacks them.
+
+    The SDK holds back a call whose output may be withheld: then both are missing.
+    """
+    known = [item for item in turn if item.get("call_id") == call["call_id"]]
+    return [call, output_of(call, output)][len(known) :]
 
 
 def _digest(step: Sequence[Item]) -> str:

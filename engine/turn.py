@@ -148,7 +148,7 @@ class Turn:
             except Exception as error:
                 if blocks_message(error):
                     await session.withhold()
-                elif session.written and self._run.approved and not session.deed_waits:
+                elif session.written and self._run.approved and not session.outputs:
                     self._stream.tell(Settled(True, DONE))  # a guardrail withheld what it answered
                 raise
             if self._stream.stopping or not self._run.result.interruptions:

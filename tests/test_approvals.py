@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -435,6 +436,7 @@ async def test_who_is_asked_sees_what_a_shell_or_a_custom_tool_is_to_do(
     assert settled(seen) == [(True, "It ran.")]
 
 
+@pytest.mark.skipif(version("openai-agents") < "0.24", reason="0.23 tells the output first")
 async def test_what_was_done_is_told_though_a_guardrail_withholds_what_it_answered(
     visits: Visits,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from agents import RunState, Usage
+from agents import OutputGuardrailTripwireTriggered, RunState, Usage
 from pydantic_core import to_json
 
 from engine.approval import Approvals, call_in_history, call_of
@@ -148,8 +148,13 @@ class Turn:
             except Exception as error:
                 if blocks_message(error):
                     await session.withhold()
-                elif session.written and self._run.approved and not session.outputs:
-                    self._stream.tell(Settled(True, DONE))  # a guardrail withheld what it answered
+                elif (
+                    isinstance(error, OutputGuardrailTripwireTriggered)
+                    and session.written
+                    and self._run.approved
+                    and not session.outputs
+                ):
+                    self._stream.tell(Settled(True, DONE))  # what it answered is withheld
                 raise
             if self._stream.stopping or not self._run.result.interruptions:
                 break

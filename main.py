@@ -148,7 +148,7 @@ async def open_conversation(
         session,
         owner=customer["email"],
         agent=build_agents(),
-        # `commit`: how the tools write, under the lease (engine/approval.py)
+        # `commit`: how the tools write, under the lease (engine/options.py)
         context=lambda commit: SupportContext(client[database], customer, commit, now),
         approvals=APPROVALS,
         run_config=RunConfig(

@@ -16,8 +16,8 @@ from agents import FunctionTool, RunContextWrapper, Tool, function_tool
 
 import policy
 from database import Database
-from engine.approval import Approval, Commit
 from engine.events import Refusal
+from engine.options import Approval, Commit
 from engine.text import clean
 from shop import Article, Customer, Order, Product
 

@@ -14,8 +14,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.approval import Approval as Approval
-    from engine.approval import Commit as Commit
     from engine.conversation import Conversation as Conversation
     from engine.driver import without_write_concern as without_write_concern
     from engine.events import ApprovalNeeded as ApprovalNeeded
@@ -25,28 +23,22 @@ if TYPE_CHECKING:
     from engine.events import Refusal as Refusal
     from engine.events import Text as Text
     from engine.events import TurnFailed as TurnFailed
+    from engine.options import Approval as Approval
+    from engine.options import Commit as Commit
     from engine.options import Limits as Limits
     from engine.options import Words as Words
     from engine.recovery import recover as recover
     from engine.retention import remove_idle as remove_idle
 
-_MODULES = {
-    "Approval": "approval",
-    "ApprovalNeeded": "events",
-    "Commit": "approval",
-    "Conversation": "conversation",
-    "Event": "events",
-    "Finished": "events",
-    "Limits": "options",
-    "Reason": "events",
-    "Refusal": "events",
-    "Text": "events",
-    "TurnFailed": "events",
-    "Words": "options",
-    "recover": "recovery",
-    "remove_idle": "retention",
-    "without_write_concern": "driver",
+_NAMES = {
+    "conversation": ["Conversation"],
+    "driver": ["without_write_concern"],
+    "events": ["ApprovalNeeded", "Event", "Finished", "Reason", "Refusal", "Text", "TurnFailed"],
+    "options": ["Approval", "Commit", "Limits", "Words"],
+    "recovery": ["recover"],
+    "retention": ["remove_idle"],
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)
 
 

@@ -5,48 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from agents import Agent, RunContextWrapper, RunState
-from agents.items import ToolApprovalItem
+from agents import RunContextWrapper, RunState
+from agents.items import ToolApprovalItem, ToolCallItem, ToolCallOutputItem
+from pydantic_core import to_json
 
 from engine.events import ApprovalNeeded, Refusal
-from engine.options import Words
+from engine.history import Item, waiting_call
+from engine.options import Arguments
 from engine.record import Pending, Withdrawn
 from engine.session import Stored
+from engine.setup import Setup
 
 logger = logging.getLogger(__name__)
-
-Arguments = Mapping[str, Any]
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Approval:
-    """What is said around a tool that needs a yes. A tool without one gets a plain question.
-
-    `ask`: the question, from the run's context and the call's arguments. It should tell facts, and
-    raise Refusal if the tool would refuse, so that nobody is asked in vain. `declined`: what to
-    tell after a no. `withdrawn`: what to tell, from the call's arguments, to somebody who was not
-    shown the question, such as the owner in another terminal; if None, `declined`.
-    """
-
-    ask: Callable[[Any, Arguments], Awaitable[str]]
-    declined: str
-    withdrawn: Callable[[Arguments], str] | None = None
-
-
-class Commit(Protocol):
-    """Runs a tool's write under the lease; after a yes, together with the end of its approval.
-
-    If the write returns a text, the text must be what the tool answers. It may run more than once,
-    so it must do nothing but write to MongoDB, through the session's client. To write nothing after
-    all, it raises, for example Refusal.
-    """
-
-    async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
 
 
 def call_of(state: RunState[Any]) -> ToolApprovalItem:
@@ -54,23 +27,19 @@ def call_of(state: RunState[Any]) -> ToolApprovalItem:
     return state.get_interruptions()[0]
 
 
+def call_in_history(state: RunState[Any]) -> Item | None:
+    """The same call as the history has it, or the call of the agent around it, if it is a tool."""
+    kinds = ToolCallItem, ToolCallOutputItem
+    made = [item.to_input_item() for item in state._generated_items if isinstance(item, kinds)]
+    return waiting_call(made, call_of(state).call_id)
+
+
 class Approvals:
     """The approvals of one conversation: asked, kept in MongoDB, and taken up again."""
 
-    def __init__(
-        self,
-        approvals: Mapping[str, Approval],
-        agent: Agent[Any],
-        context: Any,
-        stored: Stored,
-        words: Words,
-    ) -> None:
-        """`approvals` by the names of their tools; `agent` leads to all agents."""
-        self._approvals = approvals
-        self._agent = agent
-        self._context = context
+    def __init__(self, setup: Setup, stored: Stored) -> None:
+        self._setup = setup
         self._stored = stored
-        self._words = words
         self._last: tuple[str, RunState[Any]] | None = None  # saves reading it again
         self._shown = ""  # the id of the last approval that the owner was asked for here
 
@@ -79,22 +48,22 @@ class Approvals:
         call = call_of(state)
         try:
             if not await self._is_there(call):
-                raise Refusal(self._words.to_model_gone)
-            if approval := self._approvals.get(call.name or ""):
-                return await approval.ask(self._context, _arguments(call.arguments))
-            return f"{call.name}({call.arguments or ''})"
+                raise Refusal(self._setup.words.to_model_gone)
+            if approval := self._setup.approvals.get(call.name or ""):
+                return await approval.ask(self._setup.context, _arguments(_written(call)))
+            return f"{call.name}({_written(call)})"
         except Refusal as refusal:
             state.reject(call, rejection_message=str(refusal))
             return None
 
     async def decide(self, state: RunState[Any], yes: bool) -> bool:
         """Write the decision into `state`. Returns whether the call is made: not without a tool."""
-        call, told = call_of(state), self._words.to_model_declined
+        call, told = call_of(state), self._setup.words.to_model_declined
         if yes:
             if await self._is_there(call):
                 state.approve(call)
                 return True
-            told = self._words.to_model_gone
+            told = self._setup.words.to_model_gone
         state.reject(call, rejection_message=told)
         return False
 
@@ -107,7 +76,7 @@ class Approvals:
         """What `state` waits for, as it is stored; `approved` are calls that it will make, too."""
         call, new_id = call_of(state), uuid.uuid4().hex
         self._last = new_id, state
-        wanted = {"type": "function_call", "name": call.name, "arguments": call.arguments}
+        wanted = {"type": "function_call", "name": call.name, "arguments": _written(call)}
         return {
             "id": new_id,
             "agent": call.agent.name,
@@ -125,15 +94,17 @@ class Approvals:
         try:
             state = await self._stored.unseal(pending["state"])
             # Without context_override, the tools would get an empty context.
-            return await RunState.from_json(self._agent, state, context_override=self._context)
+            return await RunState.from_json(
+                self._setup.agent, state, context_override=self._setup.context
+            )
         except Exception:  # another version wrote it, or a tool server is down
             logger.warning("The approval that waits cannot be read", exc_info=True)
             return None
 
     async def declined(self, of: Pending | Withdrawn) -> str:
         """What to tell the owner if the call is not done."""
-        if not (approval := self._approvals.get(of["tool"])):
-            return self._words.not_done
+        if not (approval := self._setup.approvals.get(of["tool"])):
+            return self._setup.words.not_done
         if of["id"] == self._shown or not approval.withdrawn:
             return approval.declined
         try:
@@ -145,12 +116,24 @@ class Approvals:
 
     async def _is_there(self, call: ToolApprovalItem) -> bool:
         """Whether the agent still has the tool that a local call names."""
-        raw: Any = call.raw_item
-        kind = raw.get("type") if isinstance(raw, dict) else getattr(raw, "type", "")
-        if kind != "function_call":  # the model's server has the tool, or the SDK itself
+        if (
+            _raw(call).get("type") != "function_call"
+        ):  # the model's server has the tool, or the SDK itself
             return True
-        tools = await call.agent.get_all_tools(RunContextWrapper(self._context))
+        tools = await call.agent.get_all_tools(RunContextWrapper(self._setup.context))
         return call.name in {tool.name for tool in tools}
+
+
+def _raw(call: ToolApprovalItem) -> Item:
+    raw: Any = call.raw_item
+    return raw if isinstance(raw, dict) else dict(raw.model_dump())
+
+
+def _written(call: ToolApprovalItem) -> str:
+    """The call's arguments; of a shell, an editor or a custom tool, what it is to do, as JSON."""
+    raw = _raw(call)
+    done_by = (name for name in ("action", "operation", "input") if raw.get(name))
+    return next((to_json({name: raw[name]}).decode() for name in done_by), call.arguments or "")
 
 
 def _arguments(written: str | None) -> Arguments:

@@ -17,21 +17,22 @@ from agents.extensions.memory import MongoDBSession
 from pymongo.asynchronous.collection import AsyncCollection
 
 from engine import history, retention
-from engine.approval import Approval, Approvals, Commit
+from engine.approval import Approvals
 from engine.driver import has_transactions
 from engine.errors import failure
 from engine.events import ApprovalNeeded, Event, Reason, TurnFailed, Waiting
 from engine.history import Item, Message
 from engine.lease import Lease
 from engine.models.request import shown
-from engine.options import Limits, Words
-from engine.record import Accepted, Record, check_record, in_utc, is_held
+from engine.options import Approval, Commit, Limits, Words
+from engine.record import Accepted, Fields, Record, check_record, in_utc, is_held
 from engine.session import Stored, TurnSession
-from engine.setup import Content, Setup, completed, reachable
+from engine.setup import Content, Setup, agents_of, by_name, completed, guards_outputs
 from engine.stream import Stream
 from engine.turn import Turn
 
 T = TypeVar("T")
+Work = Callable[[Turn], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Collections(NamedTuple):
 class Conversation:
     """Open it with `Conversation.open`; then run one of its streams of events at a time."""
 
-    def __init__(self, stored: Stored, lease: Lease, setup: Callable[[Commit], Setup]) -> None:
+    def __init__(self, stored: Stored, lease: Lease) -> None:
         self.id = lease.session_id
         self.opened = Opened((), 0, None, False, False)
         self.unanswered: str | None = None  # the last message, if it has no answer
@@ -65,11 +66,8 @@ class Conversation:
         )
         self._stored = stored
         self._lease = lease
-        self._setup = setup(self._commit)
-        given = self._setup
-        self._approvals = Approvals(
-            given.approvals, given.agent, given.context, stored, given.words
-        )
+        self._setup: Setup  # `open` sets both: a context is made with `_commit`
+        self._approvals: Approvals
         self._stream = Stream()
         self._turn: Turn | None = None  # the last one
         self._sent: Accepted | None = None  # a message that MongoDB has not confirmed yet
@@ -100,7 +98,8 @@ class Conversation:
             context: makes what the tools get, from the function through which they write.
             approvals: by the names of their tools; a tool without one gets a plain question.
             run_config: the SDK's, with the model if it is not the agents' own. Its
-                `session_settings` and `tool_not_found_behavior` are the engine's.
+                `session_settings` and `tool_not_found_behavior` are the engine's, and it takes no
+                `session_input_callback`: `call_model_input_filter` changes what the model sees.
             hooks: the SDK's; they are told what the engine's own are told.
             check: returns why a message is not taken, or None. It is then neither stored nor sent.
             instead: returns what to tell while somebody else answers, such as a person, or None.
@@ -110,8 +109,9 @@ class Conversation:
             words: the engine's own sentences.
 
         Raises TurnFailed if it belongs to another owner, if a newer version wrote it, or if
-        `context` fails; ValueError if the client of a replica set has a write concern of its own
-        (see `without_write_concern`); and what the driver raises.
+        `context` fails; ValueError for a `session_input_callback`, for two agents with one name,
+        or if the client of a replica set has a write concern of its own (see
+        `without_write_concern`); and what the driver raises.
         """
         database = session._messages.database
         transactions = await has_transactions(database.client)
@@ -127,25 +127,29 @@ class Conversation:
             seconds=limits.lease_seconds,
         )
 
-        def setup(commit: Commit) -> Setup:
-            return Setup(
-                agent=agent,
-                agents=reachable(agent),
-                context=context(commit),
-                approvals=approvals or {},
-                run_config=completed(run_config or RunConfig(), session.session_id),
-                hooks=hooks or RunHooks(),
-                check=check,
-                instead=instead,
-                limits=limits,
-                words=words,
-            )
-
+        config = run_config or RunConfig()
         stored = Stored(session, limits)
+        self = cls(stored, lease)
         try:
-            self = cls(stored, lease, setup)
-        except Exception as error:  # of the builder's `context`
+            made = context(self._commit)
+        except Exception as error:
             raise failure(error) from error
+        agents = list(agents_of(agent))
+        guarded = config.output_guardrails or any(guards_outputs(each) for each, _ in agents)
+        self._setup = Setup(
+            agent=agent,
+            agents=by_name(each for each, is_tool in agents if not is_tool),
+            guards_outputs=bool(guarded),
+            context=made,
+            approvals=approvals or {},
+            run_config=completed(config, session.session_id),
+            hooks=hooks or RunHooks(),
+            check=check,
+            instead=instead,
+            limits=limits,
+            words=words,
+        )
+        self._approvals = Approvals(self._setup, stored)
         record = await lease.read() or Record()
         check_record(record, owner)
         found = TurnSession(stored, lease, record)
@@ -163,33 +167,35 @@ class Conversation:
     def turn(self, message: Content) -> AsyncGenerator[Event, None]:
         """Answer `message`, a text or the API's content parts; an approval that waits is withdrawn.
 
-        Raises TurnFailed. If the message is too long, empty or refused, at once; it is not kept.
-        Else from the stream; the message is then stored, or kept here for `retry`.
+        Raises TurnFailed. If the message is too long, empty or refused, or if `check` fails, at
+        once; it is not kept. Else from the stream; the message is then stored, or kept here for
+        `retry`.
         """
         item = {"role": "user", "content": self._setup.checked(message)}
-        return self._run(Turn.answer, item, accepts=True)
+        return self._events(Turn.answer, item, accepts=True)
 
     def retry(self) -> AsyncGenerator[Event, None]:
         """Answer the last message if it has no answer yet. It is never stored twice."""
-        return self._run(Turn.answer, accepts=True)
+        return self._events(Turn.answer, accepts=True)
 
     def resume(self) -> AsyncGenerator[Event, None]:
         """Ask for the approval that waits. Yields nothing if there is none."""
-        return self._run(Turn.ask_again)
+        return self._events(Turn.ask_again)
 
     def decide(self, needed: ApprovalNeeded, yes: bool) -> AsyncGenerator[Event, None]:
         """Go on after the owner's decision. Only the first decision on an approval counts."""
-        return self._run(lambda turn: turn.decide(needed.id, yes))
+        return self._events(lambda turn: turn.decide(needed.id, yes))
 
-    def answer(self, text: str, **fields: Any) -> AsyncGenerator[Event, None]:
+    def answer(self, text: str, record: Fields | None = None) -> AsyncGenerator[Event, None]:
         """Store `text` as the answer, such as a person's; an approval that waits is withdrawn.
 
-        `fields` of the record, of your own, are set in the same write. Raises TurnFailed, and
-        ValueError for a field of the engine's.
+        `record`: fields of the record, of your own, that are set in the same write. Raises
+        TurnFailed, and ValueError for a field of the engine's.
         """
-        if engines := fields.keys() & {*Record.__annotations__, "step", "last"}:
+        fields = record or {}
+        if engines := fields.keys() & Record.__annotations__:
             raise ValueError(f"The engine itself writes {', '.join(sorted(engines))}.")
-        return self._run(lambda turn: turn.answer_with(text, fields))
+        return self._events(lambda turn: turn.answer_with(text, fields))
 
     def stop(self) -> None:
         """Stop the answer under way. A running tool finishes, and its result is stored."""
@@ -230,7 +236,7 @@ class Conversation:
         """How tools write: see `Commit`."""
         if self._turn is None:
             raise RuntimeError("A tool can write only in a turn.")
-        return await self._turn.session.commit(write)
+        return await self._turn.session.commit(write, withheld=self._setup.guards_outputs)
 
     async def _items(self, limit: int | None = None) -> list[Item]:
         """The last `limit` items, and the inbox; if a step moves the inbox meanwhile, once more."""
@@ -247,40 +253,40 @@ class Conversation:
             raise TurnFailed(Reason.ALREADY_ANSWERING)
         self._stream, self._turn = stream, None
 
-    def _run(
-        self,
-        work: Callable[[Turn], Awaitable[None]],
-        item: Item | None = None,
-        *,
-        accepts: bool = False,
+    def _events(
+        self, work: Work, item: Item | None = None, *, accepts: bool = False
     ) -> AsyncGenerator[Event, None]:
-        """The stream that does `work` under the lease.
+        """The stream that does `work` in a turn of its own. See `_do`."""
+        stream = Stream()
+
+        async def do() -> None:
+            try:
+                await self._do(work, item, accepts, stream)
+            except Exception as error:
+                raise failure(error, shown=self._turn is not None and self._turn.said) from error
+
+        return stream.events(lambda: self._begin(stream), do)
+
+    async def _do(self, work: Work, item: Item | None, accepts: bool, stream: Stream) -> None:
+        """Do `work` under the lease.
 
         `item` is a new message. If `work` `accepts`, the message that MongoDB has not confirmed
         yet is accepted with the lease; its id tells whether MongoDB has it after all.
         """
-        stream = Stream()
-
-        async def under_lease() -> None:
+        if item:
+            self.unanswered = history.text_of(item)
+            self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
+        message = self._sent if accepts else None
+        stream.stop_with(None)  # not before the message is kept
+        async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
+            session = TurnSession(self._stored, self._lease, record)
+            turn = Turn(self._setup, self._approvals, session, record, stream)
+            self._lease.spent, self._turn = turn.spent, turn
+            stream.stop_with(turn.stop)
+            if message:
+                self._sent = None
+            await session.load()
             try:
-                if item:
-                    self.unanswered = history.text_of(item)
-                    self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
-                message = self._sent if accepts else None
-                stream.stop_with(None)  # not before the message is kept
-                async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
-                    session = TurnSession(self._stored, self._lease, record)
-                    turn = Turn(self._setup, self._approvals, session, record, stream)
-                    self._lease.spent, self._turn = turn.spent, turn
-                    stream.stop_with(turn.stop)
-                    if message:
-                        self._sent = None
-                    await session.load()
-                    try:
-                        await turn.do(work)
-                    finally:
-                        self.unanswered = history.unanswered(session.items)
-            except Exception as error:
-                raise failure(error, shown=self._turn is not None and self._turn.said) from error
-
-        return stream.events(lambda: self._begin(stream), under_lease)
+                await turn.do(work)
+            finally:
+                self.unanswered = history.unanswered(session.items)

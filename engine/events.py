@@ -50,9 +50,10 @@ class ApprovalNeeded:
 
 @dataclass(frozen=True)
 class Settled:
-    """An approval is closed. If `done`, `text` is the first line of what the approved call said,
-    else it says that nothing was done. After a crash on a standalone mongod, `text` may say that it
-    is not known."""
+    """An approval is closed. If `done`, the call was made, and `text` is the first line of what it
+    answered. Else `text` says that nothing was done, or why: a guardrail refused the call, the tool
+    raised an error, or it refused to write. After a crash on a standalone mongod, `text` may say
+    that it is not known."""
 
     done: bool
     text: str

@@ -1,8 +1,13 @@
-"""What a builder may set: how much one conversation may use, and the engine's own sentences."""
+"""What a builder may set: limits, the engine's own sentences, and what is said around a yes."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+Arguments = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,3 +34,29 @@ class Words:
     stopped: str = "*(stopped)*"  # ends an answer that the owner stopped
     to_model_declined: str = "The answer was no, so it was not done."
     to_model_gone: str = "This tool is not available any more. Say so."
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What is said around a tool that needs a yes. A tool without one gets a plain question.
+
+    `ask`: the question, from the run's context and the call's arguments. It should tell facts, and
+    raise Refusal if the tool would refuse, so that nobody is asked in vain. `declined`: what to
+    tell after a no. `withdrawn`: what to tell, from the call's arguments, to somebody who was not
+    shown the question, such as the owner in another terminal; if None, `declined`.
+    """
+
+    ask: Callable[[Any, Arguments], Awaitable[str]]
+    declined: str
+    withdrawn: Callable[[Arguments], str] | None = None
+
+
+class Commit(Protocol):
+    """Runs a tool's write under the lease; after a yes, together with the end of its approval.
+
+    If the write returns a text, the text must be what the tool answers. It may run more than once,
+    so it must do nothing but write to MongoDB, through the session's client. To write nothing after
+    all, it raises, for example Refusal.
+    """
+
+    async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...

@@ -9,6 +9,7 @@ from typing import Any
 from agents import (
     Agent,
     RawResponsesStreamEvent,
+    RunContextWrapper,
     RunErrorHandlerInput,
     RunHooks,
     RunItemStreamEvent,
@@ -16,6 +17,7 @@ from agents import (
     RunState,
     Tool,
     Usage,
+    default_tool_error_function,
 )
 from agents.items import MessageOutputItem, ToolCallItem, ToolCallOutputItem
 from agents.stream_events import AgentUpdatedStreamEvent
@@ -38,6 +40,8 @@ from engine.setup import INNER, Setup
 
 DELTAS = ("response.output_text.delta", "response.refusal.delta")
 ENDS = ("response.completed", "response.incomplete")
+# What a tool that raised has answered, unless the builder words it.
+RAISED = default_tool_error_function(RunContextWrapper(None), Exception())
 _Used = tuple[int, ...]  # calls of the model; tokens in, of them cached, out; all tokens
 
 
@@ -62,6 +66,7 @@ class Run:
         self.overdue = False  # whether its time was up before it came to its end
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
         self.approved = dict(approved)  # without those that were made
+        self.ended: set[str] = set()  # ids of calls whose tools have run: no guardrail refused them
         self._stopped = False
         self._tell = tell
         self._session = session
@@ -165,7 +170,9 @@ class Run:
                     self._tell(ToolStarted(called.tool_name or "a tool"))
                     self._settle_hosted(called.raw_item)
                 case RunItemStreamEvent(item=ToolCallOutputItem() as output):
-                    self.settle(output.call_id, output.output)
+                    is_function = output.to_input_item().get("type") == "function_call_output"
+                    made = not is_function or output.call_id in self.ended
+                    self.settle(output.call_id, output.output, made=made)
                 case RunItemStreamEvent(item=MessageOutputItem() as said):
                     # A message that no model streamed, such as the one on too many steps.
                     message, text = None, text_of(said.to_input_item())
@@ -176,19 +183,24 @@ class Run:
                     if text.endswith(CUT_OFF):
                         self._tell(CutOff())
 
-    def settle(self, call_id: str | None, output: object, tool: str | None = None) -> None:
+    def settle(
+        self, call_id: str | None, output: object, tool: str | None = None, *, made: bool = True
+    ) -> None:
         """If the call was approved, tell what it answered: a model may tell something else."""
         if self._session.in_doubt:
             return
         if call_id in self.approved and tool in (None, self.approved[call_id]):
             del self.approved[call_id]
-            self._tell(Settled(True, first_line(output)))
+            if (written := self._session.written) is None:
+                written = made and output != RAISED
+            self._tell(Settled(written, first_line(output)))
 
     def _settle_hosted(self, call: Any) -> None:
         """Tell what a call answered that the model's server has made, after its approval."""
         if approval := getattr(call, "approval_request_id", None):
-            said = call.output if call.output is not None else call.error
-            self.settle(approval, getattr(said, "message", said))
+            made = call.output is not None
+            said = call.output if made else call.error
+            self.settle(approval, getattr(said, "message", said), made=made)
 
     def _apart(self, text: str) -> str:
         """`text` as a paragraph of its own, if this turn has shown words before."""
@@ -203,7 +215,7 @@ class _Hooks(RunHooks[Any]):
         self._run = run
         self._session = session
         self._builders = builders
-        for name in ("on_agent_start", "on_agent_end", "on_tool_end"):
+        for name in ("on_agent_start", "on_agent_end", "on_tool_start"):
             setattr(self, name, getattr(builders, name))
 
     async def on_llm_start(self, context: Any, agent: Agent[Any], *args: Any) -> None:
@@ -214,9 +226,11 @@ class _Hooks(RunHooks[Any]):
         self._run.busy = True  # its tools come next, or its answer is stored
         await self._builders.on_llm_end(context, agent, response)
 
-    async def on_tool_start(self, context: Any, agent: Agent[Any], tool: Tool) -> None:
-        self._run.busy = True
-        await self._builders.on_tool_start(context, agent, tool)
+    async def on_tool_end(
+        self, context: Any, agent: Agent[Any], tool: Tool, result: object
+    ) -> None:
+        self._run.ended.add(getattr(context, "tool_call_id", ""))
+        await self._builders.on_tool_end(context, agent, tool, result)
 
     async def on_handoff(self, context: Any, from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
         self._session.agent = to_agent.name

@@ -7,7 +7,7 @@ import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any, TypeVar, cast
 
@@ -31,7 +31,7 @@ from engine.history import (
 from engine.lease import Lease
 from engine.models.request import shown
 from engine.options import Limits
-from engine.record import Moving, Record, primary
+from engine.record import Fields, Moving, Record, primary
 
 T = TypeVar("T")
 DONE = "Done."
@@ -126,14 +126,15 @@ class TurnSession(SessionABC):
         self.session_id = stored.session.session_id
         self.session_settings = None
         self.agent = record.get("active_agent") or ""  # who answers next, by name
-        self.deed: Item | None = None  # what approved calls did before their process was killed
-        self.deeds: list[str] = []  # the same, one by one
+        self.deeds: list[str] = []  # what approved calls answered before their process was killed
+        self._deed: list[Item] = []  # the same, as far as the history lacks it
+        self.written: bool | None = None  # whether an approved call has; None: it did not try
         self.in_doubt: Unconfirmed | None = None  # of an approved call: the next turn finds out
         self.coming: list[Item] = []  # what the next write takes along, such as the inbox
         self._fields: dict[str, Any] = {}  # of the record, for the next write
-        self._approved: list[str] = []  # ids of calls whose writes close their approval
-        self._made: str | None = None  # the id of the last one that was made
-        self._outputs: list[str] = []  # of those that were made, until the next write
+        self._approved: Item | None = None  # the call whose writes close its approval
+        self._deeds_left = 0  # how many of its writes do: one, or one for each nested call
+        self.outputs: list[str] = []  # of those that were made, until the next write stores them
         self._one_deed = asyncio.Lock()
         self._stored = stored
         self._lease = lease
@@ -144,16 +145,20 @@ class TurnSession(SessionABC):
         record, stored = self._record, self._stored
         await stored.refresh()
         if "messages" not in record:  # a new conversation, or a version that did not count
-            known = len(stored.items) < stored.limits.items
-            record["messages"] = len(transcript(stored.items if known else await stored.read()))
+            whole = len(stored.items) < stored.limits.items
+            record["messages"] = len(transcript(stored.items if whole else await stored.read()))
         if record.get("deed"):
-            self._fields["deed"] = None
             deed = await stored.unseal(str(record["deed"]))
-            if call := waiting_call(last_turn(stored.items), deed["call"]):
-                self.deeds = deed["outputs"]
-                self.deed = output_of(call, "\n".join(self.deeds))
-                self.coming.append(self.deed)
-        self.coming += await stored.inbox(record)
+            call, turn = deed["call"], last_turn(stored.items)
+            if isinstance(call, str):  # its id: an earlier version wrote it
+                call = waiting_call(turn, call)
+            if record.get("pending"):  # the run that waits has the output
+                self._approved, self.outputs = call, deed["outputs"]
+            else:
+                self._fields["deed"] = None
+                self._deed = _lacking(turn, call, "\n".join(deed["outputs"])) if call else []
+                self.deeds = deed["outputs"] if self._deed and not deed.get("told") else []
+        self.coming = [*self._deed, *await stored.inbox(record)]
 
     @property
     def items(self) -> list[Item]:
@@ -177,7 +182,9 @@ class TurnSession(SessionABC):
         elif step:
             await self.store(step, last=ends_turn(step))
 
-    async def store(self, step: Sequence[Item] = (), *, last: bool = False, **fields: Any) -> None:
+    async def store(
+        self, step: Sequence[Item] = (), fields: Fields | None = None, *, last: bool = False
+    ) -> None:
         """Write what is coming and `step`, with `fields` of the record, in one transaction.
 
         The `last` write of a turn also gives the lease back.
@@ -186,8 +193,10 @@ class TurnSession(SessionABC):
             raise self.in_doubt
         items = [*self.coming, *step]
         messages = self._record["messages"] + len(transcript(items))
-        after = {**self._fields, **fields, "messages": messages, "active_agent": self.agent}
+        after = {**self._fields, **(fields or {}), "messages": messages, "active_agent": self.agent}
         after |= {"inbox": [], "moving": None}
+        if self.outputs and fields and fields.get("pending"):
+            after["deed"] = await self._sealed_deed(told=True)  # its output is not stored yet
         if items:
             # In a transaction, nothing can come between the inbox and the history.
             moving = None if self._lease.transactions else self._stored.moving(items)
@@ -201,7 +210,8 @@ class TurnSession(SessionABC):
             await self._lease.update(**after, last=last)
         self._record["messages"] = messages
         self._stored.grow(items)
-        self.coming, self._fields, self._approved, self._outputs = [], {}, [], []
+        self.coming, self._deed, self.outputs, self._fields = [], [], [], {}
+        self._deeds_left = 0
 
     async def withhold(self) -> None:
         """Give up the messages that have no answer: they are in no later request.
@@ -209,27 +219,30 @@ class TurnSession(SessionABC):
         What is stored already stays in the history; what is not is left out of it.
         """
         withheld = [{"role": "user", "content": WITHHELD}] * sum(map(begins_turn, self.coming))
-        self.coming = [each for each in self.coming if each is self.deed]
+        self.coming = self._deed
         await self.store([*withheld, assistant_item(NOT_TAKEN)], last=True)
 
-    def close_approval(self, approved: Iterable[str] = ()) -> None:
-        """The next write closes the approval. `approved`: the ids of the calls that are made."""
-        self._approved = list(approved)
+    def close_approval(self, approved: Item | None = None, deeds: int = 0) -> None:
+        """The next write closes the approval; `approved` is made, with so many `deeds` in it."""
+        self._approved, self._deeds_left = approved or self._approved, deeds
         self._fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
 
-    async def commit(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def commit(self, write: Callable[[], Awaitable[T]], *, withheld: bool = False) -> T:
         """Run a tool's write under the lease.
 
         For an approved call, the end of its approval and its output are recorded in the same
         transaction. Whoever goes on after a crash then stores this output, instead of letting the
-        model call again. A text that `write` returns is the output.
+        model call again. A text that `write` returns is the output, unless it is `withheld`.
         """
-        if not self._approved:
+        if not self._deeds_left:
             return await self._lease.commit(write)
+
+        def output(did: object) -> str:
+            return did if isinstance(did, str) and not withheld else DONE
 
         async def deed() -> T:
             did = await write()
-            await self._lease.set({"deed": await self._sealed_deed(_output(did))})
+            await self._lease.set({"deed": await self._sealed_deed(output(did))})
             return did
 
         async with self._one_deed:  # the calls of an agent that is a tool are made at once
@@ -244,20 +257,18 @@ class TurnSession(SessionABC):
                 # a failure, and go on; so the turn ends here, and the next one finds out.
                 self.in_doubt = error if isinstance(error, Unconfirmed) else Unconfirmed()
                 raise
-            self._made = self._approved.pop()
-            self._outputs.append(_output(done))
+            except Exception:
+                self.written = self.written or False
+                raise
+            self.written = True
+            self._deeds_left -= 1
+            self.outputs.append(output(done))
             self._fields = {"deed": None}
             return done
 
-    async def withhold_output(self) -> None:
-        """A guardrail withheld what the approved call answered. That it is done stays recorded."""
-        if self._made:
-            self._outputs = []
-            await self._lease.update(deed=await self._sealed_deed(DONE))
-
-    async def _sealed_deed(self, output: str) -> str:
-        call = self._approved[-1] if self._approved else self._made
-        return await self._stored.seal({"call": call, "outputs": [*self._outputs, output]})
+    async def _sealed_deed(self, *output: str, told: bool = False) -> str:
+        deed = {"call": self._approved, "outputs": [*self.outputs, *output], "told": told}
+        return await self._stored.seal(deed)
 
     async def pop_item(self) -> TResponseInputItem | None:
         raise NotImplementedError("The engine takes nothing back from the history.")
@@ -266,8 +277,13 @@ class TurnSession(SessionABC):
         raise NotImplementedError("Conversation.erase does it.")
 
 
-def _output(done: object) -> str:
-    return done if isinstance(done, str) else DONE
+def _lacking(turn: Sequence[Item], call: Item, output: str) -> list[Item]:
+    """`call` and its output, as far as `turn` lacks them.
+
+    The SDK holds back a call whose output may be withheld: then both are missing.
+    """
+    known = [item for item in turn if item.get("call_id") == call["call_id"]]
+    return [call, output_of(call, output)][len(known) :]
 
 
 def _digest(step: Sequence[Item]) -> str:

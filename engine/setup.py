@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 from agents import Agent, AgentHooks, Handoff, Model, RunConfig, RunHooks, Tool
 from pydantic_core import to_json
 
-from engine.approval import Approval
+from engine.errors import failure
 from engine.events import Reason, TurnFailed
 from engine.history import text_of
 from engine.models.checked import CheckedModel, CheckedProvider
-from engine.options import Limits, Words
+from engine.options import Approval, Limits, Words
 from engine.text import clean
 
 # Called with the call's id, its output and its tool's name.
@@ -29,6 +29,7 @@ class Setup:
 
     agent: Agent[Any]
     agents: Mapping[str, Agent[Any]]  # by name, all that `agent` leads to
+    guards_outputs: bool  # whether a guardrail may withhold what a tool has answered
     context: Any
     approvals: Mapping[str, Approval]
     check: Callable[[Content], str | None]
@@ -51,7 +52,11 @@ class Setup:
             raise TurnFailed(Reason.MESSAGE_EMPTY)
         if len(to_json(content)) > self.limits.message_bytes:
             raise TurnFailed(Reason.MESSAGE_TOO_LONG)
-        if refused := self.check(content):
+        try:
+            refused = self.check(content)
+        except Exception as error:
+            raise failure(error) from error
+        if refused:
             raise TurnFailed(Reason.MESSAGE_BLOCKED, refused)
         return content
 
@@ -71,13 +76,12 @@ def _cleaned(value: Any) -> Any:
     return [_cleaned(each) for each in value] if isinstance(value, list) else value
 
 
-def reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:
-    """All agents by name that `agent` leads to through handoffs.
+def agents_of(agent: Agent[Any]) -> Iterator[tuple[Agent[Any], bool]]:
+    """All agents that `agent` leads to, and whether as a tool.
 
-    The models of all agents are checked from here on, and the agents that are tools tell what
+    The models of all of them are checked from here on, and the agents that are tools tell what
     happens in them.
     """
-    found: dict[str, Agent[Any]] = {}
     seen: set[tuple[int, bool]] = set()
     waiting: list[tuple[Any, bool]] = [(agent, False)]
     while waiting:
@@ -91,11 +95,25 @@ def reachable(agent: Agent[Any]) -> dict[str, Agent[Any]]:
             target.model = CheckedModel.of(target.model)
         if is_tool:
             target.hooks = InnerHooks.of(target.hooks)
-        else:
-            found.setdefault(target.name, target)
+        yield target, is_tool
         waiting += [(each, is_tool) for each in target.handoffs]
         waiting += [(getattr(tool, "_agent_instance", None), True) for tool in target.tools]
+
+
+def by_name(agents: Iterable[Agent[Any]]) -> dict[str, Agent[Any]]:
+    """Raises ValueError if two have one name: who answers next is stored by the name."""
+    found: dict[str, Agent[Any]] = {}
+    for agent in agents:
+        if found.setdefault(agent.name, agent) is not agent:
+            raise ValueError(f'Two agents have the name "{agent.name}".')
     return found
+
+
+def guards_outputs(agent: Agent[Any]) -> bool:
+    """Whether a guardrail may withhold what a tool of `agent` has answered."""
+    sources = *agent.tools, *agent.mcp_servers
+    of_tools = (getattr(each, "tool_output_guardrails", None) for each in sources)
+    return bool(agent.output_guardrails) or any(of_tools)
 
 
 class InnerHooks(AgentHooks[Any]):
@@ -122,7 +140,12 @@ class InnerHooks(AgentHooks[Any]):
 
 
 def completed(given: RunConfig, conversation: str) -> RunConfig:
-    """The builder's run config, with what the engine needs."""
+    """The builder's run config, with what the engine needs. Raises ValueError."""
+    if given.session_input_callback:
+        raise ValueError(
+            "The engine's input is the history, so a session_input_callback gets no new message: "
+            "use RunConfig.call_model_input_filter, or Limits."
+        )
     return dataclasses.replace(
         given,
         model=CheckedModel.of(given.model) if isinstance(given.model, Model) else given.model,

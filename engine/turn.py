@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from agents import RunState, ToolOutputGuardrailTripwireTriggered, Usage
+from agents import OutputGuardrailTripwireTriggered, RunState, Usage
 from pydantic_core import to_json
 
-from engine.approval import Approvals, call_of
+from engine.approval import Approvals, call_in_history, call_of
 from engine.errors import blocks_message
 from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopped, Text, TurnFailed
 from engine.history import CUT_OFF, assistant_item, first_line, unanswered
 from engine.record import Fields, Pending, Record
 from engine.run import Run
-from engine.session import TurnSession
+from engine.session import DONE, TurnSession
 from engine.setup import Setup
 from engine.stream import Stream
 
@@ -91,7 +91,7 @@ class Turn:
         """Store `text` as the answer; nobody is asked any more."""
         if pending := self._record.get("pending"):
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
-        await self.session.store([assistant_item(text)], last=True, **{**fields, "pending": None})
+        await self.session.store([assistant_item(text)], {**fields, "pending": None}, last=True)
 
     async def ask_again(self) -> None:
         """Ask for the approval that waits, if there is one."""
@@ -115,16 +115,15 @@ class Turn:
         if state is None:
             self._stream.tell(ApprovalLost())
             return
-        call, approved = call_of(state), _approved(pending)
-        yes = await self._approvals.decide(state, yes)
-        if yes:
+        call, around, approved = call_of(state), call_in_history(state), _approved(pending)
+        if await self._approvals.decide(state, yes):
             approved[call.call_id or ""] = pending["tool"]
-        self.session.close_approval(approved)
-        if not yes:
+        else:
             # A no counts from here on. A yes counts when its tool commits what it has done.
+            self.session.close_approval()
             await self.session.store()
-            self.session.close_approval(approved)  # which got their yes before
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
+        self.session.close_approval(around, len(approved))
         await self._go_on(state, approved)
 
     async def _go_on(
@@ -149,15 +148,20 @@ class Turn:
             except Exception as error:
                 if blocks_message(error):
                     await session.withhold()
-                elif isinstance(error, ToolOutputGuardrailTripwireTriggered):
-                    await session.withhold_output()
+                elif (
+                    isinstance(error, OutputGuardrailTripwireTriggered)
+                    and session.written
+                    and self._run.approved
+                    and not session.outputs
+                ):
+                    self._stream.tell(Settled(True, DONE))  # what it answered is withheld
                 raise
             if self._stream.stopping or not self._run.result.interruptions:
                 break
             state, approved = self._run.result.to_state(), self._run.approved
             if asked := await self._approvals.ask(state):
                 pending = await self._approvals.suspend(state, approved)
-                await session.store(pending=pending, last=True)
+                await session.store((), {"pending": pending}, last=True)
                 self._stream.tell(self._approvals.show(pending, asked))
                 return
         await self._end(self._run)

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import pytest
-from agents import Agent, HostedMCPTool, RunContextWrapper, Tool, ToolOutputText, function_tool
+from agents import (
+    Agent,
+    CustomTool,
+    GuardrailFunctionOutput,
+    HostedMCPTool,
+    RunContextWrapper,
+    ShellTool,
+    Tool,
+    ToolGuardrailFunctionOutput,
+    ToolOutputText,
+    function_tool,
+    output_guardrail,
+    tool_input_guardrail,
+)
 from agents.testing import ModelStep, ScriptedModel
+from openai.types.responses import ResponseCustomToolCall, ResponseFunctionShellToolCall
 from openai.types.responses.response_output_item import McpApprovalRequest, McpCall
 
-from engine import Approval
+from engine import Approval, Refusal, TurnFailed
 from engine.events import ApprovalLost, HandedOff
 from tests.builders import Visits, asked, call, events, hosted, say, settled, text_of, told
 
@@ -298,4 +313,158 @@ async def test_a_hosted_tools_approval_is_told_as_settled(visits: Visits, yes: b
 async def test_a_hosted_call_that_failed_is_told_with_its_error(visits: Visits) -> None:
     needed = asked(await visits.turn(files(), "wipe", hosted(REQUEST)))
     seen = await visits.decide(files(), needed, True, wiped(None, "The disk is full."))
-    assert settled(seen) == [(True, "The disk is full.")]
+    assert settled(seen) == [(False, "The disk is full.")]
+
+
+# After a yes, the call may still not be made.
+
+
+@tool_input_guardrail
+def closed(_: Any) -> ToolGuardrailFunctionOutput:
+    return ToolGuardrailFunctionOutput.reject_content("We are closed.")
+
+
+async def fails(run: RunContextWrapper[Any]) -> str:
+    """Fails."""
+    raise RuntimeError("broken")
+
+
+async def refuses(run: RunContextWrapper[Any]) -> str:
+    """Refuses while it writes."""
+
+    async def write() -> str:
+        raise Refusal("There is no room.")
+
+    try:
+        return str(await run.context(write))
+    except Refusal as refusal:
+        return str(refusal)
+
+
+async def writes_and_fails(run: RunContextWrapper[Any]) -> str:
+    """Fails after its write."""
+
+    async def write() -> None: ...
+
+    await run.context(write)
+    raise RuntimeError("broken")
+
+
+ERROR = "An error occurred while running the tool. Please try again."
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["", "nested"])
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (fails, (False, ERROR)),
+        (refuses, (False, "There is no room.")),
+        (writes_and_fails, (True, ERROR)),
+    ],
+)
+async def test_what_was_not_made_after_a_yes_is_not_told_as_done(
+    visits: Visits, made: Any, words: tuple[bool, str], nested: bool
+) -> None:
+    visits.options = {"context": lambda commit: commit}
+    agent = desk(function_tool(made, needs_approval=True))
+    agent = front(agent) if nested else agent
+    outer = [call("ask_desk", "outer", input="?")] * nested
+    needed = asked(await visits.turn(agent, "do it", *outer, call(made.__name__)))
+    inner = [say("Done!")] * nested
+    assert settled(await visits.decide(agent, needed, True, *inner, say("Done!"))) == [words]
+
+
+async def test_a_call_that_a_guardrail_refuses_after_the_yes_is_not_told_as_done(
+    visits: Visits,
+) -> None:
+    made: list[str] = []
+
+    def open_(day: str) -> str:
+        """Open."""
+        made.append(day)
+        return "Opened."
+
+    agent = desk(function_tool(open_, needs_approval=True, tool_input_guardrails=[closed]))
+    needed = asked(await visits.turn(agent, "open", call("open_", day="Sunday")))
+    seen = await visits.decide(agent, needed, True, say("It is open!"))
+    assert (settled(seen), made) == ([(False, "We are closed.")], [])
+
+
+# What else needs a yes, and what else may stand in the way.
+
+
+async def test_an_agent_that_is_a_tool_is_done_though_it_asked_in_between(visits: Visits) -> None:
+    booking(visits)
+    tool = desk().as_tool("ask_desk", "Ask the desk.", needs_approval=True)
+    agent = Agent[Any](name="Front", tools=[tool])
+    needed = asked(await visits.turn(agent, "Monday", call("ask_desk", "outer", input="Monday")))
+    needed = asked(await visits.decide(agent, needed, True, call("book", "inner", day="Monday")))
+    seen = await visits.decide(agent, needed, True, say("Inner."), say("Outer."))
+    assert settled(seen) == [(True, "Booked Monday."), (True, "Inner.")]
+
+
+COMMANDS = {"commands": ["rm it"], "max_output_length": 9, "timeout_ms": 9}
+
+
+@pytest.mark.parametrize("kind", ["shell", "custom"])
+@pytest.mark.parametrize("registered", [False, True], ids=["plain", "registered"])
+async def test_who_is_asked_sees_what_a_shell_or_a_custom_tool_is_to_do(
+    visits: Visits, kind: str, registered: bool
+) -> None:
+    async def run(*_: Any) -> str:
+        return "It ran."
+
+    async def ask(_: Any, arguments: Mapping[str, Any]) -> str:
+        return f"Run {arguments}?"
+
+    made: Any
+    tool: Tool
+    if kind == "shell":
+        made = ResponseFunctionShellToolCall.model_construct(
+            id="sh_1", call_id="c1", type="shell_call", status="completed", action=COMMANDS
+        )
+        tool = ShellTool(executor=run, needs_approval=True)
+    else:
+        made = ResponseCustomToolCall(
+            call_id="c1", input="rm it", name="custom", type="custom_tool_call"
+        )
+        tool = CustomTool("custom", "Run it.", run, needs_approval=True)
+    options = {"approvals": {kind: Approval(ask, NOT_DONE)}} if registered else {}
+    needed = asked(await visits.turn(desk(tool), "go", hosted(made), **options))
+    assert "rm it" in needed.question and needed.question.startswith("Run" if registered else kind)
+    seen = await visits.decide(desk(tool), needed, True, say("Done."), **options)
+    assert settled(seen) == [(True, "It ran.")]
+
+
+@pytest.mark.skipif(version("openai-agents") < "0.24", reason="0.23 tells the output first")
+async def test_what_was_done_is_told_though_a_guardrail_withholds_what_it_answered(
+    visits: Visits,
+) -> None:
+    @output_guardrail
+    async def no_secret(*_: Any) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(None, tripwire_triggered=True)
+
+    async def pay(run: RunContextWrapper[Any]) -> str:
+        """Pay."""
+
+        async def write() -> str:
+            return "SECRET"
+
+        return str(await run.context(write))
+
+    visits.options = {"context": lambda commit: commit}
+    agent = Agent[Any](
+        name="Desk",
+        tools=[function_tool(pay, needs_approval=True)],
+        tool_use_behavior="stop_on_first_tool",
+        output_guardrails=[no_secret],
+    )
+    needed = asked(await visits.turn(agent, "pay", call("pay")))
+    conversation, seen = await visits.open(agent, ScriptedModel([])), []
+    with pytest.raises(TurnFailed, match="withheld"):
+        async for event in conversation.decide(needed, True):
+            seen.append(event)
+    assert settled(seen) == [(True, "Done.")]
+    assert "SECRET" not in str(await visits.items())
+    seen = await visits.turn(Agent(name="Desk"), "and now?", say("It is paid."))
+    assert (settled(seen), text_of(seen)) == ([], "It is paid.")

@@ -245,3 +245,15 @@ async def test_a_message_that_check_refuses_is_neither_stored_nor_sent(visits: V
     assert await visits.db.conversations.find_one({}) is None
     await events(conversation.turn("hello"))
     assert model.last_call and "4111" not in str(model.last_call.input)
+
+
+async def test_a_check_that_fails_is_the_builders_bug_and_nothing_is_kept(visits: Visits) -> None:
+    def check(message: Any) -> str | None:
+        return {"hello": None}[message]
+
+    conversation = await visits.open(desk(), ScriptedModel([say("Hello.")]), check=check)
+    with pytest.raises(TurnFailed, match="KeyError") as raised:
+        conversation.turn("a room?")
+    assert raised.value.reason is Reason.PROGRAM_ERROR
+    assert await visits.db.conversations.find_one({}) is None
+    assert text_of(await events(conversation.turn("hello"))) == "Hello."

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from agents import (
     Agent,
+    GuardrailFunctionOutput,
     Model,
     ModelProvider,
     RunConfig,
@@ -19,8 +20,10 @@ from agents import (
     ToolGuardrailFunctionOutput,
     ToolOutputText,
     function_tool,
+    output_guardrail,
     tool_output_guardrail,
 )
+from agents.agent import StopAtTools
 from agents.extensions.memory import MongoDBSession
 from agents.memory import SessionSettings
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
@@ -223,9 +226,11 @@ async def test_a_record_of_a_newer_engine_does_not_stop_retention(visits: Visits
 
 async def test_an_answer_sets_no_field_of_the_engines(visits: Visits) -> None:
     conversation = await visits.open(PLAIN, ScriptedModel([]))
-    for name in ("accepted", "lease", "step", "last"):
+    for name in ("accepted", "lease"):
         with pytest.raises(ValueError, match=name):
-            conversation.answer("hi", **{name: []})
+            conversation.answer("hi", {name: []})
+    await events(conversation.answer("hi", {"step": 1, "last": 2}))
+    assert (await visits.record()).items() >= {"step": 1, "last": 2}.items()
 
 
 async def test_a_message_that_reads_like_a_mark_of_ours_is_sent(visits: Visits) -> None:
@@ -534,3 +539,115 @@ async def test_a_reader_that_goes_away_at_once_leaves_nothing_running(
     with contextlib.suppress(asyncio.CancelledError):
         await reading
     assert await events(conversation.turn("two"))
+
+
+@tool_output_guardrail
+def hide(_: Any) -> ToolGuardrailFunctionOutput:
+    return ToolGuardrailFunctionOutput.reject_content("Withheld.")
+
+
+@output_guardrail
+async def keep(*_: Any) -> GuardrailFunctionOutput:
+    return GuardrailFunctionOutput(None, tripwire_triggered=False)
+
+
+async def killed_after_a_deed(visits: Visits, guarded: Any, **of_agent: Any) -> Agent[Any]:
+    """The agent whose process dies between the commit of an approved deed and its step."""
+    made, late = asyncio.Event(), asyncio.Event()
+
+    async def pay(run: RunContextWrapper[Any], to: str) -> str:
+        """Pay."""
+
+        async def write() -> str:
+            await visits.db.deeds.insert_one({"to": to})
+            return "SECRET"
+
+        done = str(await run.context(write))
+        made.set()
+        await late.wait()
+        return done
+
+    tool = function_tool(pay, needs_approval=True, tool_output_guardrails=guarded)
+    agent = Agent[Any](name="Payer", tools=[tool], **of_agent)
+    needed = asked(await visits.turn(agent, "pay", call("pay", to="Bob"), **WITH_COMMIT))
+    conversation = await visits.open(agent, ScriptedModel([]), **WITH_COMMIT)
+    dies = asyncio.create_task(failure_of(conversation.decide(needed, True)))
+    await asyncio.wait({dies, asyncio.ensure_future(made.wait())}, return_when="FIRST_COMPLETED")
+    await visits.db.conversations.update_one({}, {"$set": {"lease": None}})
+    late.set()
+    assert (await dies).reason is Reason.TAKEN_OVER  # it writes nothing more
+    return agent
+
+
+ENDS_A_RUN = ["stop_on_first_tool", StopAtTools(stop_at_tool_names=["pay"])]
+
+
+@pytest.mark.parametrize("behavior", ENDS_A_RUN, ids=["first tool", "named tool"])
+async def test_a_deed_is_known_though_its_call_was_not_stored_yet(
+    visits: Visits, behavior: Any
+) -> None:
+    agent = await killed_after_a_deed(
+        visits, None, tool_use_behavior=behavior, output_guardrails=[keep]
+    )
+    assert not any(item.get("type") == "function_call" for item in await visits.items())
+    model = ScriptedModel([say("It is paid.")])
+    seen = await events((await visits.open(agent, model, **WITH_COMMIT)).retry())
+    assert (settled(seen), text_of(seen)) == ([(True, "Done.")], "It is paid.")
+    assert model.last_call
+    *_, made, output = model.last_call.input
+    assert (made["arguments"], output["output"]) == ('{"to":"Bob"}', "Done.")
+    assert await visits.calls_without_output() == []
+    assert await visits.db.deeds.count_documents({}) == 1
+
+
+async def test_after_a_kill_nobody_reads_what_a_guardrail_would_have_hidden(visits: Visits) -> None:
+    agent = await killed_after_a_deed(visits, [hide])
+    model = ScriptedModel([say("It is paid.")])
+    seen = await events((await visits.open(agent, model, **WITH_COMMIT)).retry())
+    assert settled(seen) == [(True, "Done.")]
+    assert "SECRET" not in str(model.last_call) + str(await visits.items())
+
+
+async def test_a_session_input_callback_is_refused_in_words(visits: Visits) -> None:
+    config = RunConfig(session_input_callback=lambda history, new: history[-4:] + new)
+    with pytest.raises(ValueError, match="call_model_input_filter"):
+        await visits.open(PLAIN, run_config=config)
+
+
+@pytest.mark.parametrize("yes", [None, True, False], ids=["a message", "a yes", "a no"])
+@pytest.mark.parametrize("nested", [False, True], ids=["held back", "nested"])
+async def test_a_deed_before_the_next_question_is_not_forgotten(
+    visits: Visits, nested: bool, yes: bool | None
+) -> None:
+    """The history has no output of it yet, only the run that waits for the next answer."""
+    agent = doer(visits)
+    a, b = (call("deed", what.lower(), what=what) for what in "AB")
+    if nested:
+        agent = Agent[Any](name="Front", tools=[agent.as_tool("ask_inner", "Ask.")])
+        calls = [call("ask_inner", "outer", input="both"), a]
+    else:
+        agent.tool_use_behavior, agent.output_guardrails = "stop_on_first_tool", [keep]
+        calls = [a + b]
+    needed = asked(await visits.turn(agent, "both", *calls, **WITH_COMMIT))
+    seen = await visits.decide(agent, needed, True, *[b] * nested, **WITH_COMMIT)
+    assert len(settled(seen)) == 1
+    model = ScriptedModel([say("So."), say("So.")])
+    conversation = await visits.open(agent, model, **WITH_COMMIT)
+    if yes is None:
+        seen = await events(conversation.turn("wait"))
+        assert settled(seen) == [(False, "It was not done.")]
+        assert model.last_call and ("did A" if nested else "Done.") in str(model.last_call.input)
+    else:
+        await events(conversation.decide(asked(seen), yes))
+    again = ScriptedModel([say("Bye.")])
+    seen = await events((await visits.open(agent, again, **WITH_COMMIT)).turn("thanks"))
+    assert settled(seen) == []
+    outputs = [item["call_id"] for item in await visits.items() if "output" in item]
+    assert len(outputs) == len(set(outputs)) == (1 if nested or yes is None else 2)
+    assert await visits.db.deeds.count_documents({}) == 1 + (yes is True)
+
+
+async def test_two_agents_with_one_name_are_refused_in_words(visits: Visits) -> None:
+    agent = Agent[Any](name="Desk", handoffs=[Agent[Any](name="Desk")])
+    with pytest.raises(ValueError, match='Two agents have the name "Desk"'):
+        await visits.open(agent)

@@ -19,8 +19,7 @@ from agents.testing import ScriptedModel
 from pymongo import AsyncMongoClient
 
 from database import Database, Document, connect
-from engine import Conversation, Limits, Refusal, TurnFailed, recover
-from engine.approval import Commit
+from engine import Commit, Conversation, Limits, Refusal, TurnFailed, recover
 from engine.events import Event, Settled, Waiting
 from engine.record import FORMAT
 from engine.session import NOT_KNOWN

@@ -83,7 +83,7 @@ async def test_while_somebody_else_answers_messages_wait_and_no_model_is_asked(
     conversation = await visits.open(DESK)
     assert conversation.unanswered == "two"
 
-    await events(conversation.answer("Yes, we do.", person=None))
+    await events(conversation.answer("Yes, we do.", {"person": None}))
     assert conversation.unanswered is None
     assert (await visits.record())["person"] is None
     failed = await failure_of((await visits.open(DESK)).retry())

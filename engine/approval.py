@@ -116,10 +116,8 @@ class Approvals:
 
     async def _is_there(self, call: ToolApprovalItem) -> bool:
         """Whether the agent still has the tool that a local call names."""
-        if (
-            _raw(call).get("type") != "function_call"
-        ):  # the model's server has the tool, or the SDK itself
-            return True
+        if _raw(call).get("type") != "function_call":
+            return True  # the model's server has the tool, or the SDK itself
         tools = await call.agent.get_all_tools(RunContextWrapper(self._setup.context))
         return call.name in {tool.name for tool in tools}
 

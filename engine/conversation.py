@@ -55,7 +55,10 @@ class Collections(NamedTuple):
 
 
 class Conversation:
-    """Open it with `Conversation.open`; then run one of its streams of events at a time."""
+    """Open it with `Conversation.open`; then run one of its streams of events at a time.
+
+    Each stream is made by `_events`: it takes the lease, and lets a `Turn` do one thing.
+    """
 
     def __init__(self, stored: Stored, lease: Lease) -> None:
         self.id = lease.session_id
@@ -172,11 +175,11 @@ class Conversation:
         `retry`.
         """
         item = {"role": "user", "content": self._setup.checked(message)}
-        return self._events(Turn.answer, item, accepts=True)
+        return self._events(Turn.reply, item, accepts=True)
 
     def retry(self) -> AsyncGenerator[Event, None]:
         """Answer the last message if it has no answer yet. It is never stored twice."""
-        return self._events(Turn.answer, accepts=True)
+        return self._events(Turn.reply, accepts=True)
 
     def resume(self) -> AsyncGenerator[Event, None]:
         """Ask for the approval that waits. Yields nothing if there is none."""
@@ -195,7 +198,7 @@ class Conversation:
         fields = record or {}
         if engines := fields.keys() & Record.__annotations__:
             raise ValueError(f"The engine itself writes {', '.join(sorted(engines))}.")
-        return self._events(lambda turn: turn.answer_with(text, fields))
+        return self._events(lambda turn: turn.store_answer(text, fields))
 
     def stop(self) -> None:
         """Stop the answer under way. A running tool finishes, and its result is stored."""
@@ -277,11 +280,12 @@ class Conversation:
             self.unanswered = history.text_of(item)
             self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
         message = self._sent if accepts else None
-        stream.stop_with(None)  # not before the message is kept
+        stream.stop_cancels()  # not before the message is kept
         async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
             session = TurnSession(self._stored, self._lease, record)
             turn = Turn(self._setup, self._approvals, session, record, stream)
-            self._lease.spent, self._turn = turn.spent, turn
+            self._turn = turn
+            self._lease.spent = turn.spent  # counted when the lease is given back
             stream.stop_with(turn.stop)
             if message:
                 self._sent = None

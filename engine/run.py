@@ -129,9 +129,9 @@ class Run:
             timer.cancel()
             # If the reader has gone, the SDK keeps running, and even after a cancel it may still
             # write. So wait for its task.
-            if self.result.run_loop_task:
-                await asyncio.wait({self.result.run_loop_task})
-        task = self.result.run_loop_task
+            task = self.result.run_loop_task
+            if task and not task.done():
+                await asyncio.wait({task})
         if task and task.cancelled() and not self._stopped:  # by the builder's code, or a client's
             raise TurnFailed(Reason.PROGRAM_ERROR)
         self.overdue = (

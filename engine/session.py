@@ -49,7 +49,8 @@ class Stored:
         session._sessions = primary(session._sessions)
         self.items: list[Item] = []
         self.limits = limits
-        self._version: tuple[Any, int, int] = None, -1, -1  # of `items`
+        # Of `items`. None yet: so the SDK reads first, and makes its indexes outside a transaction.
+        self._version: tuple[Any, int, int] = None, -1, -1
 
     async def refresh(self) -> None:
         """Read the last items, and on to the owner's last message.

@@ -29,12 +29,15 @@ class Stream:
         self.stopping = True
         self._stop()
 
-    def stop_with(self, stop: Callable[[], object] | None) -> None:
-        """From here on, a stop calls `stop`: cancelling the task could cut a write. None: a stop
-        cancels the task."""
-        self._stop = stop or self._cancel
+    def stop_cancels(self) -> None:
+        """From here on, a stop cancels the work."""
+        self.stop_with(self._cancel)
+
+    def stop_with(self, stop: Callable[[], object]) -> None:
+        """From here on, a stop calls `stop`: cancelling the work could cut a write."""
+        self._stop = stop
         if self.stopping:
-            self._stop()
+            stop()
 
     async def events(
         self, begin: Callable[[], object], work: Callable[[], Coroutine[Any, Any, None]]

@@ -20,7 +20,8 @@ from engine.stream import Stream
 
 
 class Turn:
-    """It lives as long as its lease. Its works: `answer`, `answer_with`, `ask_again`, `decide`."""
+    """It lives as long as its lease, and does one thing: `reply`, `store_answer`, `ask_again` or
+    `decide`."""
 
     def __init__(
         self,
@@ -75,8 +76,10 @@ class Turn:
             "usage.output_tokens": used.output_tokens,
         }
 
-    async def answer(self) -> None:
-        """Answer the message that waits. If an approval waits at a retry, ask for it again."""
+    async def reply(self) -> None:
+        """Let the agents answer the message that waits. At a retry, an approval may wait instead:
+        then ask for it again.
+        """
         if self._record.get("pending"):
             await self.ask_again()
         elif unanswered(self.session.items) is None:
@@ -87,7 +90,7 @@ class Turn:
         else:
             await self._go_on()
 
-    async def answer_with(self, text: str, fields: Fields) -> None:
+    async def store_answer(self, text: str, fields: Fields) -> None:
         """Store `text` as the answer; nobody is asked any more."""
         if pending := self._record.get("pending"):
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))

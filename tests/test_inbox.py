@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from agents import Agent, RunConfig, RunContextWrapper, function_tool
 from agents.extensions.memory import MongoDBSession
-from agents.testing import ScriptedModel
+from agents.testing import ModelStep, ScriptedModel
 from pymongo import AsyncMongoClient
 
 from database import Database, Document, connect
@@ -439,14 +439,23 @@ async def test_an_erase_that_is_cancelled_twice_is_done(mongod: Mongod, db: Data
 async def test_a_stop_before_anything_was_accepted_leaves_the_message_to_retry(
     db: Database,
 ) -> None:
-    first = await open_plain(db, ScriptedModel([say("1")]))
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_: object) -> Any:
+        asked.set()
+        await gate.wait()
+        return say("1")
+
+    first = await open_plain(db, ScriptedModel([ModelStep.respond(slowly)]))
     second = await open_plain(db, ScriptedModel([say("2")]))
-    async with aclosing(first.turn("one")) as turn:
-        await anext(turn)
-        waiting = second.turn("two")
-        assert await anext(waiting) == Waiting()
-        second.stop()
-        await events(waiting)
-        assert second.unanswered == "two"
+    answering = asyncio.create_task(events(first.turn("one")))
+    await asked.wait()
+    waiting = second.turn("two")
+    assert await anext(waiting) == Waiting()
+    second.stop()
+    await events(waiting)
+    assert second.unanswered == "two"
+    gate.set()
+    await answering
     assert text_of(await events(second.retry())) == "2"
     assert (await users(db))[-1] == "two"

@@ -25,18 +25,13 @@ MAX_ARGUMENT = 500  # characters
 MAX_RESULTS = 5
 
 
-async def commit_alone(write: Callable[[], Awaitable[Any]]) -> Any:
-    """How a tool writes outside a conversation, without a lease."""
-    return await write()
-
-
 @dataclass(frozen=True)
 class SupportContext:
     """Who is signed in, and the database: what tools and instructions get from the run."""
 
     db: Database
     customer: Customer
-    commit: Commit = commit_alone  # how a tool writes after a yes
+    commit: Commit  # how a tool writes: under the conversation's lease
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
 

@@ -153,9 +153,13 @@ async def open_ours(client: AsyncMongoClient[Document], database: str, email: st
     return Player(play, session, client[database])
 
 
+async def commit_alone(write: Callable[[], Awaitable[Any]]) -> Any:
+    return await write()
+
+
 async def open_bare(client: AsyncMongoClient[Document], database: str, email: str) -> Player:
     db, agent = client[database], build_agents()
-    context = SupportContext(db, CUSTOMERS[0])
+    context = SupportContext(db, CUSTOMERS[0], commit_alone)
     session = MongoDBSession(session_id_for(email), client=client, database=database)
     config = RunConfig(model=MODEL, session_settings=SessionSettings(limit=Limits.items))
     await session.get_items(1)  # the first call creates the indexes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -103,7 +103,10 @@ def customer_of(email: str = "alice@example.com") -> Customer:
 
 
 def context_for(db: Database, email: str = "alice@example.com") -> SupportContext:
-    return SupportContext(db, customer_of(email), now=lambda: TODAY)
+    async def commit(write: Callable[[], Awaitable[Any]]) -> Any:
+        return await write()
+
+    return SupportContext(db, customer_of(email), commit, now=lambda: TODAY)
 
 
 def lease_on(

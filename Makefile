@@ -39,10 +39,10 @@ eval: .venv/requirements-eval.done ## score a model on support tasks: ARGS="--mo
 	@.venv/bin/inspect eval evals/support.py --max-samples 4 $(ARGS)
 
 stalls: .venv/requirements-dev.done ## stall a terminal at each of its commands, and see that nothing late is written
-	@$(RUN) -m tests.stalls $(ARGS)
+	@$(RUN) -E -m pytest -n 2 --timeout 0 tests/test_stalls.py --every 1 $(ARGS)
 
 histories: .venv/requirements-dev.done ## random turns, kills and cut links in several processes
-	@$(RUN) -m tests.histories $(ARGS)
+	@$(RUN) -E -m pytest -s --timeout 0 tests/test_histories.py --seconds 60 $(ARGS)
 
 bench: .venv/requirements-dev.done ## what this program costs beside the bare SDK
 	@$(RUN) -m scripts.benchmark $(ARGS)

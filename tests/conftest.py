@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -35,14 +37,23 @@ set_tracing_disabled(True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every", type=int, default=4, help="the kit stops at every Nth command")
+    parser.addoption("--every", type=int, default=4, help="Nth command of the kit; 1: all stalls")
+    parser.addoption("--lease", type=float, default=1.0, help="seconds, of a terminal that stalls")
+    parser.addoption("--seconds", type=float, help="of random histories, on each topology")
+    parser.addoption("--seed", type=int, help="of the first random history")
 
 
 @pytest.fixture(scope="session")
-def mongod() -> Iterator[Mongod]:
-    with server("replica") as mongod:
-        yield mongod
-        mongod.kill()  # its data goes with it: nobody waits for a clean end
+def servers() -> Iterator[Callable[[str], Mongod]]:
+    """The mongod of each topology; it starts when a test first wants it."""
+    with contextlib.ExitStack() as running:
+        yield functools.cache(lambda topology: running.enter_context(server(topology)))
+
+
+@pytest.fixture
+def mongod(request: pytest.FixtureRequest, servers: Callable[[str], Mongod]) -> Mongod:
+    """A replica set of one, or what a test under `on_both` has been given."""
+    return servers(getattr(request, "param", "replica"))
 
 
 @pytest.fixture

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import pytest
+
 from local.mongod import Mongod, temporary_mongod
 
 TOPOLOGIES = ("replica", "standalone")
+on_both = pytest.mark.parametrize("mongod", TOPOLOGIES, indirect=True)
 
 
 @contextlib.contextmanager
@@ -18,6 +21,7 @@ def server(topology: str) -> Iterator[Mongod]:
     options = ("--setParameter", "enableTestCommands=1", "--journalCommitInterval", "2")
     with temporary_mongod(*options, replica_set=topology == "replica") as mongod:
         yield mongod
+        mongod.kill()  # its data goes with it: nobody waits for a clean end
 
 
 def uri(port: int) -> str:

@@ -13,19 +13,10 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from local.mongod import Mongod
 from tests.kills import ASK, QUESTION, asking, held, held_at_its_end, shopkeeper
 from tests.model_server import ModelServer
 from tests.processes import Chat, Shop, order_of, run, times_returned
-from tests.servers import TOPOLOGIES, server
-
-
-@pytest.fixture(scope="module", params=TOPOLOGIES)
-def mongod(request: pytest.FixtureRequest) -> Iterator[Mongod]:
-    """In place of conftest's: a replica set of one, and a standalone."""
-    with server(request.param) as mongod:
-        yield mongod
-        mongod.kill()  # its data goes with it
+from tests.servers import on_both
 
 
 @pytest.fixture
@@ -115,6 +106,7 @@ POINTS = [
 ]
 
 
+@on_both
 @pytest.mark.parametrize("kill", POINTS, ids=lambda point: point.__name__)
 def test_after_kill_9(
     shop: Shop, model: ModelServer, kill: Callable[[Shop, ModelServer], str]

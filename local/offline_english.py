@@ -15,29 +15,40 @@ NEXT_REQUEST = (
 
 # In a wish to return, the reason may follow a comma or an order's number, or have no comma at all.
 NEXT_CLAUSE = (
-    r"|(?<=[,;:])\s+|(?<=\d{4})\s+(?!(?:and|from|dollars)\b)(?=\w)|\s[-\u2013\u2014]+\s"
-    r"|(?<!when|what)\s(?=(?:but|because|becuase|bc|since|due to|so)\s|(?:i want|i'?d like|can i)\b"
+    r"(?<=[,;:])\s+|(?<=\d{4})\s+(?!(?:and|from|dollars)\b)(?=\w)|\s[-\u2013\u2014]+\s"
+    r"|(?<!when|what|long|much)(?<!how)"
+    r"\s(?=(?:but|because|becuase|bc|since|due to|so)\s|(?:i want|i'?d like|can i)\b"
     r"|(?:it|they)(?:'?s|'?re| is| are| was| were| does| do| keeps)\b)"
+)
+GREETING = (
+    r"(?i)^\W*(hi|hiya|hello|hey|yo|good (morning|afternoon|evening|day))( there| again)?[\s,.!:]+"
+    r"(?!again|there)(?=\w)"
+)
+# A question, or the wish to return a part of an order.
+ONE_CLAUSE = (
+    r"(?i)\b(keep|only)\b|^\W*(how|why|what|when|where|who|is|are|do|does|did|was|were|will|am)\b"
 )
 # What a typo is mended to, and the words that name no item, by how they begin.
 KEYS = """address cancel chance change charge delivered delivery exchange invoice keyboard laptop
 order ordered orders package policy price product refund return returned returns shipping taking
 talking tracking warranty""".split()
-SMALL_WORDS = """about actual also another any arriv avail been below better between both bought
-buck buy cheap come compar cost could deliver differ does dollar earl ever expensive first from
-give have help here hour into just know last late left like list long look many mean money more
-most much need newe number offer old only order other over package parcel please price product
-really recent recommend refund return second sell send ship show some start status still stock
-suggest take tell th time today track turn under vers want were wh will with work would
-your""".split()
-PRONOUN = r"(?i)\b(it|its|it's|this|that|them|they)\b"
+SMALL_WORDS = """about actual also another any arriv avail been below best better between both
+bought buck buy cheap come compar cost could deliver differ does dollar earl ever expensive first
+from give good have help here hour into just kind know last late left like list long look many mean
+mine money more most much need newe number offer old ones only order other over package parcel
+please price product really recent recommend refund return right second sell send ship show some
+start status still stock suggest take tell th time today tomorrow track turn under vers want week
+were wh will with work would your""".split()
+MONTHS = """january february march april june july august september october november
+december""".split()
+PRONOUN = r"(?i)\b(it|its|it's|this|that|them|they)\b|^\W*and the (?!most|\w+est\b)"
 PLACE = (
     r"\b(other|last(?! (?:week|month|year))|latest|newe|recent|old|earl|first|second)"
     r"(?:r|st|er|est|ier|iest)?\b"
 )
 PICKING = (
     r"\b(just|only|the|that|this|th[eo]se|both|all|of|them|ones?|an?|two|first|second|last|and|my"
-    r"|other)\b"
+    r"|other|oh|no|not|ok|then|well)\b"
 )
 NO_REASON = (
     r"(?i)^\W*((and|ord-\d+|because|bc|since|of|but|so|reason|please|pls|sorry|hi|hello)\b\W*)+"
@@ -54,34 +65,40 @@ YES = (
 )
 # A question, or a sentence that asks for something; "is too loud" and "does not work" are neither.
 ASKS = (
-    r"\?|^\W*((and|so|but|ok|well|actually|please|pls|wait|also|or|n) )*((what|why|how|when|where"
+    r"\?|^\W*((and|so|but|ok|well|actually|please|pls|wait|also|or|n|cool|great|awesome|nice|hm+)\W+)*((until|what|why|how|when|where"
     r"|who|which)('?s|'?re)?\b|(do|is|are|was|were|have|has|am) (it|they|there|you|i|we|the|my"
     r"|that|this)\b|(does|did|can|could|will|would|should|may)\b(?!n't| not)|(show|tell|give|let"
     r"|keep|list|look|help|talk|call|send|pretend|ignore|compare|you tell)\b)|\b(want to|wanna"
     r"|like to|rather|i meant?)\b|^\W*([a-z]{0,2}|idk|yes|okay|sure|h+m+|uhm?|dunno|e*h* ?i "
     r"(dunno|don't know)|warranty|shipping|payment|help|please\b.*)\W*$|\b(too|as well)\W*$"
+    rf"|{PLACE} (one|order)\W*$|^\W*(for |order )?(ord-?)?\d{{4}}\W*$|^(ok |okay )?then (the|my) "
 )
 
 
 def parts(message: str) -> list[str]:
     """The sentences and requests of a message; of a wish to return, its clauses too."""
-    wish = re.search(r"\breturn(?!ed|s)|refund(?!s)|\bback\b|rid of", spelled(message))
-    return re.split(NEXT_REQUEST + NEXT_CLAUSE * bool(wish), message.strip())
+    requests = re.split(NEXT_REQUEST, re.sub(GREETING, "", message.strip()))
+    if not re.search(r"\breturn(?!ed|s)|refund(?!s)|\bback\b|rid of", spelled(message)):
+        return requests
+    clauses = [[r] if re.search(ONE_CLAUSE, r) else re.split(NEXT_CLAUSE, r) for r in requests]
+    return [clause for request in clauses for clause in request]
 
 
 @functools.lru_cache
 def spelled(text: str) -> str:
     """`Dont retrun` -> `don't return`: a word that is nearly one of KEYS becomes it."""
-    text = re.sub(r"\bu\b", "you", text[:1000].lower())
+    text = re.sub(r"\br (?=u\b|you\b)", "are ", re.sub(r"\bu\b", "you", text[:1000].lower()))
     text = re.sub(r"\b(d[io]d?|does|dos|is|was|wo|ca|has|have|are|could|would)nt\b", r"\1n't", text)
+    text = re.sub(r"(^|, )(first|second|third)(ly)?(, |: |$)", " ", text)
     text = re.sub(r"\b(what|where|who|how|when|that|there|i(?=[mv]))(s|m|ve)\b", r"\1'\2", text)
     return re.sub(r"[a-z]{4,14}", lambda w: (get_close_matches(w[0], KEYS, 1, 0.83) or w)[0], text)
 
 
 def nouns_of(text: str) -> list[str]:
     """The words of `text` that may name an item."""
-    words = re.findall(r"\b[a-z]{4,}\b(?!')", spelled(text))
-    return [word.removesuffix("s") for word in words if not word.startswith(tuple(SMALL_WORDS))]
+    words = re.findall(r"\b[a-z]{4,}\b", re.sub(r"\w+n't|'\w+", "", spelled(text)))
+    nouns = [word.removesuffix("s") for word in words if not word.startswith(tuple(SMALL_WORDS))]
+    return nouns + [month[:3] for month in nouns if month in MONTHS]
 
 
 def naming(lines: list[str], nouns: list[str]) -> list[str]:

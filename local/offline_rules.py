@@ -1,7 +1,7 @@
-"""What the rule-based model understands and says: RULES, at the end, is the table of it.
+"""What the offline model understands, and which rule answers it: RULES, at the end, is the table.
 
-A rule looks, with the agents' real tools, at the order, the product or the article that is named
-or was spoken of last.
+A message is cut into requests. The first row that fits a request answers it. A request that names
+nothing of its own ("how much is that?", "and the lamp?") is read with what was spoken of last.
 """
 
 from __future__ import annotations
@@ -12,35 +12,27 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from local.offline_english import (
-    ASKS,
-    PICKING,
-    PLACE,
-    PRONOUN,
-    SMALL_WORDS,
-    STATES,
-    YES,
-    naming,
-    nouns_of,
-    parts,
-    sentence,
-    spelled,
-)
-from local.offline_turn import ORDER, SKU, Instead, Turn, Wanted
+from local import offline_english as english
+from local import offline_lookup as shop
+from local.offline_turn import ORDER, Instead, Turn, Wanted
+
+Rule = Callable[[Turn, str], str]
 
 MAX_REQUESTS = 2  # in one message: each may take a handoff, and the runner counts max_turns
 ASK_REASON = "Why would you like to return it?"
-ASK_ORDER = "Which order would you like to return?"
 
 
 def answer(turn: Turn) -> str:
     """The answer to the customer's last message. Raises Wanted if a tool is needed first."""
     again = _open_return(turn)
-    if again and re.search(YES, spelled(turn.message)):
+    wish, yes = again.partition(":")[0], english.YES
+    agreed, _, why = turn.message.partition(",")
+    if again and re.search(yes, english.spelled(turn.message)):
         turn = replace(turn, message=again)
+    elif again and re.search(yes, english.spelled(agreed)) and _is_told(why):
+        turn = replace(turn, message=f"{wish}: {english.sentence(why)}")
     elif ":" in again and _is_told(turn.message) and not re.search(ELSEWHERE, turn.message):
-        why = f"{again.partition(':')[0]}: {sentence(turn.message)}"
-        return f'To return it for that reason, say "{why}".'
+        return f'To return it for that reason, say "{wish}: {english.sentence(turn.message)}".'
     answers: list[str] = []
     requests = _requests(turn)
     for number, (rule, request) in enumerate(requests, 1):
@@ -49,7 +41,7 @@ def answer(turn: Turn) -> str:
         try:
             answers.append(rule if isinstance(rule, str) else rule(turn, request))
         except Instead as instead:
-            answers.append(str(instead) or UNKNOWN)
+            answers.append(str(instead) or shop.UNKNOWN)
     text = "\n\n".join(dict.fromkeys(answers))
     for known in (NOTE, MENU):  # say each once in a conversation
         if known in "\n".join(turn.spoken):
@@ -59,6 +51,131 @@ def answer(turn: Turn) -> str:
     if not again or any(rule not in OF_RETURNS for rule, _ in requests) or re.search(done, text):
         return text
     return f'{text}\n\nTo return it after all, say "{again}".'
+
+
+def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
+    """What the message asks for: the rules that answer it, each with its part of the message."""
+    if hint := re.match(r"return (ORD-\d+): (.+)", turn.message):  # as we say it ourselves
+        return [(functools.partial(_give_back, why=hint[2]), hint[1])]
+    found = list[tuple[Rule | str, str]]()
+    for part in english.parts(turn.message):
+        rule = _with_topic(turn, part)
+        if not (found and _is_vague(rule, part)):  # "my tier, and what do I get" is one question
+            found.append((rule, part))
+    told = [part for _, part in found if _is_told(part)]
+    asked = [f for f in found if f[1] not in told]
+    if turn.spoken[-1].endswith(ASK_REASON) and _give_back not in dict(asked):
+        if _picks(turn):
+            return [(f"Orders go back whole.\n\n{ASK_REASON}", turn.message)]
+        asked = [f for f in asked if f[0] not in (CARRY_ON, NOTHING_WAITS, shop.article)]
+        asked += [(_give_back, turn.subject)] * bool(told or not asked)
+    elif told and turn.spoken[-1].endswith(shop.ASK_ORDER):
+        asked.append((_give_back, turn.message))
+    if _give_back in dict(asked):
+        asked = [f for f in asked if f[0] not in (*SMALL_TALK, shop.article)]
+        # Last: its answer may be our question, and the next message is the answer to that.
+        return sorted(asked, key=lambda f: f[0] is _give_back)
+    # Beside a request, small talk, a statement and "how fast is it" need no answer of their own.
+    vague = [part for _, part in found if part in told or re.search(english.PRONOUN, part)]
+    talk = [f for f in found if f[0] in SMALL_TALK or (f[0] is shop.article and f[1] in vague)]
+    return [f for f in found if f not in talk] or found[-1:]
+
+
+def _row(text: str) -> Rule | str:
+    """The first row of the table that fits."""
+    said = english.spelled(text)
+    return next((rule for row, rule in RULES if re.search(rf"\b(?:{row})", said)), shop.article)
+
+
+def _with_topic(turn: Turn, text: str) -> Rule | str:
+    """The rule for `text`; if that names nothing of its own, the rule for what it is about."""
+    rule, last = _row(text), turn.spoken[-1]
+    points_back = re.search(english.PRONOUN, text)
+    if rule is shop.order and "Return initiated" in last and points_back:
+        return _returns
+    if turn.article[0] and re.search(r"\b(ago|old)\b", text):
+        return shop.more
+    if not (_is_vague(rule, text) or (rule in (shop.article, shop.product) and points_back)):
+        return rule
+    if turn.article[0]:
+        return shop.more
+    said = english.spelled(text)
+    asks = "?" in said or (re.search(english.ASKS, said) and not last.endswith(ASK_REASON))
+    if not (asks and re.search("[a-z]", said)) and rule is not shop.product:
+        return rule
+    if re.search(OF_RETURN, last) or _open_return(turn):
+        return _returns
+    of_order = re.match("ORD", "".join(turn.subjects))
+    return shop.order if of_order else shop.product if turn.subjects else rule
+
+
+def _is_vague(rule: Rule | str, text: str) -> bool:
+    """Whether `text` names nothing of its own."""
+    own = english.nouns_of(text) or re.search(shop.OF_ALL, text)
+    return rule in (shop.article, shop.product) and not own
+
+
+def _again(turn: Turn, request: str) -> str:
+    """ "And the keyboard?": what was asked before, for what this names."""
+    before = next(filter(lambda rule: rule is not _again, map(_row, turn.earlier[::-1])), None)
+    if isinstance(before, str) and before in ABOUT_AN_ORDER:
+        return f"{shop.order(turn, request)}\n\n{before}"
+    if before is _give_back and re.search(r"\b(only|just|keep)\b", request):
+        return _whole(turn, request)
+    if before is _give_back:
+        return _give_back(replace(turn, message=""), request)
+    if before in (_returns, shop.lost) and callable(before):
+        return before(turn, request)
+    if isinstance(before, functools.partial) and turn.article[0]:
+        return shop.more(turn, f"{turn.earlier[-1]} {request}")
+    picks = re.search(f"{english.PLACE} (one|order)|{shop.TYPED_ORDER}", request)
+    of_order = picks or "get_order" in turn.offered
+    return shop.order(turn, request) if of_order else shop.product(turn, request)
+
+
+def _is_told(text: str) -> bool:
+    """Whether `text` is neither a question nor a request, so that it may be a reason."""
+    return _row(text) in TOPICS and not re.search(english.ASKS, english.spelled(text))
+
+
+# Returns
+
+
+def _give_back(turn: Turn, request: str, why: str = "") -> str:
+    picks = turn.earlier and turn.spoken[-1].endswith(shop.ASK_ORDER)  # an order, by this message
+    if picks and not why:
+        why = _reason(turn.earlier[-1])
+    if not (why or picks) or re.search(english.STATES, english.spelled(turn.message)):
+        why = why or _reason(turn.message)
+    if len(shop.typed_orders(turn.message)) > 1:
+        return f"One order after the other, please.\n\n{_returns(turn, request, why)}"
+    number = shop.meant_order(turn, request, ask=f"One order at a time. {shop.ASK_ORDER}")
+    again, _, reason = _open_return(turn).partition(": ")
+    why = why or (reason if again == f"return {number}" else "")
+    told = shop.explained(turn, number)
+    if "possible until" not in told:
+        return f"It has a return already.\n\n{told}" if "Return reason" in told else told
+    if not why:
+        once = f'A return of {number} needs a reason, such as "too heavy".'
+        return f"{once if turn.spoken[-1].endswith(ASK_REASON) else told}\n\n{ASK_REASON}"
+    output = turn.use("initiate_return", order_id=number, reason=why)
+    if re.match(r"(?!Return initiated).*(not approved|answer was no)", output):
+        # The program itself says that nothing was returned.
+        return f'All right. If you change your mind, say "return {number}: {why}".'
+    return output  # word for word, a refusal as well
+
+
+def _reason(message: str) -> str:
+    """What is told beside the wish to return. The customer reads it before the yes."""
+    return english.sentence(" ".join(part for part in english.parts(message) if _is_told(part)))
+
+
+def _picks(turn: Turn) -> bool:
+    """Whether the message only picks one of the items that were listed."""
+    items = re.findall(r"\*\*Item\*\*: .*", "\n".join(turn.spoken))
+    text = english.spelled(turn.message)
+    words = re.findall(r"[a-z]+", re.sub(english.PICKING, "", text))
+    return "a" <= text[:1] <= "z" and all(english.naming(items, [word]) for word in words)
 
 
 def _open_return(turn: Turn) -> str:
@@ -78,155 +195,15 @@ def _open_return(turn: Turn) -> str:
         return f"return {call['order_id']}: {call['reason']}"
 
 
-def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
-    """What the message asks for: the rules that answer it, each with its part of the message."""
-    if hint := re.match(r"return (ORD-\d+): (.+)", turn.message):  # as we say it ourselves
-        return [(functools.partial(_give_back, why=hint[2]), hint[1])]
-    found = [(_rule(part), part) for part in parts(turn.message)]
-    told = [part for _, part in found if _is_told(part)]
-    refused = "cannot be returned" in turn.spoken[-1]
-    instead = refused and re.fullmatch(TYPED_ORDER, turn.message.lower())  # only another number
-    asked = [f for f in found if f[1] not in told]
-    if turn.spoken[-1].endswith((ASK_REASON, ASK_ORDER)) and not _picks(turn):
-        asked = [(_give_back if rule is _which else rule, part) for rule, part in asked]
-    if turn.spoken[-1].endswith(ASK_REASON) and _give_back not in dict(asked):
-        if _picks(turn):
-            return [(f"Orders go back whole.\n\n{ASK_REASON}", turn.message)]
-        asked = [f for f in asked if f[0] not in (CARRY_ON, NOTHING_WAITS, _else)]
-        asked += [(_give_back, turn.subject)] * bool(told or not asked)
-    elif told and (turn.spoken[-1].endswith(ASK_ORDER) or instead):
-        asked.append((_give_back, turn.message))
-    if _give_back in dict(asked):
-        asked = [f for f in asked if f[0] not in (*SMALL_TALK, _else)]
-        # Last: its answer may be our question, and the next message is the answer to that.
-        return sorted(asked, key=lambda f: f[0] is _give_back)
-    # Beside a request, small talk, a statement and "how fast is it" need no answer of their own.
-    vague = [part for _, part in found if part in told or re.search(PRONOUN, part)]
-    talk = [f for f in found if f[0] in SMALL_TALK or (f[0] is _else and f[1] in vague)]
-    return [f for f in found if f not in talk] or found[-1:]
-
-
-def _rule(text: str) -> Rule | str:
-    """The first row of the table that fits."""
-    return next(rule for pattern, rule in RULES if re.search(pattern, spelled(text)))
-
-
-def _is_told(text: str) -> bool:
-    """Whether `text` is neither a question nor a request, so that it may be a reason."""
-    return _rule(text) in TOPICS and not re.search(ASKS, spelled(text))
-
-
-def _reason(message: str) -> str:
-    """What is told beside the wish to return. The customer reads it before the yes."""
-    return sentence(" ".join(part for part in parts(message) if _is_told(part)))
-
-
-def _picks(turn: Turn) -> bool:
-    """Whether the message only picks one of the items that were listed."""
-    items = re.findall(r"\*\*Item\*\*: .*", "\n".join(turn.spoken))
-    words = re.findall(r"[a-z]+", re.sub(PICKING, "", text := spelled(turn.message)))
-    return "a" <= text[:1] <= "z" and all(naming(items, [word]) for word in words)
-
-
-def _bullets(lines: list[str]) -> str:
-    """A Markdown list, with the name before the first bracket or colon in bold."""
-    return "\n".join(re.sub(r"^([^:(]+)( \(|:)", r"- **\1**\2", line) for line in lines)
-
-
-# Orders and returns
-
-
-def _order(turn: Turn, request: str) -> str:
-    text = spelled(request)
-    lost = f"\n\nI am sorry that it did not reach you. {WRITE}" * bool(re.search(LOST, text))
-    likely = "delivered" if lost else "processing|shipped" if re.search(WAITS, text) else ""
-    told = _explained(turn, _meant(turn, request, likely)) + lost
-    return re.sub(r"\n- \*\*Return\*\*: Order.*", "", told)
-
-
-def _meant(turn: Turn, request: str, likely: str = "delivered", ask: str = "") -> str:
-    """The order that is meant, or the only `likely` one. Else raises Instead with a list."""
-    text, nouns = spelled(request), nouns_of(request)
-    points_back = re.search(PRONOUN, text)
-    if typed := typed_orders(request) or (typed_orders(turn.message) if points_back else []):
-        return typed[0]
-    spoken_of = turn.subject if turn.subject.startswith("ORD") else ""
-    every = re.search(
-        r"\b(all|both|every\w*|total|altogether|so far|(?<!one of my )orders)\b", text
-    )
-    mine = re.search(r"\bmy (\w+ )?(order|stuff|package|parcel)\b", text)
-    anew = every or mine or re.search(rf"{PLACE}|\b(some|any)thing\b|\ban order\b", text)
-    if spoken_of and not (nouns or anew):
-        return spoken_of
-    output = turn.use("list_orders")  # the newest first
-    lines = re.findall(rf"(?m)^{ORDER}.*", output)
-    named = naming(lines, nouns)
-    # "The headphones", if no order has any: say what there is, and pick nothing.
-    item = not mine and re.search(
-        rf"\b(the|my|these|those) (?!{'|'.join(SMALL_WORDS)})[a-z]{{4}}", text
-    )
-    if spoken_of and not (named or anew) and (points_back or not item):
-        return spoken_of
-    lines = named or naming(lines, nouns_of(turn.message)) or lines
-    fitting = [line for line in lines if likely and re.match(rf"\S+ ({likely}),", line)]
-    place = "".join(re.findall(PLACE, text)[:1])
-    listed = turn.spoken[-1].endswith(ASK_ORDER)
-    if place == "other":
-        lines = [line for line in lines if not spoken_of or spoken_of not in line]
-    elif place == "second":
-        lines = lines[1:2]
-    elif place in ("old", "earl") or (place == "first" and not listed):
-        lines = lines[-1:]
-    elif place:
-        lines = (fitting if "delivered" in text else lines)[:1]
-    elif len(fitting) == 1 and not every and (named or not item):
-        lines = fitting
-    if len(lines) != 1:
-        cents = sum(int(re.sub(r"\D", "", line.rpartition("$")[2])) for line in lines)
-        after = ask or f"All together: ${cents / 100:,.2f}."
-        after = "Only a delivered order can be returned, once." if ask and not fitting else after
-        told = f"The orders of your account:\n\n{_bullets(lines)}\n\n{after}"
-        raise Instead(told if lines else _bullets(output.splitlines()))
-    return lines[0].partition(":")[0]
-
-
-def typed_orders(text: str) -> list[str]:
-    return list(dict.fromkeys(f"ORD-{number}" for number in re.findall(TYPED_ORDER, text.lower())))
-
-
-def _explained(turn: Turn, number: str) -> str:
-    """An order as get_order tells it, or what that says instead."""
-    order, *facts = turn.use("get_order", order_id=number).splitlines()
-    told = f"**{order}**\n\n{_bullets(facts).replace('Processing', 'Placed', 1)}"
-    told += f"\n\n{NO_DAY}" * ("Status: shipped" in facts)
-    return told if facts else order
-
-
-def _give_back(turn: Turn, request: str, why: str = "") -> str:
-    picks = turn.earlier and turn.spoken[-1].endswith(ASK_ORDER)  # an order, by this message
-    why = why or _reason(turn.earlier[-1] if picks else turn.message)
-    if len(typed_orders(turn.message)) > 1:
-        return f"One order after the other, please.\n\n{_returns(turn, request, why)}"
-    number = _meant(turn, request, ask=f"One order at a time. {ASK_ORDER}")
-    told = _explained(turn, number)
-    if "possible until" not in told:
-        return f"It has a return already.\n\n{told}" if "Return reason" in told else told
-    if not why:
-        once = f'A return of {number} needs a reason, such as "too heavy".'
-        return f"{once if turn.spoken[-1].endswith(ASK_REASON) else told}\n\n{ASK_REASON}"
-    output = turn.use("initiate_return", order_id=number, reason=why)
-    if re.match(r"(?!Return initiated).*(not approved|answer was no)", output):
-        # The program itself says that nothing was returned.
-        return f'All right. If you change your mind, say "return {number}: {why}".'
-    return output  # word for word, a refusal as well
-
-
 def _returns(turn: Turn, request: str, why: str = "") -> str:
     """What was returned, what can be, and the rules: the answer to all questions on returns."""
     lines = re.findall(rf"(?m)^{ORDER}.*", turn.use("list_orders"))
-    named = [line.partition(":")[0] for line in naming(lines, nouns_of(request)) or lines]
+    lines = english.naming(lines, english.nouns_of(request)) or lines
+    named = [line.partition(":")[0] for line in lines]
     told, how = list[str](), list[str]()
-    for number in (typed_orders(turn.message) or named)[:4]:
+    if re.search(english.PRONOUN, request) and turn.subject in named:
+        named = [turn.subject]
+    for number in (shop.typed_orders(turn.message) or named)[:4]:
         facts = turn.use("get_order", order_id=number)
         made = re.sub(r"(?s).*Return reason", "return initiated. Reason", facts).replace("\n", ". ")
         made = re.sub(r"(?s).*Return: (Order \S+ )?", "no return so far; ", made)
@@ -236,111 +213,39 @@ def _returns(turn: Turn, request: str, why: str = "") -> str:
             again = again if number in again else f"return {number}{': ' * bool(why)}{why}"
             how.append(f'To return {number}, say "{again}".')
     rules = re.findall(r"- (A delivered order can.*)", turn.instructions)
-    return "\n\n".join([_bullets(told), *rules, *how])
+    if re.search(BESIDE_RULES, request.lower()):
+        rules.append(f"I know no other rule. {shop.WRITE}")
+    return "\n\n".join([shop.bullets(told), *rules, *how])
 
 
-# Products, articles, and all else
+def _whole(turn: Turn, request: str) -> str:
+    return f"An order goes back whole.\n\n{_returns(turn, request)}"
 
 
-def _product(turn: Turn, request: str) -> str:
-    """The product that is named, was spoken of, or fits; else a list of them."""
-    text, nouns = spelled(request), nouns_of(request)
-    if re.search(STATES, text) and not re.search(f"{ASKS}|{SHOPS}", text):
-        return HELP["warranty"](turn, request)  # something is wrong with what was bought
-    points_back, other = re.search(PRONOUN, text), re.search(r"\bother\b", text)
-    if not nouns and re.match("ORD", "".join(turn.subjects)) and not re.search(OF_ALL, text):
-        return _order(turn, request)
-    lines = _products(turn, "")
-    spoken_of = [line for line in lines if any(sku in line for sku in turn.subjects)]
-    found = _named(lines, nouns)
-    # "The laptop" is the Aero 14 Laptop, not the Felt Laptop Sleeve.
-    found = [e for e in found if naming([e.partition(" (")[0].split()[-1]], nouns)] or found
-    if other:
-        found = [line for line in found or lines if line not in spoken_of]
-    elif points_back and re.search(COMPARES, text):
-        found += [line for line in spoken_of if line not in found]
-    elif not found and (points_back or not (nouns or re.search(OF_ALL, text))):
-        found = spoken_of
-    elif not found and nouns:
-        found = _products(turn, " ".join(nouns))
-    if "cheaper" in text and len(found) == 1:
-        than, less = found[0].partition(" (")[0], _bullets(lines[: lines.index(found[0])])
-        return f"Cheaper than the {than}:\n\n{less}" if less else "We have nothing cheaper."
-    if bound := re.search(r"(under|below|less than|up to)\D{,3}(\d[\d,]*)", text):
-        fitting = [e for e in found or lines if _price(e) <= float(bound[2].replace(",", ""))]
-        told = f"{'These are' if fitting else 'None of these is'} {bound[1]} ${bound[2]}"
-        return f"{told}, the cheapest first:\n\n{_bullets(fitting or found or lines)}"
-    compares = len(found) == 1 and re.search(rf"{COMPARES}|est\b", text)
-    if most := re.search(r"(cheapest|lowest|(which|the).*cheaper)|most expensive|highest", text):
-        found = (found or lines)[:1] if most[1] else (found or lines)[-1:]
-    if len(found) == 1:
-        return "I find only one.\n\n" * bool(compares) + _card(turn, text, found[0])
-    if not (found or points_back or re.search(SHOPS, text)) and nouns:
-        return _else(turn, request)
-    why = "I find no such product. " if nouns and not found else ""
-    why = "I do not know which one you mean. " if points_back and not found else why
-    why = "I have no favourite. " if re.search("recommend|suggest|best|should", text) else why
-    why = "I cannot judge which is better. " if "better" in text else why
-    shown = "The" if found else "Our products, the"
-    return f"{why}{shown} cheapest first:\n\n{_bullets(found or lines)}"
-
-
-def _products(turn: Turn, query: str) -> list[str]:
-    """What the search finds, the cheapest first."""
-    found = turn.use("search_products", query=query)
-    return sorted(re.findall(rf"(?m)^.*{SKU}.*$", found), key=_price)
-
-
-def _named(lines: list[str], nouns: list[str]) -> list[str]:
-    names = naming([line.partition(":")[0] for line in lines], nouns)
-    return [line for line in lines if line.partition(":")[0] in names]
-
-
-def _price(line: str) -> float:
-    return float(re.sub(r".*\$|, \d+ in.*|, out.*|,", "", line))
-
-
-def _card(turn: Turn, text: str, line: str) -> str:
-    """One product, and whether it says what was asked."""
-    card = turn.use("get_product", sku=re.findall(SKU, line)[0])
-    told = re.sub(r"^([^(\n]+) \(", r"**\1** (", card).replace("\n", ". ", 1)
-    asked = nouns_of(text) + re.findall(r" in (?!stock)([a-z]+)\W*$", text)  # a colour
-    if re.search(ASKS_MORE, text) and not all(naming([card], [word]) for word in asked):
-        return f"I do not know that about the {card.partition(' (')[0]}. {WRITE}\n\n{told}"
-    if "out of stock" in card and re.search("stock|when|avail|have|back|sell|buy", text):
-        return f"{told}\n\nI do not know when it is in stock again. {WRITE}"
-    return told
-
-
-def _help(turn: Turn, request: str, about: str = "") -> str:
-    """The article `about` it, or one that has its words; a product; else Triage answers."""
-    found = turn.use("search_knowledge_base", query=about or spelled(request))
-    title, _, body = found.split("\n\n")[0].partition("\n")
-    nouns, points_back = nouns_of(request), re.search(PRONOUN, spelled(request))
-    stems = {noun[:6] for noun in nouns}
-    fits = any(s in title.lower() for s in stems) or sum(s in body.lower() for s in stems) > 1
-    if body and (about or fits):
-        return f"**{title}**: {body}"
-    about_product = points_back and re.match(SKU, turn.subject)
-    if about_product or (nouns and _named(_products(turn, ""), nouns)):
-        return _product(turn, request)
-    turn.hand_off("transfer_to_triage")
-    follows = turn.subjects or turn.spoken[-1].startswith("**")
-    return NO_MORE if points_back and follows else f"{UNKNOWN} {SKILLS}"
-
-
-def _item(turn: Turn, request: str) -> str:
-    return _order(turn, request) if "get_order" in turn.offered else _product(turn, request)
+# Small talk
 
 
 def _why(turn: Turn, request: str) -> str:
-    return HELP["return"](turn, request) if "return" in turn.spoken[-1] else NO_MORE
+    of_return = re.search(f"{OF_RETURN}|cannot be returned", turn.spoken[-1])
+    return HELP["return"](turn, request) if of_return else shop.NO_MORE
+
+
+def _now_what(turn: Turn, request: str) -> str:
+    if re.search(OF_RETURN, last := turn.spoken[-1]):
+        return _returns(turn, request)
+    in_trouble = turn.article[0] or shop.WRITE in last or "cannot" in last
+    return HELP["contact"](turn, request) if in_trouble else SKILLS
 
 
 def _recall(turn: Turn, request: str) -> str:
     who = "".join(re.findall(r"customer is (.+)\. Today", turn.instructions))
     said = ["\n\nYour last messages:\n", *turn.earlier[-3:]] if turn.earlier else []
     return f"You are signed in as {who}." + "\n- ".join(said)
+
+
+def _tier(turn: Turn, request: str) -> str:
+    tier = "".join(re.findall(r", tier (\w+)", turn.instructions))
+    return f"Your tier is {tier}.\n\n{HELP['loyalty'](turn, request)}"
 
 
 NOTE = "I am rule-based and know simple English. With OPENAI_API_KEY set, a real model answers."
@@ -350,10 +255,7 @@ MENU = (
     "return?\n- how much is express shipping?"
 )
 SKILLS = f"{MENU}\n\n{NOTE}"
-WRITE = "Please write to support@example.com."
-UNKNOWN = f"I do not know that. {WRITE}"
-NO_MORE = f"I do not know more than that. {WRITE}"
-SORRY = f"I am sorry about the trouble. What I cannot solve here, a person may. {WRITE}"
+SORRY = f"I am sorry about the trouble. What I cannot solve here, a person may. {shop.WRITE}"
 FOREIGN = f"I know simple English only. {SKILLS}"
 HELLO = f"Hello, how can I help? {SKILLS}"
 THANKS = "You are welcome. I am here when you need anything else."
@@ -362,133 +264,165 @@ NOTHING_WAITS = "Nothing waits for a yes. Tell me what I can do for you."
 CARRY_ON = "All right. I am here when you need anything else."
 GOODBYE = "Goodbye, and come back any time."
 KEEP = "All right, I leave it at that."
-NO_ADDRESS = f"I do not know where a return is sent to, who pays for that, or of a fee. {WRITE}"
-NO_DAY = 'It does not say on which day it will arrive. Ask me "how long does shipping take?".'
+NO_ADDRESS = (
+    f"I do not know where a return is sent to, who pays for that, or of a fee. {shop.WRITE}"
+)
+NO_CARRIER = f"I do not know which carrier brings it, or where it was left. {shop.WRITE}"
+NO_SHOP = f"I do not know of a shop that you can visit. {shop.WRITE}"
+ANY_REASON = "A return needs a reason. It is stored with the return, and any reason will do."
 IMPOSSIBLE = (
     "An order cannot be cancelled, changed, exchanged or sent to another address, nor a return "
-    f"undone. Once an order is delivered, you can return it in this chat. {WRITE}"
+    f"undone. Once an order is delivered, you can return it in this chat. {shop.WRITE}"
 )
-TYPED_ORDER = r"(?<!under )(?<!below )(?<!than )(?<!\$)\b(?:ord-?)?(\d{4})\b(?! (?:dollar|buck))"
-SHOPS = (
-    r"\b(need|want|like|look|search|buy|prefer|price|cheap|any|sell|carry|recommend|do you have)"
-)
-WAITS = (
-    r"where|when|track|arriv|com|wait|way|lost|late|\b(by|before|get)\b|my (\w+ )?(order|pa\w+)\b"
-)
-LOST = r"delivered\b.*\b(but|never|nothing|nowhere|not \w+|wrong|\w+n't)\b"
-ASKS_MORE = r"^\W*((and|so|ok|but) )*(is|are|do|does|can|will|would|how|has|what (colou?r|size))\b"
-COMPARES = r"compare|difference|between|versus|\bvs\b|better|\bor\b"
-OF_ALL = r"product|sell|anything|do you have|cheap(?!er)|expensive|recommend|best"
 ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
-# What a message is about, and the rule or the text that answers it. The first row that fits counts.
-Rule = Callable[[Turn, str], str]
-_else: Rule = functools.partial(_help)  # for what no other row knows
+OF_RETURN = "no return so far|[Rr]eturn initiated|Why would you like|say .return ORD"
+BESIDE_RULES = r"\b(box|packag\w+|unopened|opened|used|receipt|husband|wife|friend)\b"
+BACK = (
+    r"return|refund|(?<!take the )(?<!take my )money|cash|rid of"
+    r"|(sen[dt]|sending|get|got|giv\w+|tak\w+|bring)\b.*\bback"
+)
+QUESTION = (
+    r"^(.*(, |\b(me|know|so|and|but|then) ))?(how|why|when|what|where|who|which|until|if|whether"
+    r"|do|does|did|am|is|are|was|will)\b.*"
+)
 HELP = {
-    article: functools.partial(_help, about=article)
-    for article in "return warranty shipping payment loyalty contact tracking".split()
+    about: functools.partial(shop.article, about=about)
+    for about in "return warranty shipping payment loyalty contact tracking".split()
 }
-_which: Rule = functools.partial(_item)  # "the older one", which picks an order when we ask for it
+# What a request is about, and the rule or the text that answers it. A pattern begins at a word.
 RULES: list[tuple[str, Rule | str]] = [
-    (r"\bare you (an? )?(real|human|bot|robot|ai|person|machine|chatbot)|who (made|are) you"
-     r"|am i talking", NOTE),
-    (r"(chang|updat|edit|correct|fix|wrong)\w* (my |the )?(e-?mail|name|password)|my (e-?mail"
-     r"|name|password)\b.* (chang|updat|wrong|fix|typo)", HELP["contact"]),
-    (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|(last|previous) message"
-     r"|who am i\b(?! talk)|(about|on) me\b|my (name|tier)\b|what('s| is) my e?-?mail|(what"
-     r"|which) tier|am i (a )?(gold|platinum|standard)|\b(my|i am|i'm)\b.*@", _recall),
-    (r"[\u00bf\u00a1\u00df-\u00ff\u0370-\u1fff\u3040-\u9fff\uac00-\ud7af]|\b(hola|gracias|pedido"
-     r"|d[o\u00f3]nde|quiero|devolver|por favor|ich|meine?|nicht|bestellung|danke|bitte|wo|wie"
-     r"|ist|das|und|cuando|puedo|bonjour|merci|commande|je)\b", FOREIGN),
+    (r"are you (an? )?(real|human|bot|robot|ai|person|machine|chatbot)|who (made|are) you"
+     r"|what (model|bot) are|what('s| is) your name|am i (talk|chat|speak)", NOTE),
+    (r"(chang|updat|edit|correct|fix|wrong)\w* (my |the )?(e-?mail|name|password)|my (e-?mail|name"
+     r"|password)\b.* (chang|updat|wrong|fix|typo)", HELP["contact"]),
+    (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|who am i\b(?! talk)|(about|on) me\b"
+     r"|my name\b|what('s| is) my e?-?mail|(and|what about) my (e-?mail|name)|(my|i am|i'm)\b.*@",
+     _recall),
+    (r"\w*[\u00df-\u00ff\u0370-\u1fff\u3040-\u9fff\uac00-\ud7af]|(hola|gracias|pedido|quiero"
+     r"|devolver|por favor|ich|meine?|nicht|bestellung|danke|bitte|wo|wie|ist|das|und|cuando|puedo"
+     r"|bonjour|merci|commande|je)\b", FOREIGN),
     # Of somebody else, or not possible
-    (r"(?<!my )\b(?!(it|what|who|where|how|when|that|there|here|let|\w*day|order|thi|wa|ha"
+    (r"(?<!my )(?!(it|what|who|where|how|when|that|there|here|let|\w*day|order|thi|wa|ha"
      r"|list)'?s)\w{2,}('s( [a-z]+)?|s) (address|e-?mail|phone|orders?|account|password|tier|name"
-     r"|data)\b|\b(his|her|their) (address|e-?mail|phone|orders?|account|wife|husband)\b|(other"
-     r"|all|every) (customer|people|user)", "I see only your own account."),
-    (r"\b(log|sign) ?(out|off)\b", "Type /quit to leave. Then log in with another email."),
-    (r"\b(delet|eras|forget|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)\b",
-     f"That cannot be done here. {WRITE}"),
-    (r"\bi'?(ll| will) (take|buy) (?!.*back)|\b(want|wanna|like|love|can i|could i|how do i"
-     r"|how can i) (to )?(buy|order|purchase)\b|(place|make) an? (new )?order|(in|to) my (cart"
-     r"|basket)|check ?out|(like|want|need|take) (one|two|\d) (of|more|please)",
-     f"I cannot take orders here. {WRITE}"),
-    (r"never ?mind|forget (it|that)|keep (it|them|that)|(n't|not) (want to )?(return|send|refund)"
-     r"|not (that|this) one|no need|not \w* ?sure|^\W*(ok )?cancel (that|it)\b|\bleave it\b"
-     r"|maybe (later|not|another)|(some|an)other (time|day)|(not|n't) (now|today|do (it"
-     r"|that))\W*$|^\W*(nope|nah)\b|wrong button|^\W*((ok|well|oh|um|sorry|actually)\W+)*(n|no"
-     r"|nope|nah|stop|don't|nothing|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
-    (r"^\W*(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind", FINE),
-    (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|exchang|swap|replace"
-     r"|(a new|different) one|\badd\b.* to (my|the|it|\w*\d)|(modif|edit|chang)\w* (my|the"
-     r"|an) order|(send|ship|deliver) (it|them|this) to\b|revert|withdraw|remove .*from|\b(i"
-     r"|we)('ve)? moved\b(?!.*need)", IMPOSSIBLE),
+     r"|data)\b|(his|her|their) (address|e-?mail|phone|orders?|account|wife|husband)\b|(other|all"
+     r"|every) (customer|people|user)", "I see only your own account."),
+    (r"(log|sign) ?(out|off)\b", "Type /quit to leave. Then log in with another email."),
+    (r"(delet|eras|forget|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)\b",
+     f"That cannot be done here. {shop.WRITE}"),
+    (r"i'?(ll| will) (take|buy) (?!.*back)|(want|wanna|like|love|can i|could i|how do i|how can i"
+     r"|can you) (to )?(buy|order|purchase|reorder)\b|(place|make) an? (\w+ )?order|(in"
+     r"|to) my (cart|basket)|check ?out",
+     f"I cannot take orders here. {shop.WRITE}"),
+    (r"never ?mind|forget (it|that)|(?<!do i )keep (it|them|that)|(\w+n't|not) (want to )?(return"
+     r"|send|refund)|not (that|this) one|no need|^\W*(ok )?cancel (that|it)\b|^(no\W+"
+     r"|then )?(just )?leave it|maybe (later|not|another)|^(nope|nah)\b|wrong button|^((ok|well|oh"
+     r"|um|sorry|actually)\W+)*(n|no|nope|nah|stop|don't|nothing|no,? (thanks?( you)?|wait|not yet"
+     r"|later))\W*$", KEEP),
+    (r"^(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind\W*$", FINE),
+    (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|addres.*(chang|wrong)"
+     r"|exchang|swap|replace|(a new|different) one|add\b.* to (my|the|it|\w*\d)|add (an?|another"
+     r"|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the|an) order|(send|ship"
+     r"|deliver) (it|them|this) to\b|revert|withdraw|(i|we)('ve)? moved\b(?!.*need)|delay|postpone"
+     r"|refuse|speed .*up|hurry|(make|it|this|that) .*faster|combine|send me (a new|another)",
+     IMPOSSIBLE),
     # Returns: first the questions and the wishes that cannot be met, last the wish
-    (r"(return|refund) (policy|window|period)", HELP["return"]),
-    (r"where.*\bi (send|ship|bring|drop|return)|(return|which|what) address|\blabel\b|restocking"
-     r"|postage|^(?!.*(shipping|express|deliver)).*\b(fees?|charges|any charge)\b|(pay|free"
-     r"|cost).*(return|send.*back)|return shipping", NO_ADDRESS),
+    (r"(return|refund) (policy|window|period)(?!.*\b(my|end))", HELP["return"]),
+    (r"^(?!.*(cheap|thing|product|sell)).*(your|an?|the|any) (\w+ )?(store|shop|showroom|branch"
+     r"|outlet)\b(?! credit)|in person|where are you|pick .*up", NO_SHOP),
+    (r"(have|need|must) .*(give|say|tell) .*(reason|why)|why do you (want|need|ask)|mandatory",
+     ANY_REASON),
+    (r"where.*\bi (send|ship|bring|drop|return)|(return|which|what) address|label\b|restocking"
+     r"|postage|refund.*(shipping|delivery)|^(?!.*(shipping|express|deliver)).*\b(fees?|charges"
+     r"|any charge)\b|(pay|free|cost).*(return|send.*back)|return shipping|who pays", NO_ADDRESS),
     (r"(return|send|sending|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half))\b"
-     r"|(return|send|refund|take)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)|keep (the|one"
-     r"|my)\b|(just|only|keep)\b(?!.*\d{4}).*\b(return|send|refund)\b.* (one|half|part|and)\b"
-     r"|only (return|send)|^(.*(, |\b(me|know|so|and|but|then) ))?(how|why|when|what|where|who"
-     r"|which|until|do|does|did|am|is|are|was|will)\b.*(return|refund|money|cash|(send|get"
-     r"|got)\w* back|send.* back|rid of)|(refund|return) status|\b(i|have|already|was) returned"
-     r"|\b(no|any|open|pending) (return|refund)s?\b|go(ne)? thr|(which|what|to|money"
-     r"|refund)[\w ]{1,20}\b(account|card)\b|(did|has|is|was) (it|that) (work|go|gone|done|made)"
-     r"|(get|have) .*money (on|to)|(how much|get (all|every|it all)|what (would|will|do) i"
-     r"\b(?!.*(gold|platinum|tier|member))).*\b(g[eo]t(ten)?|back|receive)\b|(amount|size"
-     r"|much).*refund|how long do i have|return.*\b(after|used|opened|without)\b", _returns),
-    (r"\breturn(?!ed|s)|refund(?!s)|(sen[dt]|sending|give|giving|take|taking|bring)\b.*\bback\b"
-     r"|(money|cash) back|my money\b|reimburs|rid of", _give_back),
+     r"|(return|send|refund|take)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)|partial|in parts"
+     r"|keep (the|one|my)\b|only (return|send)|only\b.*\b(return|send|refund)", _whole),
+    (rf"{QUESTION}({BACK})|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any"
+     r"|open|pending) (return|refund)s?\b|go (back )?(on|to) my|on (which|what) (account|card)"
+     rf"|(which|what) (account|card).*go|(money|refund)[\w ]{{1,20}}\b(account|card)\b|(did|has|is"
+     r"|was) (it|that) (work|go|gone|done|made)\b|how (long|many days) (do|would|will) i have"
+     r"|how much (would|will|do|can) i (get|receive)|(lost|threw|without|need|keep"
+     r"|original)\b.*\b(box|packaging)|(need|without)\b.*receipt|(never|not|\w+n't) (got|get"
+     r"|received|see\w*)\b.*(refund|money)|store credit|(refund|money) (\w+n't|\w+ not|never"
+     r"|still)\b|(return|refund).*\b(after|used|opened|without)\b|chang\w* my mind about"
+     rf"|about (my |a )?(return|refund)|returns\W*$|what.*get for (it|that|\w*\d{{4}})",
+     _returns),
+    (r"return(?!ed|s)|refund(?!s)|(sen[dt]|sending|give|giving|take|taking|bring)\b.*\bback\b"
+     r"|(money|cash) back|(want|have|get) (the|my) (money|cash)|my money\b|reimburs|rid of",
+     _give_back),
     # Help articles, orders, products
-    (r"in total|altogether|how much (did|have|do) i (pay|paid|spen|owe)|cost me", _order),
-    (r"missing|only (got|received)|wrong (item|product|order)|twice|double|stolen", SORRY),
-    *((words, HELP[article]) for words, article in (
-        (r"^(?!.*(n't|not|never|yet|did|has|have|when|where|\?)).*\b(arrived|came)\b|warranty"
-         r"|guarant|repair|\bfix|broke|crack|spill|defect|damage|faulty|(not|n't|stopped"
-         r"|won't) (work|turn|start)|smash|shatter|\b(dent|tear|stain)|scratch|torn|flicker|leak"
-         r"|burn|loose|dead\b", "warranty"),
-        (r"\blost\b|mailbox|neighbo", "tracking"),
-        (r"shipping|express|overnight|abroad|overseas|international|(do|can) you (ship|deliver)"
-         r"|deliver\w* (take|cost|time)", "shipping"),
-        (r"invoice|receipt|\bbill\b|\bpa(id|y)\b|pay(ing|ment|pal)|card\b|\bcharge(d| me)|accept"
-         r"|instal|visa|amex|credit|bitcoin|crypto|\btax\b|\bvat\b", "payment"),
-        (r"\b(gold|platinum|loyalty|member|points|reward|tier|bonus|vip)|to spend", "loyalty"),
-        (r"my account|do about (it|this|that)\b|person\b|human|manager|customer (service|care)"
-         r"|supervisor|\bagent|representative|someone|complain|contact|hotline|\bcall\b|(talk"
-         r"|speak|chat) (to|with)|\bhours\W*$|\bopen(ing|ed| (on|at|today|now|until))|(your"
-         r"|tele)phone|your phone|phone n|password|e-?mail|\breach\b|on (the )?(week\w+"
-         r"|\w+day)s?\b", "contact"),
+    (r"total\b|altogether|(how much|what) (did|have|do) i (pay|paid|spen|owe)\b(?! with|.*shipping)"
+     r"|cost me", shop.order),
+    (r"missing|only (got|received)|wrong (?!with)\w+|empty\b|for nothing|twice|double|stolen"
+     r"|overcharg",
+     SORRY),
+    (r"(deliver|arriv)\w*\b.*\b(but|never|nothing|nowhere|not \w+|wrong|\w+n't)\b|never (got|came"
+     r"|received|arrived)|nothing (came|arrived)|(can't|cannot) find (it|them|my)", shop.lost),
+    (r"(which|what|who)\b.*(carrier|courier|company)|who('s| is| will)?( be)? (deliver|bring|ship)"
+     r"|where .*(left|leave) (it|them)|it left|who signed", NO_CARRIER),
+    *((words, HELP[about]) for words, about in (
+        (r"warranty|photo|picture|covered|i drop|accident(s|al)?\b|guarant|repair|fix|broke|crack"
+         r"|spill|defect|damage|faulty|(not|\w+n't|stopped|won't) (work|turn|start|charg)|smash"
+         r"|shatter|(dent|tear|stain)|scratch|torn|flicker|leak|burn|loose|dead\b|hole\b|\bwet\b",
+         "warranty"),
+        (r"lost\b(?!.*(invoice|receipt|password))|what (if|happens)\b.*(come|arriv|deliver|late\b"
+         r"|show up)|track\w*\b.*(\w+n't|not|stuck)\b|mailbox|neighbo", "tracking"),
+        (r"shipping|(way|cost|much|cheap\w*) to (ship|deliver)|express|overnight|abroad|overseas"
+         r"|international|(do|can) you (ship|deliver)|where do you (ship|deliver)|deliver\w* (take"
+         r"|cost|time)", "shipping"),
+        (r"take (the|my) money|invoice|receipt|bill\b|pa(id|y)\b|pay(ing|ment|pal)"
+         r"|(?<!gift )cards?\b|(i|be|been|get|got|you) charge|accept|instal|visa|amex|credit"
+         r"|bitcoin|crypto|tax\b|vat\b",
+         "payment"),
     )),
-    (r"^\W*but (i|we|you|that)\b", SORRY),
-    (r"policy|privacy|discount|voucher|coupon|promo|price match|gift ?(card|wrap)|\bsale\b|% off"
-     r"|pick .*up|\bjobs?\b|newsletter|insur|student (disc|pric)", UNKNOWN),
-    (rf"\bord-?\d|order|track|parcel|package|deliver|\bship|arriv|status|waiting|my stuff|coming"
-     rf"|\blate\b|(where|when)\b.*\b(my|is|are|get|come)\b(?!.*(stock|back))|\bi (bought|paid"
-     rf"|spen)|did i (buy|pay|spend)|\b(by|before) (\w+day|tomorrow|tonight|next)|never (got"
-     rf"|came)|(n't|not) (here|there|come|got)|dispatch|courier|carrier|\bnews (on|of|about)"
-     rf"|update|supposed to|overdue|\beta\b|{TYPED_ORDER}", _order),
-    (rf"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
-     rf"|got any|\b(sell|suggest|anything|vs)\b|(under|below) \W*\d|(tell|know|more).* about"
-     rf"|avail|stock|should i|they come|(be|come) back|cheaper|{OF_ALL}|{COMPARES}|^\W*(and "
-     rf"|so )?(is|are|does|has|can) (the|your|it|this)\b", _product),
+    (r"(gold|platinum|loyalty|member|points|reward|tier|bonus|vip|percent|perk|benefit)|to spend"
+     r"|(am i|i'm|only|still) standard", _tier),
+    (r"my account|do about (it|this|that)\b|person\b|human|manager|customer (service|care)"
+     r"|supervisor|agent|representative|someone|complain|contact|hotline|call\b|(talk|speak"
+     r"|chat) (to|with)|hours\W*$|open(ing|ed| (on|at|today|now|right|still|until))|(your"
+     r"|tele)phone|phone n|password|(?<!got an )(?<!sent an )e-?mail|reach\b|live chat|whatsapp"
+     r"|(open|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
+    (r"^but (i|we|you|that)\b", SORRY),
+    (r"policy|privacy|discount|voucher|coupon|promo|price match|gift ?(card|wrap)|sale\b|% off"
+     r"|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
+    (rf"^(ord-?)?\d{{4}}\W*$|{english.PLACE} (one|order)\b(?!.*stock)|(the|my) one (for|with)\b"
+     r"|the other\W*$", _again),
+    (r"ord-?\d|order|track|parcel|package|deliver|ship|arriv|status|waiting|my stuff|coming|late\b"
+     r"|(where|when)('s|\b.*\b(my|is|its|are|get\w*|come))\b(?!.*(stock|back))|purchase|items?\b"
+     r"|i (bought|paid|spen)|did i (buy|pay|spend)|how long (will|until|till)\b|will (it"
+     r"|they) (come|arrive|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next"
+     r"|weekend)|(\w+n't|not) (here|there|come|got)|dispatch|news (on|of|about)|update|supposed to"
+     rf"|overdue|eta\b|{shop.TYPED_ORDER}",
+     shop.order),
+    (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
+     r"|got any|(sell|suggest|anything|vs)\b|(under|below|around) \W*\d|(tell|know|more).* about"
+     r"|avail|stock|should i|they come|(be|come) (back|in\b)|alternative|similar|cheaper"
+     rf"|{shop.OF_ALL}|{shop.COMPARES}|^(and |so )?(is|are|does|has|can) (the|your|it|this)\b",
+     shop.product),
     # Small talk
-    (r"\b(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
-    (r"thank|\bthx|cheers", THANKS),
-    (rf"(?!^\W*ok(ay)?\W*$){YES}", NOTHING_WAITS),
-    (r"^(\W*\b(ok(ay)?|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|lol|(ha)+h?|nice|wow"
-     r"|i see|got it|(wait|one (sec|mom)|let me (think|check)|hold on).*)\b)+\W*$", CARRY_ON),
-    (r"^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|how are (you|things)\b|(are you"
-     r"|anyone) there", HELLO),
-    (r"(what|who|how) (can|are|do) (you|i do)\b|what now|my options", SKILLS),
+    (r"(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
+    (r"thank|thx|cheers|you('re| are) (great|awesome|the best|nice|good)|well done|nice shop",
+     THANKS),
+    (rf"(?!^\W*ok(ay)?\W*$){english.YES}", NOTHING_WAITS),
+    (r"^(\W*\b(ok(ay)?|u+gh|oh|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|lol|(ha)+h?"
+     r"|nice|wow|whatever|just|kidding|i see|got it|(wait|one (sec|mom)|let me (think|check)"
+     r"|hold on).*)\b)+\W*$", CARRY_ON),
+    (r"i have (a|some) question|can you help|can i ask|help me\W*$|^\W*(hi|hiya|hello|hey|yo|sup"
+     r"|howdy|help|good \w+)\b|how are (you|things)\b|(are you|anyone) there", HELLO),
+    (r"repeat|(say|said) (that|it) again", lambda turn, _: turn.spoken[-1] or HELLO),
+    (r"what (then|now|next|happens (now|next)|(can|do) i do)\b|my options", _now_what),
+    (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! need)|(\w+n't|not) (understand"
+     r"|get it)|confus", SKILLS),
     (r"angry|not (very )?helpful|rude\b|ridiculous|useless|terrible|worst|stupid|scam|awful|annoy"
-     r"|f[u*]ck|shit|hate|\bsuck|crap|unacceptable|disappoint|frustrat|fed up|horribl", SORRY),
-    (r"^\W*(but )?(why|how come)( not| is that| can't i)?\W*$", _why),
-    (rf"{PLACE} (one|order)\b", _which),
-    (r"^\W*(ok )?(and|or|(what|how) about) (the|my|for)\b|^\W*(the|my) \S+( \S+)?\W*$|i mean\b"
-     r"|\binside\b", _item),
-    (r"", _else),
+     r"|f[u*]ck|shit|hate|suck|crap|unacceptable|disappoint|frustrat|fed up|horribl|junk|garbage"
+     r"|rubbish|unfair", SORRY),
+    (r"^(but )?(why|how come)( not| is that| can't i)?\W*$", _why),
+    (r"^(ok(ay)? )?(then )?(and|or|(what|how) about) (the|an?|my|for)\b|^((for|about) )?(the"
+     r"|my) \S+( \S+)?\W*$|i mean\b|inside\b|^(ok )?then (the|my) ", _again),
 ]  # fmt: skip
-SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS)
-OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _returns, _else, HELP["return"])
+SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS, _now_what)
+ABOUT_AN_ORDER = (SORRY, IMPOSSIBLE, NO_CARRIER)
+OF_RETURNS = (KEEP, FINE, NO_ADDRESS, ANY_REASON, _returns, _whole, shop.article, HELP["return"])
 # A sentence on one of these that asks nothing may be the reason of a return.
-TOPICS = (_else, _item, _order, _product, *HELP.values(), THANKS, SORRY, FINE, FOREIGN)
+TOPICS = (*HELP.values(), shop.article, shop.order, shop.lost, shop.product, _again,
+          THANKS, SORRY, FINE, FOREIGN)  # fmt: skip

@@ -68,6 +68,19 @@ class Turn:
         """The only one of `subjects`; empty if it is unclear."""
         return "".join(self.subjects) if len(self.subjects) == 1 else ""
 
+    @property
+    def article(self) -> tuple[str, str]:
+        """Title and text of the help article, if the last thing that was told is one."""
+        told = next((text for text in reversed(self.spoken) if "**" in text), "")
+        found = re.search(r"(?:^|\n\n)\*\*([^*]+)\*\*: (.+)\Z", told)
+        return (found[1], found[2]) if found else ("", "")
+
+    @property
+    def products(self) -> set[str]:
+        """The SKU that was last spoken of alone, else those of the last list."""
+        lists = [set(re.findall(SKU, text)) for text in reversed(self.spoken)]
+        return next((skus for skus in lists if len(skus) == 1), next(filter(None, lists), set()))
+
     def _unplanted(self, output: str) -> str:
         """Each line of `output`, up to its first sentence that looks planted."""
 

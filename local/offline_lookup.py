@@ -1,0 +1,245 @@
+"""What the offline model reads in the shop and tells of it: orders, products, help articles."""
+
+from __future__ import annotations
+
+import re
+
+from local import offline_english as english
+from local.offline_turn import ORDER, SKU, Instead, Turn
+
+WRITE = "Please write to support@example.com."
+UNKNOWN = f"I do not know that. {WRITE}"
+NO_MORE = f"I do not know more than that. {WRITE}"
+HINT = 'Or ask me "what can you do?".'
+NO_DAY = 'It does not say on which day it will arrive. Ask me "how long does shipping take?".'
+ASK_ORDER = "Which order would you like to return?"
+TYPED_ORDER = r"(?<!under )(?<!below )(?<!than )(?<!\$)\b(?:ord-?)?(\d{4})\b(?! (?:dollar|buck))"
+ALL_ORDERS = r"\b(all|both|every\w*|total|altogether|so far|(?<!one of my )orders)\b"
+WAITS = (
+    r"where|when|track|arriv|com|wait|way|lost|late|\b(by|before|get)\b|my (\w+ )?(order|pa\w+)\b"
+    r"|news|ship|my stuff"
+)
+COMPARES = r"compare|difference|between|versus|\bvs\b|better|\bor\b"
+OF_ALL = r"product|sell|anything|do you have|cheap(?!er)|expensive|recommend|best"
+SHOPS = (
+    r"\b(need|want|like|look|search|buy|prefer|price|cheap|any|sell|carry|recommend|do you have"
+    r"|nice|great|love|perfect)"
+)
+# Of the orders, the newest first.
+PLACES = {"second": slice(1, 2), **dict.fromkeys(("first", "old", "earl"), slice(-1, None))}
+# What a sentence holds that answers such a question.
+HOLDS = (
+    (r"how much|cost|price|free|expensive|pay|\$|dollar|buck", r"\$|free"),
+    (r"how (long|many|fast|soon|old)|when|until|(day|week|month|year)s?\b|old\b|bought|ago\b",
+     r"\b(day|month)s?\b"),
+    (r"(do|should|have to|need to) (i )?\w* ?(do|start)|how (do|can|would) i|who\b|you need",
+     "write|tell us"),
+    (r"(week|satur|sun)(end|day)", "Monday"),
+    (r"where|country|\bin [a-z]{4,}$", "country"),
+)  # fmt: skip
+
+
+def bullets(lines: list[str]) -> str:
+    """A Markdown list, with the name before the first bracket or colon in bold."""
+    return "\n".join(re.sub(r"^([^:(]+)( \(|:)", r"- **\1**\2", line) for line in lines)
+
+
+def typed_orders(text: str) -> list[str]:
+    return list(dict.fromkeys(f"ORD-{number}" for number in re.findall(TYPED_ORDER, text.lower())))
+
+
+# Orders
+
+
+def order(turn: Turn, request: str) -> str:
+    text = english.spelled(request)
+    likely = "processing|shipped" if re.search(WAITS, text) else ""
+    likely = "delivered" if re.search("did i (get|receive)|which.*deliver", text) else likely
+    return explained(turn, meant_order(turn, request, likely), of_return=False)
+
+
+def lost(turn: Turn, request: str) -> str:
+    told = explained(turn, meant_order(turn, request, "delivered"), of_return=False)
+    return f"{told}\n\nI am sorry that it did not reach you. {WRITE}"
+
+
+def explained(turn: Turn, number: str, of_return: bool = True) -> str:
+    """An order as get_order tells it, or what that says instead."""
+    name, *facts = turn.use("get_order", order_id=number).splitlines()
+    shown = [fact for fact in facts if of_return or not fact.startswith("Return: Order")]
+    told = f"**{name}**\n\n{bullets(shown).replace('Processing', 'Placed', 1)}"
+    told += f"\n\n{NO_DAY}" * ("Status: shipped" in facts)
+    return told if facts else name
+
+
+def meant_order(turn: Turn, request: str, likely: str = "delivered", ask: str = "") -> str:
+    """The order that is meant, or the only `likely` one. Else raises Instead with a list."""
+    text, nouns = english.spelled(request), english.nouns_of(request)
+    points_back = re.search(english.PRONOUN, text)
+    if typed := typed_orders(request) or (typed_orders(turn.message) if points_back else []):
+        return typed[0]
+    spoken_of = turn.subject if turn.subject.startswith("ORD") else ""
+    every = re.search(ALL_ORDERS, text)
+    mine = re.search(r"\bmy (\w+ )?(order|stuff|package|parcel)\b", text)
+    anew = every or mine or re.search(rf"{english.PLACE}|\b(some|any)thing\b|\ban order\b", text)
+    if spoken_of and not (nouns or anew):
+        return spoken_of
+    output = turn.use("list_orders")  # the newest first
+    lines = re.findall(rf"(?m)^{ORDER}.*", output)
+    named = english.naming(lines, nouns)
+    # "The headphones", if no order has any: say what there is, and pick nothing.
+    item = not mine and re.search(
+        rf"\b(the|my|these|those) (?!{'|'.join(english.SMALL_WORDS)})[a-z]{{4}}", text
+    )
+    if spoken_of and not (named or anew) and (points_back or not item):
+        return spoken_of
+    lines = named or english.naming(lines, english.nouns_of(turn.message)) or lines
+    fitting = [line for line in lines if likely and re.match(rf"\S+ ({likely}),", line)]
+    place = "".join(re.findall(english.PLACE, text)[:1])
+    if place == "other":
+        lines = [line for line in lines if not spoken_of or spoken_of not in line]
+    elif place == "first" and turn.spoken[-1].endswith(ASK_ORDER):
+        lines = lines[:1]  # of the list that was shown
+    elif place:
+        lines = (fitting if "delivered" in text else lines)[PLACES.get(place, slice(1))]
+    elif len(fitting) == 1 and not every and (named or not item):
+        lines = fitting
+    if len(lines) != 1:
+        cents = sum(int(re.sub(r"\D", "", line.rpartition("$")[2])) for line in lines)
+        after = ask or f"All together: ${cents / 100:,.2f}."
+        after = "Only a delivered order can be returned, once." if ask and not fitting else after
+        told = f"The orders of your account:\n\n{bullets(lines)}\n\n{after}"
+        raise Instead(told if lines else bullets(output.splitlines()))
+    return lines[0].partition(":")[0]
+
+
+# Products
+
+
+def product(turn: Turn, request: str) -> str:
+    """The product that is named, was spoken of, or fits; else a list of them."""
+    text, nouns = english.spelled(request), english.nouns_of(request)
+    if re.search(english.STATES, text) and not re.search(f"{english.ASKS}|{SHOPS}", text):
+        return article(turn, request, "warranty")  # something is wrong with what was bought
+    points_back = re.search(english.PRONOUN, text)
+    lines = _products(turn, "")
+    spoken_of = [line for line in lines if any(sku in line for sku in turn.products)]
+    spoken_of = (
+        spoken_of or (turn.earlier and _named(lines, english.nouns_of(turn.earlier[-1]))) or []
+    )
+    found = _named(lines, nouns)
+    # "The laptop" is the Aero 14 Laptop, not the Felt Laptop Sleeve.
+    found = [e for e in found if english.naming([e.partition(" (")[0].split()[-1]], nouns)] or found
+    if re.search(r"\b(other|alternative|similar|else)", text):
+        found = [line for line in found or lines if line not in spoken_of]
+    elif points_back and re.search(COMPARES, text):
+        found += [e for e in lines if any(sku in e for sku in turn.subjects) and e not in found]
+    elif not found and (points_back or not (nouns or re.search(OF_ALL, text))):
+        found = spoken_of
+    elif not found and nouns:
+        found = _products(turn, " ".join(nouns))
+        found = [line for line in found if line in spoken_of] or found
+    if "cheaper" in text and len(found) == 1:
+        than, less = found[0].partition(" (")[0], bullets(lines[: lines.index(found[0])])
+        return f"Cheaper than the {than}:\n\n{less}" if less else "We have nothing cheaper."
+    if bound := re.search(r"(under|below|less than|up to|around)\D{,3}(\d[\d,]*)", text):
+        fitting = [e for e in found or lines if _price(e) <= float(bound[2].replace(",", ""))]
+        told = f"{'These are' if fitting else 'None of these is'} {bound[1]} ${bound[2]}"
+        return f"{told}, the cheapest first:\n\n{bullets(fitting or found or lines)}"
+    compares = len(found) == 1 and re.search(rf"{COMPARES}|est\b", text)
+    if most := re.search(r"(cheapest|lowest|(which|the).*cheaper)|most expensive|highest", text):
+        found = (found or lines)[:1] if most[1] else (found or lines)[-1:]
+    if len(found) == 1:
+        return "I find only one.\n\n" * bool(compares) + _card(turn, text, found[0])
+    if not (found or points_back or re.search(SHOPS, text)) and nouns:
+        return article(turn, request)
+    why = "I find no such product. " if nouns and not found else ""
+    why = (
+        "I do not know which one you mean. "
+        if points_back and len(found) in (0, len(lines))
+        else why
+    )
+    why = "I have no favourite. " if re.search("recommend|suggest|best|should", text) else why
+    why = "I cannot judge which is better. " if "better" in text else why
+    shown = "The" if found else "Our products, the"
+    return f"{why}{shown} cheapest first:\n\n{bullets(found or lines)}"
+
+
+def _products(turn: Turn, query: str) -> list[str]:
+    """What the search finds, the cheapest first."""
+    found = turn.use("search_products", query=query)
+    return sorted(re.findall(rf"(?m)^.*{SKU}.*$", found), key=_price)
+
+
+def _named(lines: list[str], nouns: list[str]) -> list[str]:
+    names = english.naming([line.partition(":")[0] for line in lines], nouns)
+    return [line for line in lines if line.partition(":")[0] in names]
+
+
+def _price(line: str) -> float:
+    return float(re.sub(r".*\$|, \d+ in.*|, out.*|,", "", line))
+
+
+def _card(turn: Turn, text: str, line: str) -> str:
+    """One product, and whether it says what was asked."""
+    card = turn.use("get_product", sku=re.findall(SKU, line)[0])
+    told = re.sub(r"^([^(\n]+) \(", r"**\1** (", card).replace("\n", ". ", 1)
+    asked = english.nouns_of(text) + re.findall(r" in (?!stock)([a-z]+)\W*$", text)  # a colour
+    if "out of stock" in card and re.search("stock|when|avail|have|back|sell|buy", text):
+        return f"{told}\n\nI do not know when it is in stock again. {WRITE}"
+    lacks = not all(english.naming([card], [word]) for word in asked)
+    if lacks and re.search(english.ASKS, text):
+        return f"I do not know that about the {card.partition(' (')[0]}. {WRITE}\n\n{told}"
+    return told
+
+
+# Help articles
+
+
+def article(turn: Turn, request: str, about: str = "") -> str:
+    """The article `about` it, or one that has its words; else a product, or what is known."""
+    title, body = _article(turn, about or english.spelled(request))
+    nouns = english.nouns_of(request)
+    stems = {noun[:6] for noun in nouns}
+    fits = any(s in title.lower() for s in stems) or sum(s in body.lower() for s in stems) > 1
+    if body and (about or fits):
+        told = _fitting(body, request) if title == turn.article[0] else ""
+        return f"**{title}**: {told or body}"
+    if nouns and _named(_products(turn, ""), nouns):
+        return product(turn, request)
+    if turn.article[0]:
+        return more(turn, request)
+    points_back = re.search(english.PRONOUN, request)
+    of_product = re.match(SKU, turn.subject) and points_back
+    if of_product or (nouns and _products(turn, " ".join(nouns))):
+        return product(turn, request)
+    turn.hand_off("transfer_to_triage")
+    return NO_MORE if turn.subjects and points_back else f"{UNKNOWN} {HINT}"
+
+
+def more(turn: Turn, request: str) -> str:
+    """What the article that was told last says to one more question on it."""
+    title, said = turn.article
+    if told := _fitting(said, request) or _fitting(_article(turn, title)[1], request):
+        return f"**{title}**: {told}"
+    turn.hand_off("transfer_to_triage")
+    return NO_MORE
+
+
+def _article(turn: Turn, query: str) -> tuple[str, str]:
+    """Title and text of the article that fits best; without text, there is none."""
+    found = turn.use("search_knowledge_base", query=query).split("\n\n")[0]
+    return found.partition("\n")[0], found.partition("\n")[2]
+
+
+def _fitting(text: str, question: str) -> str:
+    """The sentences that have the most words of `question`, or what it asks for; else ""."""
+    stems = [noun[:5] for noun in english.nouns_of(question)]
+    holds = [holds for asks, holds in HOLDS if re.search(asks, english.spelled(question))]
+    scores = dict[str, int]()
+    for part in re.split(r"(?<=\.)\s", text):
+        words = sum(stem in part.lower() for stem in stems)
+        scores[part] = 2 * words + any(re.search(pattern, part) for pattern in holds)
+    return " ".join(
+        part for part in scores if scores[part] and scores[part] == max(scores.values())
+    )

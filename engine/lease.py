@@ -198,6 +198,8 @@ class Lease:
                                 transaction, read_preference=ReadPreference.PRIMARY
                             )
                     await self.set(before)
+                    if self._left() <= 0:  # a laptop may have slept since it was sent
+                        raise LeaseLost
                     with unconfirmed_if(is_unknown_write):
                         written = await write()
                         if after or last:
@@ -234,13 +236,14 @@ class Lease:
 
     async def _time_left(self) -> float:
         """Seconds that a command may take. If half of the lease is over, renews it first."""
-        while True:
-            # Both clocks: the monotonic one stands still while a laptop sleeps.
-            left = min(end - at for end, at in zip(self._deadlines, _clocks(), strict=True))
-            if left >= self._seconds / 2:
-                return left
+        while (left := self._left()) < self._seconds / 2:
             with timeout(self._seconds / 2):
                 await self._renew()
+        return left
+
+    def _left(self) -> float:
+        """Seconds by both clocks: the monotonic one stands still while a laptop sleeps."""
+        return min(end - at for end, at in zip(self._deadlines, _clocks(), strict=True))
 
     async def _take(self, message: Accepted | None) -> Record | None:
         records = self.records

@@ -126,6 +126,27 @@ async def test_whoever_lost_the_lease_can_write_nothing(
     assert [json.loads(each["item"])["content"] for each in record["inbox"]] == ["one"]
 
 
+async def test_without_transactions_a_laptop_that_sleeps_before_its_write_writes_nothing(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a standalone: it has told the record what comes, and another took over meanwhile."""
+    lease = Lease(db.conversations, ID, OWNER, transactions=False)
+    assert await lease.take()
+    told = lease.set
+
+    async def tell_and_sleep(*arguments: Any, **options: Any) -> None:
+        await told(*arguments, **options)
+        lease._deadlines = lease._deadlines[0], time.time()  # only this clock went on
+
+    async def write() -> None:
+        await db.orders.update_one({"_id": "ORD-1001"}, {"$set": {"late": True}})
+
+    monkeypatch.setattr(lease, "set", tell_and_sleep)
+    with pytest.raises(LeaseLost):
+        await lease.commit(write, before={"deed": "?"})
+    assert await db.orders.count_documents({"late": True}) == 0
+
+
 async def test_a_write_of_the_record_alone_may_be_done_if_its_reply_is_lost(
     mongod: Mongod, db: Database
 ) -> None:

@@ -86,16 +86,19 @@ class Mongod:
 
 
 @contextmanager
-def temporary_mongod(*arguments: str, replica_set: bool = True) -> Iterator[Mongod]:
+def temporary_mongod(
+    *arguments: str, replica_set: bool = True, folder: Path | None = None
+) -> Iterator[Mongod]:
     """A mongod with data of its own on a free port, gone at the end of the block.
 
+    Its data is in a new folder in `folder`; without one, where temporary files are.
     `arguments` go to mongod as they are. Without `replica_set` it is a standalone, or, with
     `"--replSet", "rs0"` among the arguments, a node that waits to be initiated.
     """
     with locked():
         program, _ = find_mongod()
-    with TemporaryDirectory(prefix="mongod-", ignore_cleanup_errors=True) as folder:
-        mongod = Mongod(program, Path(folder, "data"), free_port(), arguments, replica_set)
+    with TemporaryDirectory(prefix="mongod-", dir=folder, ignore_cleanup_errors=True) as own:
+        mongod = Mongod(program, Path(own, "data"), free_port(), arguments, replica_set)
         mongod.start()
         try:
             yield mongod

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import textwrap
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -269,10 +271,12 @@ def _command_in(typed: str) -> str:
 
 @command("/help", "show this list", shows=True)
 async def _help(chat: Chat) -> None:
-    for name, each in COMMANDS.items():
-        chat.screen.say(f"{name:10} {each.about}")
+    entries = {name: each.about for name, each in COMMANDS.items()}
     if chat.screen.interactive:  # in a pipe it ends the program
-        chat.screen.say(f"{'Ctrl-C':10} stop an answer; say no to a question; clear a line")
+        entries["Ctrl-C"] = "stop an answer; say no to a question; clear a line"
+    width = max(shutil.get_terminal_size().columns - 12, 20)
+    for name, about in entries.items():
+        chat.screen.say(f"{name:10} " + ("\n" + " " * 11).join(textwrap.wrap(about, width)))
 
 
 @command("/history", "show the whole conversation", shows=True)

@@ -869,6 +869,18 @@ def test_ctrl_l_leaves_one_message_below_a_blank_line(sit: Sit) -> None:
     assert "\x1b[0;0H" not in customer.display.raw[before:]
 
 
+def test_help_keeps_its_columns_in_a_narrow_window(log_in: LogIn) -> None:
+    customer = log_in(columns=40)
+    customer.press("/help\r")
+    customer.answer("/quit\r")
+    lines = customer.end()
+    first = lines.index("/help      show this list")
+    entries = lines[first : lines.index("> /quit")]
+    assert [line for line in entries if line and not re.fullmatch(r"\S* +", line[:11])] == []
+    about = " ".join(line[11:] for line in entries[-4:])
+    assert "stop an answer; say no to a question; clear a line" in about
+
+
 @pytest.mark.parametrize("columns", [40, 200])
 def test_a_question_is_not_broken_inside_of_a_word(sit: Sit, columns: int) -> None:
     question = "Your last message has no answer yet. Answer it now? [y/N] "

@@ -15,7 +15,7 @@ NEXT_REQUEST = (
 
 # In a wish to return, the reason may follow a comma or an order's number, or have no comma at all.
 NEXT_CLAUSE = (
-    r"(?<=[,;:])\s+|(?<=\d{4})\s+(?!(?:and|from|dollars)\b)(?=\w)|\s[-\u2013\u2014]+\s"
+    r"(?<=[,;:])\s+|(?<=\d{4})\s+(?!(?:and|from|dollars|back)\b)(?=\w)|\s[-\u2013\u2014]+\s"
     r"|(?<!when|what|long|much)(?<!how)"
     r"\s(?=(?:but|because|becuase|bc|since|due to|so)\s|(?:i want|i'?d like|can i)\b"
     r"|(?:it|they)(?:'?s|'?re| is| are| was| were| does| do| keeps)\b)"
@@ -35,7 +35,7 @@ talking tracking warranty""".split()
 SMALL_WORDS = """about actual also another any arriv avail been below best better between both
 bought buck buy cheap come compar cost could deliver differ does dollar earl ever expensive first
 from give good have help here hour into just kind know last late left like list long look many mean
-mine money more most much need newe number offer old ones only order other over package parcel
+mine money more most much need newe number offer old ones only open order other over package parcel
 please price product really recent recommend refund return right second sell send ship show some
 start status still stock suggest take tell th time today tomorrow track turn under vers want week
 were wh will with work would your""".split()

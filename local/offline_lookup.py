@@ -10,7 +10,7 @@ from local.offline_turn import ORDER, SKU, Instead, Turn
 WRITE = "Please write to support@example.com."
 UNKNOWN = f"I do not know that. {WRITE}"
 NO_MORE = f"I do not know more than that. {WRITE}"
-HINT = 'Or ask me "what can you do?".'
+HINT = 'I help with orders, products and policies: ask me "what can you do?".'
 NO_DAY = 'It does not say on which day it will arrive. Ask me "how long does shipping take?".'
 ASK_ORDER = "Which order would you like to return?"
 TYPED_ORDER = r"(?<!under )(?<!below )(?<!than )(?<!\$)\b(?:ord-?)?(\d{4})\b(?! (?:dollar|buck))"
@@ -34,7 +34,8 @@ HOLDS = (
      r"\b(day|month)s?\b"),
     (r"(do|should|have to|need to) (i )?\w* ?(do|start)|how (do|can|would) i|who\b|you need",
      "write|tell us"),
-    (r"(week|satur|sun)(end|day)", "Monday"),
+    (r"(week|satur|sun)(end|day)|open|time", "Monday"),
+    (r"do i get|(move|level) up", "bonus"),
     (r"where|country|\bin [a-z]{4,}$", "country"),
 )  # fmt: skip
 

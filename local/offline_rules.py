@@ -31,7 +31,7 @@ def answer(turn: Turn) -> str:
         turn = replace(turn, message=again)
     elif again and re.search(yes, english.spelled(agreed)) and _is_told(why):
         turn = replace(turn, message=f"{wish}: {english.sentence(why)}")
-    elif ":" in again and _is_told(turn.message) and not re.search(ELSEWHERE, turn.message):
+    elif again and _is_told(turn.message) and _is_reason(turn, again):
         return f'To return it for that reason, say "{wish}: {english.sentence(turn.message)}".'
     answers: list[str] = []
     requests = _requests(turn)
@@ -111,7 +111,7 @@ def _with_topic(turn: Turn, text: str) -> Rule | str:
 
 def _is_vague(rule: Rule | str, text: str) -> bool:
     """Whether `text` names nothing of its own."""
-    own = english.nouns_of(text) or re.search(shop.OF_ALL, text)
+    own = {*english.nouns_of(text)} - {"month", "year"} or re.search(shop.OF_ALL, text)
     return rule in (shop.article, shop.product) and not own
 
 
@@ -130,7 +130,7 @@ def _again(turn: Turn, request: str) -> str:
         return shop.more(turn, f"{turn.earlier[-1]} {request}")
     picks = re.search(f"{english.PLACE} (one|order)|{shop.TYPED_ORDER}", request)
     of_order = picks or "get_order" in turn.offered
-    return shop.order(turn, request) if of_order else shop.product(turn, request)
+    return shop.order(turn, request) if of_order else shop.product(turn, f"do you have {request}")
 
 
 def _is_told(text: str) -> bool:
@@ -139,6 +139,13 @@ def _is_told(text: str) -> bool:
 
 
 # Returns
+
+
+def _is_reason(turn: Turn, again: str) -> bool:
+    """Whether what is told after talk of a return may be its reason, and is nothing new."""
+    begins = re.match(BECAUSE, turn.message.lower()) and turn.subject in again
+    asked = turn.spoken[-1].endswith(ASK_REASON)  # then it is one, and no hint is needed
+    return not asked and bool(":" in again or begins) and not re.search(ELSEWHERE, turn.message)
 
 
 def _give_back(turn: Turn, request: str, why: str = "") -> str:
@@ -218,6 +225,11 @@ def _returns(turn: Turn, request: str, why: str = "") -> str:
     return "\n\n".join([shop.bullets(told), *rules, *how])
 
 
+def _any_reason(turn: Turn, request: str) -> str:
+    asked = f"\n\n{ASK_REASON}" * turn.spoken[-1].endswith(ASK_REASON)
+    return f"A return is stored with its reason, and any reason will do.{asked}"
+
+
 def _whole(turn: Turn, request: str) -> str:
     return f"An order goes back whole.\n\n{_returns(turn, request)}"
 
@@ -269,11 +281,11 @@ NO_ADDRESS = (
 )
 NO_CARRIER = f"I do not know which carrier brings it, or where it was left. {shop.WRITE}"
 NO_SHOP = f"I do not know of a shop that you can visit. {shop.WRITE}"
-ANY_REASON = "A return needs a reason. It is stored with the return, and any reason will do."
 IMPOSSIBLE = (
     "An order cannot be cancelled, changed, exchanged or sent to another address, nor a return "
     f"undone. Once an order is delivered, you can return it in this chat. {shop.WRITE}"
 )
+BECAUSE = r"\W*(it|they|the|too|because|bc|i (don't|do not|never))\b"
 ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
 OF_RETURN = "no return so far|[Rr]eturn initiated|Why would you like|say .return ORD"
 BESIDE_RULES = r"\b(box|packag\w+|unopened|opened|used|receipt|husband|wife|friend)\b"
@@ -283,7 +295,7 @@ BACK = (
 )
 QUESTION = (
     r"^(.*(, |\b(me|know|so|and|but|then) ))?(how|why|when|what|where|who|which|until|if|whether"
-    r"|do|does|did|am|is|are|was|will)\b.*"
+    r"|do(?! return)|does|did|am|is|are|was|will)\b.*"
 )
 HELP = {
     about: functools.partial(shop.article, about=about)
@@ -326,17 +338,18 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|refuse|speed .*up|hurry|(make|it|this|that) .*faster|combine|send me (a new|another)",
      IMPOSSIBLE),
     # Returns: first the questions and the wishes that cannot be met, last the wish
-    (r"(return|refund) (policy|window|period)(?!.*\b(my|end))", HELP["return"]),
+    (r"(return|refund) (policy|window|period)(?!.*\b(my|end))|how (long|many days)\b.*\b(something"
+     r"|an? (order|item|product))\b", HELP["return"]),
     (r"^(?!.*(cheap|thing|product|sell)).*(your|an?|the|any) (\w+ )?(store|shop|showroom|branch"
      r"|outlet)\b(?! credit)|in person|where are you|pick .*up", NO_SHOP),
     (r"(have|need|must) .*(give|say|tell) .*(reason|why)|why do you (want|need|ask)|mandatory",
-     ANY_REASON),
+     _any_reason),
     (r"where.*\bi (send|ship|bring|drop|return)|(return|which|what) address|label\b|restocking"
      r"|postage|refund.*(shipping|delivery)|^(?!.*(shipping|express|deliver)).*\b(fees?|charges"
      r"|any charge)\b|(pay|free|cost).*(return|send.*back)|return shipping|who pays", NO_ADDRESS),
     (r"(return|send|sending|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half))\b"
-     r"|(return|send|refund|take)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)|partial|in parts"
-     r"|keep (the|one|my)\b|only (return|send)|only\b.*\b(return|send|refund)", _whole),
+     r"|(return|send|refund|take|give)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)|partial"
+     r"|in parts|keep (the|one|my)\b|only (return|send)|only\b.*\b(return|send|refund)", _whole),
     (rf"{QUESTION}({BACK})|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any"
      r"|open|pending) (return|refund)s?\b|go (back )?(on|to) my|on (which|what) (account|card)"
      rf"|(which|what) (account|card).*go|(money|refund)[\w ]{{1,20}}\b(account|card)\b|(did|has|is"
@@ -379,36 +392,39 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|(am i|i'm|only|still) standard", _tier),
     (r"my account|do about (it|this|that)\b|person\b|human|manager|customer (service|care)"
      r"|supervisor|agent|representative|someone|complain|contact|hotline|call\b|(talk|speak"
-     r"|chat) (to|with)|hours\W*$|open(ing|ed| (on|at|today|now|right|still|until))|(your"
-     r"|tele)phone|phone n|password|(?<!got an )(?<!sent an )e-?mail|reach\b|live chat|whatsapp"
-     r"|(open|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
+     r"|chat) (to|with)|(what|your|opening|business|office|support) (\w+ )?hours|open(ing|ed| (on"
+     r"|at|today|now|right|still|until))|(your|tele)phone|phone n|password"
+     r"|(?<!got an )(?<!sent an )e-?mail|reach\b|in touch|live chat|whatsapp|(open"
+     r"|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
     (r"^but (i|we|you|that)\b", SORRY),
     (r"policy|privacy|discount|voucher|coupon|promo|price match|gift ?(card|wrap)|sale\b|% off"
      r"|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
     (rf"^(ord-?)?\d{{4}}\W*$|{english.PLACE} (one|order)\b(?!.*stock)|(the|my) one (for|with)\b"
      r"|the other\W*$", _again),
     (r"ord-?\d|order|track|parcel|package|deliver|ship|arriv|status|waiting|my stuff|coming|late\b"
-     r"|(where|when)('s|\b.*\b(my|is|its|are|get\w*|come))\b(?!.*(stock|back))|purchase|items?\b"
-     r"|i (bought|paid|spen)|did i (buy|pay|spend)|how long (will|until|till)\b|will (it"
+     r"|(where|when)('s|\b.*\b(my|is|its|are|get\w*|come))\b(?!.*(stock|back|more\b))|purchase"
+     r"|items?\b|i (bought|paid|spen)|did i (buy|pay|spend)|how long (will|until|till)\b|will (it"
      r"|they) (come|arrive|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next"
      r"|weekend)|(\w+n't|not) (here|there|come|got)|dispatch|news (on|of|about)|update|supposed to"
      rf"|overdue|eta\b|{shop.TYPED_ORDER}",
      shop.order),
     (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
      r"|got any|(sell|suggest|anything|vs)\b|(under|below|around) \W*\d|(tell|know|more).* about"
-     r"|avail|stock|should i|they come|(be|come) (back|in\b)|alternative|similar|cheaper"
-     rf"|{shop.OF_ALL}|{shop.COMPARES}|^(and |so )?(is|are|does|has|can) (the|your|it|this)\b",
+     r"|avail|stock|should i|(get|have) more|they come|(be|come) (back|in\b)|alternative|similar"
+     rf"|cheaper|{shop.OF_ALL}|{shop.COMPARES}|^(and |so )?(is|are|does|has|can) (the|your|it"
+     r"|this)\b",
      shop.product),
     # Small talk
     (r"(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|thx|cheers|you('re| are) (great|awesome|the best|nice|good)|well done|nice shop",
      THANKS),
-    (rf"(?!^\W*ok(ay)?\W*$){english.YES}", NOTHING_WAITS),
     (r"^(\W*\b(ok(ay)?|u+gh|oh|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|lol|(ha)+h?"
      r"|nice|wow|whatever|just|kidding|i see|got it|(wait|one (sec|mom)|let me (think|check)"
      r"|hold on).*)\b)+\W*$", CARRY_ON),
-    (r"i have (a|some) question|can you help|can i ask|help me\W*$|^\W*(hi|hiya|hello|hey|yo|sup"
-     r"|howdy|help|good \w+)\b|how are (you|things)\b|(are you|anyone) there", HELLO),
+    (english.YES, NOTHING_WAITS),
+    (r"i have \w+ question|can you help( me| us)?( with \w+( things?)?)?\W*$|can i ask|help me\W*$"
+     r"|^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|how are (you|things)\b|(are you"
+     r"|anyone) there", HELLO),
     (r"repeat|(say|said) (that|it) again", lambda turn, _: turn.spoken[-1] or HELLO),
     (r"what (then|now|next|happens (now|next)|(can|do) i do)\b|my options", _now_what),
     (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! need)|(\w+n't|not) (understand"
@@ -417,12 +433,12 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|f[u*]ck|shit|hate|suck|crap|unacceptable|disappoint|frustrat|fed up|horribl|junk|garbage"
      r"|rubbish|unfair", SORRY),
     (r"^(but )?(why|how come)( not| is that| can't i)?\W*$", _why),
-    (r"^(ok(ay)? )?(then )?(and|or|(what|how) about) (the|an?|my|for)\b|^((for|about) )?(the"
+    (r"^(ok(ay)? )?(then )?(and|or|(what|how) about) (the|an?|my|for)\b|^((for|about|it'?s) )?(the"
      r"|my) \S+( \S+)?\W*$|i mean\b|inside\b|^(ok )?then (the|my) ", _again),
 ]  # fmt: skip
 SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS, _now_what)
 ABOUT_AN_ORDER = (SORRY, IMPOSSIBLE, NO_CARRIER)
-OF_RETURNS = (KEEP, FINE, NO_ADDRESS, ANY_REASON, _returns, _whole, shop.article, HELP["return"])
+OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _any_reason, _returns, _whole, shop.article, HELP["return"])
 # A sentence on one of these that asks nothing may be the reason of a return.
 TOPICS = (*HELP.values(), shop.article, shop.order, shop.lost, shop.product, _again,
           THANKS, SORRY, FINE, FOREIGN)  # fmt: skip

@@ -17,10 +17,10 @@ TYPED_ORDER = r"(?<!under )(?<!below )(?<!than )(?<!\$)\b(?:ord-?)?(\d{4})\b(?! 
 ALL_ORDERS = r"\b(all|both|every\w*|total|altogether|so far|(?<!one of my )orders)\b"
 WAITS = (
     r"where|when|track|arriv|com|wait|way|lost|late|\b(by|before|get)\b|my (\w+ )?(order|pa\w+)\b"
-    r"|news|ship|my stuff"
+    r"|news|ship|my stuff|delivery|check on"
 )
 COMPARES = r"compare|difference|between|versus|\bvs\b|better|\bor\b"
-OF_ALL = r"product|sell|anything|do you have|cheap(?!er)|expensive|recommend|best"
+OF_ALL = r"product|sell|anything|do you have|cheap(?!er)|expensive|priciest|recommend|best"
 SHOPS = (
     r"\b(need|want|like|look|search|buy|prefer|price|cheap|any|sell|carry|recommend|do you have"
     r"|nice|great|love|perfect)"
@@ -148,7 +148,9 @@ def product(turn: Turn, request: str) -> str:
         told = f"{'These are' if fitting else 'None of these is'} {bound[1]} ${bound[2]}"
         return f"{told}, the cheapest first:\n\n{bullets(fitting or found or lines)}"
     compares = len(found) == 1 and re.search(rf"{COMPARES}|est\b", text)
-    if most := re.search(r"(cheapest|lowest|(which|the).*cheaper)|most expensive|highest", text):
+    if most := re.search(
+        r"(cheapest|lowest|(which|the).*cheaper)|most expensive|highest|priciest", text
+    ):
         found = (found or lines)[:1] if most[1] else (found or lines)[-1:]
     if len(found) == 1:
         return "I find only one.\n\n" * bool(compares) + _card(turn, text, found[0])

@@ -303,8 +303,9 @@ HELP = {
 }
 # What a request is about, and the rule or the text that answers it. A pattern begins at a word.
 RULES: list[tuple[str, Rule | str]] = [
-    (r"are you (an? )?(real|human|bot|robot|ai|person|machine|chatbot)|who (made|are) you"
-     r"|what (model|bot) are|what('s| is) your name|am i (talk|chat|speak)", NOTE),
+    (r"are you (an? )?(real|human|bot|robot|ai|person|machine|chatbot)|you('re| are) an? (robot|bot"
+     r"|human|machine)|who (made|are) you|what (model|bot) are|what('s| is) your name|am i (talk"
+     r"|chat|speak)", NOTE),
     (r"(chang|updat|edit|correct|fix|wrong)\w* (my |the )?(e-?mail|name|password)|my (e-?mail|name"
      r"|password)\b.* (chang|updat|wrong|fix|typo)", HELP["contact"]),
     (r"remember|(did|have) (i|we) (ask|say|said|talk|discuss)|who am i\b(?! talk)|(about|on) me\b"
@@ -334,8 +335,9 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|addres.*(chang|wrong)"
      r"|exchang|swap|replace|(a new|different) one|add\b.* to (my|the|it|\w*\d)|add (an?|another"
      r"|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the|an) order|(send|ship"
-     r"|deliver) (it|them|this) to\b|revert|withdraw|(i|we)('ve)? moved\b(?!.*need)|delay|postpone"
-     r"|refuse|speed .*up|hurry|(make|it|this|that) .*faster|combine|send me (a new|another)",
+     r"|deliver) (it|them|this) to\b|revert|withdraw|(i|we)('ve)? moved\b(?!.*need)|chang\w* where"
+     r"|delay|postpone|refuse|speed .*up|hurry|(make|it|this|that) .*faster|combine|send me (a new"
+     r"|another)",
      IMPOSSIBLE),
     # Returns: first the questions and the wishes that cannot be met, last the wish
     (r"(return|refund) (policy|window|period)(?!.*\b(my|end))|how (long|many days)\b.*\b(something"
@@ -353,9 +355,9 @@ RULES: list[tuple[str, Rule | str]] = [
     (rf"{QUESTION}({BACK})|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any"
      r"|open|pending) (return|refund)s?\b|go (back )?(on|to) my|on (which|what) (account|card)"
      rf"|(which|what) (account|card).*go|(money|refund)[\w ]{{1,20}}\b(account|card)\b|(did|has|is"
-     r"|was) (it|that) (work|go|gone|done|made)\b|how (long|many days) (do|would|will) i have"
-     r"|how much (would|will|do|can) i (get|receive)|(lost|threw|without|need|keep"
-     r"|original)\b.*\b(box|packaging)|(need|without)\b.*receipt|(never|not|\w+n't) (got|get"
+     r"|was) (it|that) (work|go|gone|done|made)\b|how (long|many days) (do|would|will"
+     r"|have) i (have|got)\b|how much (would|will|do|can) i (get|receive)|(lost|threw|without|need"
+     r"|keep|original)\b.*\b(box|packaging)|(need|without)\b.*receipt|(never|not|\w+n't) (got|get"
      r"|received|see\w*)\b.*(refund|money)|store credit|(refund|money) (\w+n't|\w+ not|never"
      r"|still)\b|(return|refund).*\b(after|used|opened|without)\b|chang\w* my mind about"
      rf"|about (my |a )?(return|refund)|returns\W*$|what.*get for (it|that|\w*\d{{4}})",
@@ -388,8 +390,8 @@ RULES: list[tuple[str, Rule | str]] = [
          r"|bitcoin|crypto|tax\b|vat\b",
          "payment"),
     )),
-    (r"(gold|platinum|loyalty|member|points|reward|tier|bonus|vip|percent|perk|benefit)|to spend"
-     r"|(am i|i'm|only|still) standard", _tier),
+    (r"(gold|platinum|loyalty|member|points|reward|tier|bonus|vip|level|percent|perk|benefit)"
+     r"|to spend|(am i|i'm|only|still) standard", _tier),
     (r"my account|do about (it|this|that)\b|person\b|human|manager|customer (service|care)"
      r"|supervisor|agent|representative|someone|complain|contact|hotline|call\b|(talk|speak"
      r"|chat) (to|with)|(what|your|opening|business|office|support) (\w+ )?hours|open(ing|ed| (on"
@@ -401,18 +403,18 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
     (rf"^(ord-?)?\d{{4}}\W*$|{english.PLACE} (one|order)\b(?!.*stock)|(the|my) one (for|with)\b"
      r"|the other\W*$", _again),
-    (r"ord-?\d|order|track|parcel|package|deliver|ship|arriv|status|waiting|my stuff|coming|late\b"
-     r"|(where|when)('s|\b.*\b(my|is|its|are|get\w*|come))\b(?!.*(stock|back|more\b))|purchase"
-     r"|items?\b|i (bought|paid|spen)|did i (buy|pay|spend)|how long (will|until|till)\b|will (it"
-     r"|they) (come|arrive|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next"
-     r"|weekend)|(\w+n't|not) (here|there|come|got)|dispatch|news (on|of|about)|update|supposed to"
-     rf"|overdue|eta\b|{shop.TYPED_ORDER}",
+    (r"ord-?\d|order|track|check (up )?on|parcel|package|deliver|ship|arriv|status|waiting"
+     r"|my stuff|coming|late\b|(where|when)('s|\b.*\b(my|is|its|are|get\w*|come))\b(?!.*(stock"
+     r"|back|more\b))|purchase|items?\b|i (bought|paid|spen)|did i (buy|pay|spend)|how long (will"
+     r"|until|till)\b|will (it|they) (come|arrive|get)|in time\b|(by|before) (the )?(\w+day"
+     r"|tomorrow|tonight|next|weekend)|(\w+n't|not) (here|there|come|got)|dispatch|news (on|of"
+     rf"|about)|update|supposed to|overdue|eta\b|{shop.TYPED_ORDER}",
      shop.order),
     (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
      r"|got any|(sell|suggest|anything|vs)\b|(under|below|around) \W*\d|(tell|know|more).* about"
-     r"|avail|stock|should i|(get|have) more|they come|(be|come) (back|in\b)|alternative|similar"
-     rf"|cheaper|{shop.OF_ALL}|{shop.COMPARES}|^(and |so )?(is|are|does|has|can) (the|your|it"
-     r"|this)\b",
+     r"|avail|stock|should i (buy|get|take|choose)|(get|have) more|they come|(be|come) (back|in\b)"
+     rf"|alternative|similar|cheaper|{shop.OF_ALL}|{shop.COMPARES}|^(and |so )?(is|are|does|has"
+     r"|can) (the|your|it|this)\b",
      shop.product),
     # Small talk
     (r"(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
@@ -426,7 +428,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|how are (you|things)\b|(are you"
      r"|anyone) there", HELLO),
     (r"repeat|(say|said) (that|it) again", lambda turn, _: turn.spoken[-1] or HELLO),
-    (r"what (then|now|next|happens (now|next)|(can|do) i do)\b|my options", _now_what),
+    (r"what (then|now|next|happens (now|next)|(can|do|should) i do)\b|my options", _now_what),
     (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! need)|(\w+n't|not) (understand"
      r"|get it)|confus", SKILLS),
     (r"angry|not (very )?helpful|rude\b|ridiculous|useless|terrible|worst|stupid|scam|awful|annoy"

@@ -51,6 +51,7 @@ class Stored:
         self.limits = limits
         # Of `items`. None yet: so the SDK reads first, and makes its indexes outside a transaction.
         self._version: tuple[Any, int, int] = None, -1, -1
+        self._whole = True  # whether `items` are all that the SDK had counted
 
     async def refresh(self) -> None:
         """Read the last items, and on to the owner's last message.
@@ -61,9 +62,13 @@ class Stored:
         """
         of_session = {"session_id": self.session.session_id}
         found = await self.session._sessions.find_one(of_session) or {}
-        version = found.get("_id"), found.get("_generation", 0), found.get("_seq", 0)
+        generation, count = found.get("_generation", 0), found.get("_seq", 0)
+        version = found.get("_id"), generation, count
         limit = self.limits.items
-        if version != self._version:
+        if version != self._version or not self._whole:
+            # Without a transaction, the SDK counts a step some time before it inserts it.
+            last = {**of_session, "generation": {"$in": [generation, None]}, "seq": count - 1}
+            self._whole = not count or bool(await self.session._messages.find_one(last, {"_id": 1}))
             self.items = await self.read(limit)
             while len(self.items) == limit and not any(map(begins_turn, self.items)):
                 limit *= 8

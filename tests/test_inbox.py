@@ -459,3 +459,25 @@ async def test_a_stop_before_anything_was_accepted_leaves_the_message_to_retry(
     await answering
     assert text_of(await events(second.retry())) == "2"
     assert (await users(db))[-1] == "two"
+
+
+async def test_who_opens_between_the_count_of_a_step_and_its_insert_sees_it_in_the_next_turn(
+    mongod: Mongod, db: Database
+) -> None:
+    async with over_link(mongod) as (link, far):
+
+        async def answer(_: object) -> Any:
+            link.hold_when("insert agent_messages")
+            return say("Not paid.")
+
+        script = call("pay", to="Bob"), ModelStep.respond(answer)
+        first, _ = await open_till(far, db, *script)
+        needed = await approval_of(first.turn("pay Bob"))
+        deciding = asyncio.create_task(events(first.decide(needed, False)))
+        await asyncio.wait_for(link.stalled.wait(), 5)
+        second, _ = await open_till(db.client, db, say("Asked again."))
+        assert second.unanswered == "pay Bob"
+        link.release()
+        assert text_of(await deciding) == "Not paid."
+    with pytest.raises(TurnFailed, match="nothing to retry"):
+        await events(second.retry())

@@ -10,11 +10,10 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from agents import Agent, RunConfig, RunHooks, Usage
 from agents.extensions.memory import MongoDBSession
-from pymongo.asynchronous.collection import AsyncCollection
 
 from engine import history, retention
 from engine.approval import Approvals
@@ -25,7 +24,7 @@ from engine.history import Item, Message
 from engine.lease import Lease
 from engine.models.request import shown
 from engine.options import Approval, Commit, Limits, Words
-from engine.record import Accepted, Fields, Record, check_record, in_utc, is_held
+from engine.record import Accepted, Collections, Fields, Record, check_record, in_utc, is_held
 from engine.session import Stored, TurnSession
 from engine.setup import Content, Setup, agents_of, by_name, completed, guards_outputs
 from engine.stream import Stream
@@ -44,14 +43,6 @@ class Opened:
     last_active: datetime | None  # UTC; None for a new conversation
     pending: bool  # whether an approval waits: see `Conversation.resume`
     answering: bool  # whether another process held the lease, by this machine's clock
-
-
-class Collections(NamedTuple):
-    """Where a conversation is stored."""
-
-    sessions: AsyncCollection[Any]
-    messages: AsyncCollection[Any]
-    records: AsyncCollection[Any]
 
 
 class Conversation:
@@ -129,7 +120,6 @@ class Conversation:
             transactions=transactions,
             seconds=limits.lease_seconds,
         )
-
         config = run_config or RunConfig()
         stored = Stored(session, limits)
         self = cls(stored, lease)

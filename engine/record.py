@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, TypedDict, overload
+from typing import Any, NamedTuple, TypedDict, overload
 
 from pymongo import ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
@@ -25,6 +25,14 @@ UNANSWERED = {"unanswered_since": {"$gt": datetime(1970, 1, 1, tzinfo=timezone.u
 
 Fields = Mapping[str, Any]  # of a record, for one write
 Records = AsyncCollection[dict[str, Any]]
+
+
+class Collections(NamedTuple):
+    """Where a conversation is stored: the SDK's two, and that of the records."""
+
+    sessions: AsyncCollection[Any]
+    messages: AsyncCollection[Any]
+    records: Records
 
 
 class Accepted(TypedDict):

@@ -11,13 +11,21 @@ WRITE = "Please write to support@example.com."
 UNKNOWN = f"I do not know that. {WRITE}"
 NO_MORE = f"I do not know more than that. {WRITE}"
 HINT = 'I help with orders, products and policies: ask me "what can you do?".'
-NO_DAY = 'It does not say on which day it will arrive. Ask me "how long does shipping take?".'
+NO_DAY = "The order does not say on which day it will arrive."
 ASK_ORDER = "Which order would you like to return?"
 TYPED_ORDER = r"(?<!under )(?<!below )(?<!than )(?<!\$)\b(?:ord-?)?(\d{4})\b(?! (?:dollar|buck))"
 ALL_ORDERS = r"\b(all|both|every\w*|total|altogether|so far|(?<!one of my )orders)\b"
 WAITS = (
-    r"where|when|track|arriv|com|wait|way|lost|late|\b(by|before|get)\b|my (\w+ )?(order|pa\w+)\b"
-    r"|news|ship|my stuff|delivery|check on"
+    r"where|when|track|arriv|com|wait|way|lost|late|\b(by|before|get)\b|my (\w+ )?order\b|package"
+    r"|parcel|news|ship|my stuff|delivery|check on|n't here|not here|charged?\b"
+)
+ARRIVES = r"when|arriv|how long|late\b|soon|yet\b|why|taking|\bby \w+day|days|get (it|here)|overdue"
+# What of an order is asked for, once it has been shown.
+FACTS = (
+    ("track", "Tracking"),
+    (r"how much|cost|price|pay|paid|total|expensive", "Item|Total"),
+    (r"\b(in|inside|contain)\b|what (did|was|were|have)|items?\b|how many", "Item"),
+    (rf"{WAITS}|{ARRIVES}|status|deliver", "Status|Placed|Shipped|Delivered|Tracking"),
 )
 COMPARES = r"compare|difference|between|versus|\bvs\b|better|\bor\b"
 OF_ALL = r"product|sell|anything|do you have|cheap(?!er)|expensive|priciest|recommend|best"
@@ -32,9 +40,10 @@ HOLDS = (
     (r"how much|cost|price|free|expensive|pay|\$|dollar|buck", r"\$|free"),
     (r"how (long|many|fast|soon|old)|when|until|(day|week|month|year)s?\b|old\b|bought|ago\b",
      r"\b(day|month)s?\b"),
-    (r"(do|should|have to|need to) (i )?\w* ?(do|start)|how (do|can|would) i|who\b|you need",
-     "write|tell us"),
-    (r"(week|satur|sun)(end|day)|open|time", "Monday"),
+    (r"(do|should|have to|need to) (i )?\w* ?(do|start)|how (do|can|would) i|who\b|need|where do i"
+     r"|photo", "write|tell us"),
+    (r"(week|satur|sun)(end|day)|open|time|hours", "Monday"),
+    (r"\bcover", "cover|24-month"),
     (r"do i get|(move|level) up", "bonus"),
     (r"where|country|\bin [a-z]{4,}$", "country"),
 )  # fmt: skip
@@ -56,7 +65,21 @@ def order(turn: Turn, request: str) -> str:
     text = english.spelled(request)
     likely = "processing|shipped" if re.search(WAITS, text) else ""
     likely = "delivered" if re.search("did i (get|receive)|which.*deliver", text) else likely
-    return explained(turn, meant_order(turn, request, likely), of_return=False)
+    number = meant_order(turn, request, likely)
+    told = explained(turn, number, of_return=False)
+    asked = [names for asks, names in FACTS if re.search(asks, text)]
+    if asked and any(f"**Order {number}**" in said for said in turn.spoken[-6:]):
+        facts = re.findall(rf"(?m)^- \*\*(?:{asked[0]})\*\*.*", told)
+        told = "\n".join([f"Order {number}:\n", *facts]) if facts else told
+    if re.search("Status.*(processing|shipped)", told) and re.search(ARRIVES, text):
+        told += f"\n\n{NO_DAY} {_shipping(turn, 'shipped' in told)}"
+    return told
+
+
+def _shipping(turn: Turn, shipped: bool) -> str:
+    """How long the ways of shipping take."""
+    said = re.findall(r"[^.]*business days", _article(turn, "shipping")[1])
+    return ". ".join(part.strip() for part in said[shipped:]) + "." * bool(said)
 
 
 def lost(turn: Turn, request: str) -> str:
@@ -64,12 +87,19 @@ def lost(turn: Turn, request: str) -> str:
     return f"{told}\n\nI am sorry that it did not reach you. {WRITE}"
 
 
+def charged(turn: Turn, request: str) -> str:
+    """Whether an order was paid: the article says when, the order whether it was shipped."""
+    number = meant_order(turn, request, "processing|shipped")
+    status = re.findall("(?m)^Status: .*", turn.use("get_order", order_id=number))
+    charge = _fitting(_article(turn, "payment")[1], "charged")
+    return f"Order {number}. {''.join(status)}. {charge}"
+
+
 def explained(turn: Turn, number: str, of_return: bool = True) -> str:
     """An order as get_order tells it, or what that says instead."""
     name, *facts = turn.use("get_order", order_id=number).splitlines()
     shown = [fact for fact in facts if of_return or not fact.startswith("Return: Order")]
     told = f"**{name}**\n\n{bullets(shown).replace('Processing', 'Placed', 1)}"
-    told += f"\n\n{NO_DAY}" * ("Status: shipped" in facts)
     return told if facts else name
 
 
@@ -97,7 +127,13 @@ def meant_order(turn: Turn, request: str, likely: str = "delivered", ask: str = 
     lines = named or english.naming(lines, english.nouns_of(turn.message)) or lines
     fitting = [line for line in lines if likely and re.match(rf"\S+ ({likely}),", line)]
     place = "".join(re.findall(english.PLACE, text)[:1])
-    if place == "other":
+    if most := re.search("most expensive|highest|biggest|cheapest", text):
+        lines = (
+            sorted(lines, key=_price)[:1]
+            if most[0] == "cheapest"
+            else sorted(lines, key=_price)[-1:]
+        )
+    elif place == "other":
         lines = [line for line in lines if not spoken_of or spoken_of not in line]
     elif place == "first" and turn.spoken[-1].endswith(ASK_ORDER):
         lines = lines[:1]  # of the list that was shown
@@ -137,13 +173,17 @@ def product(turn: Turn, request: str) -> str:
         found += [e for e in lines if any(sku in e for sku in turn.subjects) and e not in found]
     elif not found and (points_back or not (nouns or re.search(OF_ALL, text))):
         found = spoken_of
+    elif not found and len(spoken_of) == 1 and not re.search(f"{SHOPS}|{OF_ALL}", text):
+        found = spoken_of
     elif not found and nouns:
         found = _products(turn, " ".join(nouns))
         found = [line for line in found if line in spoken_of] or found
-    if "cheaper" in text and len(found) == 1:
+    if "cheaper" in text and len(found) == 1 and not re.search(r"than \D?\d", text):
         than, less = found[0].partition(" (")[0], bullets(lines[: lines.index(found[0])])
         return f"Cheaper than the {than}:\n\n{less}" if less else "We have nothing cheaper."
-    if bound := re.search(r"(under|below|less than|up to|around)\D{,3}(\d[\d,]*)", text):
+    if bound := re.search(
+        r"(under|below|(?:less|cheaper) than|up to|around)\D{,3}(\d[\d,]*)", text
+    ):
         fitting = [e for e in found or lines if _price(e) <= float(bound[2].replace(",", ""))]
         told = f"{'These are' if fitting else 'None of these is'} {bound[1]} ${bound[2]}"
         return f"{told}, the cheapest first:\n\n{bullets(fitting or found or lines)}"
@@ -164,6 +204,8 @@ def product(turn: Turn, request: str) -> str:
     )
     why = "I have no favourite. " if re.search("recommend|suggest|best|should", text) else why
     why = "I cannot judge which is better. " if "better" in text else why
+    if len(found) == 2:
+        return why + "\n\n".join(_card(turn, "", line) for line in found)
     shown = "The" if found else "Our products, the"
     return f"{why}{shown} cheapest first:\n\n{bullets(found or lines)}"
 
@@ -236,13 +278,11 @@ def _article(turn: Turn, query: str) -> tuple[str, str]:
 
 
 def _fitting(text: str, question: str) -> str:
-    """The sentences that have the most words of `question`, or what it asks for; else ""."""
+    """The sentences that hold what is asked for, and of these those with most of its words."""
     stems = [noun[:5] for noun in english.nouns_of(question)]
     holds = [holds for asks, holds in HOLDS if re.search(asks, english.spelled(question))]
-    scores = dict[str, int]()
-    for part in re.split(r"(?<=\.)\s", text):
-        words = sum(stem in part.lower() for stem in stems)
-        scores[part] = 2 * words + any(re.search(pattern, part) for pattern in holds)
-    return " ".join(
-        part for part in scores if scores[part] and scores[part] == max(scores.values())
-    )
+    parts = re.split(r"(?<=\.)\s", text)
+    parts = [part for part in parts if not holds or re.search("|".join(holds), part)]
+    words = [sum(stem in part.lower() for stem in stems) for part in parts]
+    most = max(words, default=0)
+    return " ".join(p for p, w in zip(parts, words, strict=True) if w == most and (w or holds))

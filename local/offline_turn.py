@@ -59,7 +59,8 @@ class Turn:
     def subjects(self) -> set[str]:
         """The orders or the products last spoken of, such as ORD-1001."""
         found = (
-            set(re.findall(ORDER, t)) or set(re.findall(SKU, t)) for t in reversed(self.spoken)
+            set(re.findall(rf"(?<!no order ){ORDER}", t)) or set(re.findall(SKU, t))
+            for t in reversed(self.spoken)
         )
         return next(filter(None, found), set())
 

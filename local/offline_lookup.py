@@ -128,11 +128,7 @@ def meant_order(turn: Turn, request: str, likely: str = "delivered", ask: str = 
     fitting = [line for line in lines if likely and re.match(rf"\S+ ({likely}),", line)]
     place = "".join(re.findall(english.PLACE, text)[:1])
     if most := re.search("most expensive|highest|biggest|cheapest", text):
-        lines = (
-            sorted(lines, key=_price)[:1]
-            if most[0] == "cheapest"
-            else sorted(lines, key=_price)[-1:]
-        )
+        lines = sorted(lines, key=_price, reverse=most[0] != "cheapest")[:1]
     elif place == "other":
         lines = [line for line in lines if not spoken_of or spoken_of not in line]
     elif place == "first" and turn.spoken[-1].endswith(ASK_ORDER):
@@ -142,12 +138,16 @@ def meant_order(turn: Turn, request: str, likely: str = "delivered", ask: str = 
     elif len(fitting) == 1 and not every and (named or not item):
         lines = fitting
     if len(lines) != 1:
-        cents = sum(int(re.sub(r"\D", "", line.rpartition("$")[2])) for line in lines)
-        after = ask or f"All together: ${cents / 100:,.2f}."
+        after = ask or f"All together: {total(lines)}."
         after = "Only a delivered order can be returned, once." if ask and not fitting else after
         told = f"The orders of your account:\n\n{bullets(lines)}\n\n{after}"
         raise Instead(told if lines else bullets(output.splitlines()))
     return lines[0].partition(":")[0]
+
+
+def total(lines: list[str]) -> str:
+    cents = sum(int(re.sub(r"\D", "", line.rpartition("$")[2])) for line in lines)
+    return f"${cents / 100:,.2f}"
 
 
 # Products
@@ -158,7 +158,7 @@ def product(turn: Turn, request: str) -> str:
     text, nouns = english.spelled(request), english.nouns_of(request)
     if re.search(english.STATES, text) and not re.search(f"{english.ASKS}|{SHOPS}", text):
         return article(turn, request, "warranty")  # something is wrong with what was bought
-    points_back = re.search(english.PRONOUN, text)
+    points_back, of_all = re.search(english.PRONOUN, text), re.search(OF_ALL, text)
     lines = _products(turn, "")
     spoken_of = [line for line in lines if any(sku in line for sku in turn.products)]
     spoken_of = (
@@ -171,9 +171,11 @@ def product(turn: Turn, request: str) -> str:
         found = [line for line in found or lines if line not in spoken_of]
     elif points_back and re.search(COMPARES, text):
         found += [e for e in lines if any(sku in e for sku in turn.subjects) and e not in found]
-    elif not found and (points_back or not (nouns or re.search(OF_ALL, text))):
-        found = spoken_of
-    elif not found and len(spoken_of) == 1 and not re.search(f"{SHOPS}|{OF_ALL}", text):
+    elif not found and (
+        points_back
+        or not (nouns or of_all)
+        or (len(spoken_of) == 1 and not (of_all or re.search(SHOPS, text)))
+    ):
         found = spoken_of
     elif not found and nouns:
         found = _products(turn, " ".join(nouns))
@@ -182,7 +184,7 @@ def product(turn: Turn, request: str) -> str:
         than, less = found[0].partition(" (")[0], bullets(lines[: lines.index(found[0])])
         return f"Cheaper than the {than}:\n\n{less}" if less else "We have nothing cheaper."
     if bound := re.search(
-        r"(under|below|(?:less|cheaper) than|up to|around)\D{,3}(\d[\d,]*)", text
+        r"(under|below|less than|cheaper than|up to|around)\D{,3}(\d[\d,]*)", text
     ):
         fitting = [e for e in found or lines if _price(e) <= float(bound[2].replace(",", ""))]
         told = f"{'These are' if fitting else 'None of these is'} {bound[1]} ${bound[2]}"
@@ -264,11 +266,22 @@ def article(turn: Turn, request: str, about: str = "") -> str:
 
 def more(turn: Turn, request: str) -> str:
     """What the article that was told last says to one more question on it."""
-    title, said = turn.article
-    if told := _fitting(said, request) or _fitting(_article(turn, title)[1], request):
-        return f"**{title}**: {told}"
+    if told := follows(turn, request):
+        return told
     turn.hand_off("transfer_to_triage")
     return NO_MORE
+
+
+def follows(turn: Turn, request: str) -> str:
+    """The part of the article that was told last that answers `request`; empty if none does."""
+    title, said = turn.article
+    before = f"{turn.earlier[-1]} {request}" if title and turn.earlier else ""
+    told = title and (
+        _fitting(said, request)
+        or _fitting(_article(turn, title)[1], request)
+        or (re.match("(and|what about|how about) ", request.lower()) and _fitting(said, before))
+    )
+    return f"**{title}**: {told}" if told else ""
 
 
 def _article(turn: Turn, query: str) -> tuple[str, str]:

@@ -95,6 +95,8 @@ def _with_topic(turn: Turn, text: str) -> Rule | str:
         return _returns
     if turn.article[0] and re.search(r"\b(ago|old)\b", text):
         return shop.more
+    if rule in STAY and not re.search(OWN, english.spelled(text)) and shop.follows(turn, text):
+        return shop.more
     if not (_is_vague(rule, text) or (rule in (shop.article, shop.product) and points_back)):
         return rule
     if turn.article[0]:
@@ -257,7 +259,11 @@ def _recall(turn: Turn, request: str) -> str:
 
 def _tier(turn: Turn, request: str) -> str:
     tier = "".join(re.findall(r", tier (\w+)", turn.instructions))
-    return f"Your tier is {tier}.\n\n{HELP['loyalty'](turn, request)}"
+    told = f"Your tier is {tier}.\n\n{HELP['loyalty'](turn, request)}"
+    if not re.search(r"why|far|more|need|spen[dt]|until|left|missing|get to|become|reach", request):
+        return told
+    total = shop.total(re.findall(rf"(?m)^{ORDER}.*", turn.use("list_orders")))
+    return f"{told}\n\nYour orders in this shop come to {total}; older ones I do not see."
 
 
 NOTE = "I am rule-based and know simple English. With OPENAI_API_KEY set, a real model answers."
@@ -270,6 +276,7 @@ SKILLS = f"{MENU}\n\n{NOTE}"
 SORRY = f"I am sorry about the trouble. What I cannot solve here, a person may. {shop.WRITE}"
 FOREIGN = f"I know simple English only. {SKILLS}"
 HELLO = f"Hello, how can I help? {SKILLS}"
+GLAD = "I am glad to hear it."
 THANKS = "You are welcome. I am here when you need anything else."
 FINE = "All right."
 NOTHING_WAITS = "Nothing waits for a yes. Tell me what I can do for you."
@@ -285,13 +292,15 @@ IMPOSSIBLE = (
     "An order cannot be cancelled, changed, exchanged or sent to another address, nor a return "
     f"undone. Once an order is delivered, you can return it in this chat. {shop.WRITE}"
 )
+# What names a topic of its own: it is not one more question on the article that was told last.
+OWN = r"order|return|refund|money|\d{4}|laptop|sleeve|lamp|keyboard|headphone|sell|do you have"
 BECAUSE = r"\W*(it|they|the|too|because|bc|i (don't|do not|never))\b"
 ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
 OF_RETURN = "no return so far|[Rr]eturn initiated|Why would you like|say .return ORD"
 BESIDE_RULES = r"\b(box|packag\w+|unopened|opened|used|receipt|husband|wife|friend)\b"
 BACK = (
     r"return|refund|(?<!take the )(?<!take my )money|cash|rid of"
-    r"|(sen[dt]|sending|get|got|giv\w+|tak\w+|bring)\b.*\bback"
+    r"|(sen[dt]|sending|get|got|giv\w+|tak\w+|bring|go|goes)\b.*\bback"
 )
 QUESTION = (
     r"^(.*(, |\b(me|know|so|and|but|then) ))?(how|why|when|what|where|who|which|until|if|whether"
@@ -322,9 +331,9 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"(log|sign) ?(out|off)\b", "Type /quit to leave. Then log in with another email."),
     (r"(delet|eras|forget|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)\b",
      f"That cannot be done here. {shop.WRITE}"),
-    (r"i'?(ll| will) (take|buy) (?!.*back)|(want|wanna|like|love|can i|could i|how do i|how can i"
-     r"|can you) (to )?(buy|order|purchase|reorder)\b|(place|make) an? (\w+ )?order|(in"
-     r"|to) my (cart|basket)|check ?out",
+    (r"^(ok(ay)? )?(buy|order) (it|one|this|that)\b|i'?(ll| will) (take|buy) (?!.*back)|(want"
+     r"|wanna|like|love|can i|could i|how do i|how can i|can you) (to )?(buy|order|purchase"
+     r"|reorder)\b|(place|make) an? (\w+ )?order|(in|to) my (cart|basket)|check ?out",
      f"I cannot take orders here. {shop.WRITE}"),
     (r"never ?mind|forget (it|that)|(?<!do i )keep (it|them|that)|(\w+n't|not) (want to )?(return"
      r"|send|refund)|not (that|this) one|no need|^\W*(ok )?cancel (that|it)\b|^(no\W+"
@@ -336,8 +345,8 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|exchang|swap|replace|(a new|different) one|add\b.* to (my|the|it|\w*\d)|add (an?|another"
      r"|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the|an) order|(send|ship"
      r"|deliver) (it|them|this) to\b|revert|withdraw|(i|we)('ve)? moved\b(?!.*need)|chang\w* where"
-     r"|delay|postpone|refuse|speed .*up|hurry|(make|it|this|that) .*faster|combine|send me (a new"
-     r"|another)",
+     r"|delay|postpone|refuse|how (do|can) i stop|chang\w* (it|this|that) to|speed .*up|hurry"
+     r"|(make|it|this|that) .*faster|combine|send me (a new|another)",
      IMPOSSIBLE),
     # Returns: first the questions and the wishes that cannot be met, last the wish
     (r"(return|refund) (policy|window|period)(?!.*\b(my|end))|how (long|many days)\b.*\b(something"
@@ -352,18 +361,21 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"(return|send|sending|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half))\b"
      r"|(return|send|refund|take|give)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)|partial"
      r"|in parts|keep (the|one|my)\b|only (return|send)|only\b.*\b(return|send|refund)", _whole),
-    (rf"{QUESTION}({BACK})|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any"
+    (rf"{QUESTION}({BACK})|check\w* .*(refund|return)|wait too long|miss .*(window|deadline)"
+     rf"|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any"
      r"|open|pending) (return|refund)s?\b|go (back )?(on|to) my|on (which|what) (account|card)"
      rf"|(which|what) (account|card).*go|(money|refund)[\w ]{{1,20}}\b(account|card)\b|(did|has|is"
      r"|was) (it|that) (work|go|gone|done|made)\b|how (long|many days) (do|would|will"
      r"|have) i (have|got)\b|how much (would|will|do|can) i (get|receive)|(lost|threw|without|need"
-     r"|keep|original)\b.*\b(box|packaging)|(need|without)\b.*receipt|(never|not|\w+n't) (got|get"
-     r"|received|see\w*)\b.*(refund|money)|store credit|(refund|money) (\w+n't|\w+ not|never"
-     r"|still)\b|(return|refund).*\b(after|used|opened|without)\b|chang\w* my mind about"
+     r"|keep|original)\b.*\b(box|packaging)|\bbox\b.*(threw|lost|gone|need)|(need"
+     r"|without)\b.*receipt|(never|not|\w+n't) (got|get|received|see\w*)\b.*(refund|money)"
+     r"|store credit|(refund|money) (\w+n't|\w+ not|never|still)\b|(return|refund).*\b(after"
+     r"|used|opened|without)\b|chang\w* my mind about"
      rf"|about (my |a )?(return|refund)|returns\W*$|what.*get for (it|that|\w*\d{{4}})",
      _returns),
-    (r"return(?!ed|s)|refund(?!s)|(sen[dt]|sending|give|giving|take|taking|bring)\b.*\bback\b"
-     r"|(money|cash) back|(want|have|get) (the|my) (money|cash)|my money\b|reimburs|rid of",
+    (r"(?<!tax )return(?!ed|s)|refund(?!s)|(sen[dt]|sending|give|giving|take|taking"
+     r"|bring)\b.*\bback\b|(money|cash) back|(want|have|get) (the|my) (money|cash)|my money\b"
+     r"|reimburs|rid of",
      _give_back),
     # Help articles, orders, products
     (r"total\b|altogether|(how much|what) (did|have|do) i (pay|paid|spen|owe)\b(?! with|.*shipping)"
@@ -375,19 +387,28 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|received|arrived)|nothing (came|arrived)|(can't|cannot) find (it|them|my)", shop.lost),
     (r"(which|what|who)\b.*(carrier|courier|company)|who('s| is| will)?( be)? (deliver|bring|ship)"
      r"|where .*(left|leave) (it|them)|it left|who signed", NO_CARRIER),
+    (r"(already|been|have you|did you|when|will|was|is|get)\b.*\bcharged? (me|my)\b.*\bfor (my"
+     r"|the|it)",
+     shop.charged),
+    (r"^(i |just )?.*\b(love (it|them|the|my)|happy with|(are|is) (great|awesome|perfect"
+     r"|lovely))\W*$",
+     GLAD),
+    (r"(recommend|better|best)\b.*\bor\b|colou?rs?\b|waterproof|\bspecs?\b|ports?\b|\bram\b",
+     shop.product),
     *((words, HELP[about]) for words, about in (
         (r"warranty|photo|picture|covered|i drop|accident(s|al)?\b|guarant|repair|fix|broke|crack"
          r"|spill|defect|damage|faulty|(not|\w+n't|stopped|won't) (work|turn|start|charg)|smash"
-         r"|shatter|(dent|tear|stain)|scratch|torn|flicker|leak|burn|loose|dead\b|hole\b|\bwet\b",
+         r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|defective|no longer"
+         r"|\w+n't (\w+ )?any ?more|scratch|torn|flicker|leak|burn|loose|dead\b|hole\b|\bwet\b",
          "warranty"),
         (r"lost\b(?!.*(invoice|receipt|password))|what (if|happens)\b.*(come|arriv|deliver|late\b"
          r"|show up)|track\w*\b.*(\w+n't|not|stuck)\b|mailbox|neighbo", "tracking"),
-        (r"shipping|(way|cost|much|cheap\w*) to (ship|deliver)|express|overnight|abroad|overseas"
-         r"|international|(do|can) you (ship|deliver)|where do you (ship|deliver)|deliver\w* (take"
-         r"|cost|time)", "shipping"),
+        (r"shipping|(?<!american )express|(way|cost|much|cheap\w*) to (ship|deliver)|overnight"
+         r"|abroad|overseas|international|(do|can) you (ship|deliver)|where do you (ship"
+         r"|deliver)|deliver\w* (take|cost|time)", "shipping"),
         (r"take (the|my) money|invoice|receipt|bill\b|pa(id|y)\b|pay(ing|ment|pal)"
-         r"|(?<!gift )cards?\b|(i|be|been|get|got|you) charge|accept|instal|visa|amex|credit"
-         r"|bitcoin|crypto|tax\b|vat\b",
+         r"|(?<!gift )cards?\b|(i|be|been|get|got|you) charge|(?<!not )accept|instal"
+         r"|american express|taken from|visa|amex|credit|bitcoin|crypto|tax\b|vat\b",
          "payment"),
     )),
     (r"(gold|platinum|loyalty|member|points|reward|tier|bonus|vip|level|percent|perk|benefit)"
@@ -396,18 +417,19 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|supervisor|agent|representative|someone|complain|contact|hotline|call\b|(talk|speak"
      r"|chat) (to|with)|(what|your|opening|business|office|support) (\w+ )?hours|open(ing|ed| (on"
      r"|at|today|now|right|still|until))|(your|tele)phone|phone n|password"
-     r"|(?<!got an )(?<!sent an )e-?mail|reach\b|in touch|live chat|whatsapp|(open"
+     r"|(?<!got an )(?<!sent an )e-?mail|reach\b|hours\b|in touch|live chat|whatsapp|(open"
      r"|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
     (r"^but (i|we|you|that)\b", SORRY),
-    (r"policy|privacy|discount|voucher|coupon|promo|price match|gift ?(card|wrap)|sale\b|% off"
+    (r"policy|privacy|discount|voucher|coupon|promo|price match|gift ?(card|wrap)|sales?\b|% off"
      r"|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
     (rf"^(ord-?)?\d{{4}}\W*$|{english.PLACE} (one|order)\b(?!.*stock)|(the|my) one (for|with)\b"
      r"|the other\W*$", _again),
     (r"ord-?\d|order|track|check (up )?on|parcel|package|deliver|ship|arriv|status|waiting"
-     r"|my stuff|coming|late\b|(where|when)('s|\b.*\b(my|is|its|are|get\w*|come))\b(?!.*(stock"
-     r"|back|more\b))|purchase|items?\b|i (bought|paid|spen)|did i (buy|pay|spend)|how long (will"
-     r"|until|till)\b|will (it|they) (come|arrive|get)|in time\b|(by|before) (the )?(\w+day"
-     r"|tomorrow|tonight|next|weekend)|(\w+n't|not) (here|there|come|got)|dispatch|news (on|of"
+     r"|my stuff|coming|(?<!working )late\b|(where|when)('s|\b.*\b(my|is|its|are|get\w*"
+     r"|come))\b(?!.*(stock|back|more\b))|purchase|items?\b|i (bought|paid|spen)|did i (buy|pay"
+     r"|spend)|how long (will|until|till)\b|will (it|they) (come|arrive|get)|in time\b|(by"
+     r"|before) (the )?(\w+day|tomorrow|tonight|next|weekend)|(\w+n't|not) (here|there|come|got)"
+     r"|dispatch|news (on|of"
      rf"|about)|update|supposed to|overdue|eta\b|{shop.TYPED_ORDER}",
      shop.order),
     (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
@@ -432,12 +454,13 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! need)|(\w+n't|not) (understand"
      r"|get it)|confus", SKILLS),
     (r"angry|not (very )?helpful|rude\b|ridiculous|useless|terrible|worst|stupid|scam|awful|annoy"
-     r"|f[u*]ck|shit|hate|suck|crap|unacceptable|disappoint|frustrat|fed up|horribl|junk|garbage"
-     r"|rubbish|unfair", SORRY),
-    (r"^(but )?(why|how come)( not| is that| can't i)?\W*$", _why),
+     r"|f[u*]ck|not accept|compensat|shit|hate|suck|crap|unacceptable|disappoint|frustrat|fed up"
+     r"|horribl|junk|garbage|rubbish|unfair", SORRY),
+    (r"^(but )?(why|how come)( not| is that| can't (i|you))?\W*$", _why),
     (r"^(ok(ay)? )?(then )?(and|or|(what|how) about) (the|an?|my|for)\b|^((for|about|it'?s) )?(the"
      r"|my) \S+( \S+)?\W*$|i mean\b|inside\b|^(ok )?then (the|my) ", _again),
 ]  # fmt: skip
+STAY = (shop.article, shop.product, shop.order, NO_ADDRESS, IMPOSSIBLE, *HELP.values(), _returns)
 SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS, _now_what)
 ABOUT_AN_ORDER = (SORRY, IMPOSSIBLE, NO_CARRIER)
 OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _any_reason, _returns, _whole, shop.article, HELP["return"])

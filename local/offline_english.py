@@ -35,10 +35,10 @@ talking tracking warranty""".split()
 SMALL_WORDS = """about actual also another any arriv avail been below best better between both
 bought buck buy cheap come compar cost could deliver differ does dollar each earl ever exactly
 expensive first from give good have help here home hour into just kind know last late left like
-list long look many mean mine money more most much need newe number offer old ones only open
-order other over package parcel please price pricie product really recent recommend refund
-return right second sell send ship show some special start status still stock suggest take tell
-th time today together tomorrow track turn under vers want week were wh will with work would
+list long look many maybe mean mine money more most much need newe number offer okay old ones only
+open order other over package parcel please possib price pricie product really recent recommend
+refund return right second sell send ship show some special start status still stock suggest take
+tell th time today together tomorrow track turn under vers want week were wh will with work would
 your""".split()
 MONTHS = """january february march april june july august september october november
 december""".split()

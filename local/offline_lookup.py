@@ -40,10 +40,11 @@ HOLDS = (
     (r"how much|cost|price|free|expensive|pay|\$|dollar|buck", r"\$|free"),
     (r"how (long|many|fast|soon|old)|when|until|(day|week|month|year)s?\b|old\b|bought|ago\b",
      r"\b(day|month)s?\b"),
-    (r"(do|should|have to|need to) (i )?\w* ?(do|start)|how (do|can|would) i|who\b|need|where do i"
-     r"|photo", "write|tell us"),
+    (r"(do|should|have to|need to) (i )?\w* ?(do|start)|how (do|can|would) i"
+     r"|who (do|should|can)|need|where do i|photo", "write|tell us"),
     (r"(week|satur|sun)(end|day)|open|time|hours", "Monday"),
     (r"\bcover", "cover|24-month"),
+    (r"e-?mail|phone|call\b", "@|555"),
     (r"do i get|(move|level) up", "bonus"),
     (r"where|country|\bin [a-z]{4,}$", "country"),
 )  # fmt: skip
@@ -68,7 +69,7 @@ def order(turn: Turn, request: str) -> str:
     number = meant_order(turn, request, likely)
     told = explained(turn, number, of_return=False)
     asked = [names for asks, names in FACTS if re.search(asks, text)]
-    if asked and any(f"**Order {number}**" in said for said in turn.spoken[-6:]):
+    if asked and any(f"**Order {number}**" in said for said in turn.spoken[-10:]):
         facts = re.findall(rf"(?m)^- \*\*(?:{asked[0]})\*\*.*", told)
         told = "\n".join([f"Order {number}:\n", *facts]) if facts else told
     if re.search("Status.*(processing|shipped)", told) and re.search(ARRIVES, text):
@@ -137,6 +138,8 @@ def meant_order(turn: Turn, request: str, likely: str = "delivered", ask: str = 
         lines = (fitting if "delivered" in text else lines)[PLACES.get(place, slice(1))]
     elif len(fitting) == 1 and not every and (named or not item):
         lines = fitting
+    if every and "track" in text:
+        raise Instead("\n\n".join(explained(turn, line.partition(":")[0]) for line in lines[:3]))
     if len(lines) != 1:
         after = ask or f"All together: {total(lines)}."
         after = "Only a delivered order can be returned, once." if ask and not fitting else after

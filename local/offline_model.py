@@ -39,11 +39,15 @@ class OfflineModel(Model):
 def _respond(call: ModelCall) -> ModelStep:
     """One step. It has no count of tokens: rules spend none, and a guess would look measured."""
     unique = uuid.uuid4().hex
+    output = list[Any]()
     try:
-        output = assistant_message(answer(_read(call)), item_id=f"msg_{unique}")
+        text = answer(_read(call))
     except Wanted as wanted:
-        output = function_call(*wanted.args, call_id=f"call_{unique}", item_id=f"fc_{unique}")
-    return ModelStep(output=[output], response_id=f"resp_{unique}")
+        *tool, text = wanted.args
+        output = [function_call(*tool, call_id=f"call_{unique}", item_id=f"fc_{unique}")]
+    if text:
+        output.insert(0, assistant_message(text, item_id=f"msg_{unique}"))
+    return ModelStep(output=output, response_id=f"resp_{unique}")
 
 
 def _read(call: ModelCall) -> Turn:

@@ -77,7 +77,8 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
         return sorted(asked, key=lambda f: f[0] is _give_back)
     # Beside a request, small talk, a statement and "how fast is it" need no answer of their own.
     vague = [part for _, part in found if part in told or re.search(english.PRONOUN, part)]
-    talk = [f for f in found if f[0] in SMALL_TALK or (f[0] is shop.article and f[1] in vague)]
+    told_of = {shop.article: vague, shop.product: told}
+    talk = [f for f in found if f[0] in SMALL_TALK or f[1] in told_of.get(f[0], ())]
     return [f for f in found if f not in talk] or found[-1:]
 
 
@@ -163,11 +164,14 @@ def _give_back(turn: Turn, request: str, why: str = "") -> str:
     why = why or (reason if again == f"return {number}" else "")
     told = shop.explained(turn, number)
     if "possible until" not in told:
-        return f"It has a return already.\n\n{told}" if "Return reason" in told else told
+        told = f"It has a return already.\n\n{told}" if "Return reason" in told else told
+        return told + f"\n\n{DEFECT}" * ("window has closed" in told)
     if not why:
         once = f'A return of {number} needs a reason, such as "too heavy".'
         return f"{once if turn.spoken[-1].endswith(ASK_REASON) else told}\n\n{ASK_REASON}"
-    output = turn.use("initiate_return", order_id=number, reason=why)
+    items = re.findall(r"Item\*\*: \d+ x ([^(]*)", told)
+    part = len(items) > 1 and english.naming(items, english.nouns_of(turn.message or request))
+    output = turn.use("initiate_return", WHOLE * bool(part), order_id=number, reason=why)
     if re.match(r"(?!Return initiated).*(not approved|answer was no)", output):
         # The program itself says that nothing was returned.
         return f'All right. If you change your mind, say "return {number}: {why}".'
@@ -194,9 +198,10 @@ def _open_return(turn: Turn) -> str:
     if turn.spoken[-1].endswith(ASK_REASON):
         return f"return {turn.subject}"
     *earlier, message = turn.earlier or [""]
-    if not message or turn.spoken[-1] != message:
+    *spoken, last = [said for said in turn.spoken if said != WHOLE]
+    if not message or last != message:
         return ""
-    before = replace(turn, message=message, earlier=earlier, spoken=turn.spoken[:-1])
+    before = replace(turn, message=message, earlier=earlier, spoken=spoken)
     try:  # the same rules, so the message that was left without an answer leads to the same call
         return answer(replace(before, done=turn.done_before, offered=["initiate_return"])) and ""
     except Wanted as wanted:
@@ -233,7 +238,7 @@ def _any_reason(turn: Turn, request: str) -> str:
 
 
 def _whole(turn: Turn, request: str) -> str:
-    return f"An order goes back whole.\n\n{_returns(turn, request)}"
+    return f"{WHOLE}\n\n{_returns(turn, request)}"
 
 
 # Small talk
@@ -287,13 +292,18 @@ NO_ADDRESS = (
     f"I do not know where a return is sent to, who pays for that, or of a fee. {shop.WRITE}"
 )
 NO_CARRIER = f"I do not know which carrier brings it, or where it was left. {shop.WRITE}"
+WHOLE = "An order goes back whole."
+DEFECT = 'If something is wrong with it, ask me "how long is the warranty?".'
 NO_SHOP = f"I do not know of a shop that you can visit. {shop.WRITE}"
 IMPOSSIBLE = (
     "An order cannot be cancelled, changed, exchanged or sent to another address, nor a return "
     f"undone. Once an order is delivered, you can return it in this chat. {shop.WRITE}"
 )
 # What names a topic of its own: it is not one more question on the article that was told last.
-OWN = r"order|return|refund|money|\d{4}|laptop|sleeve|lamp|keyboard|headphone|sell|do you have"
+OWN = (
+    r"order|arriv|track|return|refund|money|\d{4}|laptop|sleeve|lamp|keyboard|headphone|sell"
+    r"|do you have"
+)
 BECAUSE = r"\W*(it|they|the|too|because|bc|i (don't|do not|never))\b"
 ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
 OF_RETURN = "no return so far|[Rr]eturn initiated|Why would you like|say .return ORD"
@@ -328,6 +338,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|list)'?s)\w{2,}('s( [a-z]+)?|s) (address|e-?mail|phone|orders?|account|password|tier|name"
      r"|data)\b|(his|her|their) (address|e-?mail|phone|orders?|account|wife|husband)\b|(other|all"
      r"|every) (customer|people|user)", "I see only your own account."),
+    (r"(refund|pay).*\bdifference", shop.UNKNOWN),
     (r"(log|sign) ?(out|off)\b", "Type /quit to leave. Then log in with another email."),
     (r"(delet|eras|forget|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)\b",
      f"That cannot be done here. {shop.WRITE}"),
@@ -342,11 +353,12 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|later))\W*$", KEEP),
     (r"^(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind\W*$", FINE),
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|addres.*(chang|wrong)"
-     r"|exchang|swap|replace|(a new|different) one|add\b.* to (my|the|it|\w*\d)|add (an?|another"
-     r"|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the|an) order|(send|ship"
-     r"|deliver) (it|them|this) to\b|revert|withdraw|(i|we)('ve)? moved\b(?!.*need)|chang\w* where"
-     r"|delay|postpone|refuse|how (do|can) i stop|chang\w* (it|this|that) to|speed .*up|hurry"
-     r"|(make|it|this|that) .*faster|combine|send me (a new|another)",
+     r"|exchang|(?<!hot.)swap|replace|(a new|different) one|add\b.* to (my|the|it|\w*\d)"
+     r"|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
+     r"|an) order|(send|ship|deliver) (it|them|this|\w*\d{4}) to\b|revert|withdraw|(i"
+     r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|refuse|how (do|can) i stop"
+     r"|chang\w* (it|this|that) to|speed .*up|hurry|(make|it|this|that) .*faster|combine"
+     r"|send me (a new|another)",
      IMPOSSIBLE),
     # Returns: first the questions and the wishes that cannot be met, last the wish
     (r"(return|refund) (policy|window|period)(?!.*\b(my|end))|how (long|many days)\b.*\b(something"
@@ -356,7 +368,7 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"(have|need|must) .*(give|say|tell) .*(reason|why)|why do you (want|need|ask)|mandatory",
      _any_reason),
     (r"where.*\bi (send|ship|bring|drop|return)|(return|which|what) address|label\b|restocking"
-     r"|postage|refund.*(shipping|delivery)|^(?!.*(shipping|express|deliver)).*\b(fees?|charges"
+     r"|postage|refund.*(shipping|delivery)|^(?!.*(shipping|express|deliver|pay)).*\b(fees?|charges"
      r"|any charge)\b|(pay|free|cost).*(return|send.*back)|return shipping|who pays", NO_ADDRESS),
     (r"(return|send|sending|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half))\b"
      r"|(return|send|refund|take|give)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)|partial"
@@ -383,23 +395,27 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"missing|only (got|received)|wrong (?!with)\w+|empty\b|for nothing|twice|double|stolen"
      r"|overcharg",
      SORRY),
-    (r"(deliver|arriv)\w*\b.*\b(but|never|nothing|nowhere|not \w+|wrong|\w+n't)\b|never (got|came"
-     r"|received|arrived)|nothing (came|arrived)|(can't|cannot) find (it|them|my)", shop.lost),
+    (r"(deliver|arriv)\w*\b.*\b(but (i|we|there|no)\b|never|nothing|nowhere|not \w+|wrong"
+     r"|\w+n't)\b|never (got|came|received|arrived)|nothing (came|arrived)|(can't"
+     r"|cannot) find (it|them|my)", shop.lost),
     (r"(which|what|who)\b.*(carrier|courier|company)|who('s| is| will)?( be)? (deliver|bring|ship)"
      r"|where .*(left|leave) (it|them)|it left|who signed", NO_CARRIER),
     (r"(already|been|have you|did you|when|will|was|is|get)\b.*\bcharged? (me|my)\b.*\bfor (my"
      r"|the|it)",
      shop.charged),
+    (r"^(many )?(thanks|thank you|thx)\b(?!.*\b(but|where|what|how|when|can|is|i)\b)", THANKS),
     (r"^(i |just )?.*\b(love (it|them|the|my)|happy with|(are|is) (great|awesome|perfect"
      r"|lovely))\W*$",
      GLAD),
-    (r"(recommend|better|best)\b.*\bor\b|colou?rs?\b|waterproof|\bspecs?\b|ports?\b|\bram\b",
+    (r"(recommend|better|best)\b.*\bor\b|(good|suitable|ok) for\b|colou?rs?\b|waterproof"
+     r"|\bspecs?\b|ports?\b|\bram\b",
      shop.product),
     *((words, HELP[about]) for words, about in (
         (r"warranty|photo|picture|covered|i drop|accident(s|al)?\b|guarant|repair|fix|broke|crack"
          r"|spill|defect|damage|faulty|(not|\w+n't|stopped|won't) (work|turn|start|charg)|smash"
-         r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|defective|no longer"
-         r"|\w+n't (\w+ )?any ?more|scratch|torn|flicker|leak|burn|loose|dead\b|hole\b|\bwet\b",
+         r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|defective|only lasts|advertis|(key|bar"
+         r"|button|hinge)\w* .*stuck|no longer|\w+n't (\w+ )?any ?more|scratch|torn|flicker|leak"
+         r"|burn|loose|dead\b|hole\b|\bwet\b",
          "warranty"),
         (r"lost\b(?!.*(invoice|receipt|password))|what (if|happens)\b.*(come|arriv|deliver|late\b"
          r"|show up)|track\w*\b.*(\w+n't|not|stuck)\b|mailbox|neighbo", "tracking"),
@@ -407,7 +423,7 @@ RULES: list[tuple[str, Rule | str]] = [
          r"|abroad|overseas|international|(do|can) you (ship|deliver)|where do you (ship"
          r"|deliver)|deliver\w* (take|cost|time)", "shipping"),
         (r"take (the|my) money|invoice|receipt|bill\b|pa(id|y)\b|pay(ing|ment|pal)"
-         r"|(?<!gift )cards?\b|(i|be|been|get|got|you) charge|(?<!not )accept|instal"
+         r"|(?<!gift )cards?\b|(i|be|been|get|got|you) charge|(?<!not )accept|financ|instal"
          r"|american express|taken from|visa|amex|credit|bitcoin|crypto|tax\b|vat\b",
          "payment"),
     )),
@@ -417,8 +433,8 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|supervisor|agent|representative|someone|complain|contact|hotline|call\b|(talk|speak"
      r"|chat) (to|with)|(what|your|opening|business|office|support) (\w+ )?hours|open(ing|ed| (on"
      r"|at|today|now|right|still|until))|(your|tele)phone|phone n|password"
-     r"|(?<!got an )(?<!sent an )e-?mail|reach\b|hours\b|in touch|live chat|whatsapp|(open"
-     r"|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
+     r"|(?<!got an )(?<!sent an )e-?mail|reach\b|what are the hours|in touch|live chat|whatsapp"
+     r"|(open|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
     (r"^but (i|we|you|that)\b", SORRY),
     (r"policy|privacy|discount|voucher|coupon|promo|price match|gift ?(card|wrap)|sales?\b|% off"
      r"|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
@@ -443,12 +459,12 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"thank|thx|cheers|you('re| are) (great|awesome|the best|nice|good)|well done|nice shop",
      THANKS),
     (r"^(\W*\b(ok(ay)?|u+gh|oh|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|lol|(ha)+h?"
-     r"|nice|wow|whatever|just|kidding|i see|got it|(wait|one (sec|mom)|let me (think|check)"
-     r"|hold on).*)\b)+\W*$", CARRY_ON),
+     r"|nice|wow|whatever|just|kidding|i see|got it|(wait|one (sec|mom)|(let me|i'?ll) (think"
+     r"|check)|hold on).*)\b)+\W*$", CARRY_ON),
     (english.YES, NOTHING_WAITS),
     (r"i have \w+ question|can you help( me| us)?( with \w+( things?)?)?\W*$|can i ask|help me\W*$"
-     r"|^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|how are (you|things)\b|(are you"
-     r"|anyone) there", HELLO),
+     r"|^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|how are (you|things)\b|(you"
+     r"|any(one|body)) there", HELLO),
     (r"repeat|(say|said) (that|it) again", lambda turn, _: turn.spoken[-1] or HELLO),
     (r"what (then|now|next|happens (now|next)|(can|do|should) i do)\b|my options", _now_what),
     (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! need)|(\w+n't|not) (understand"
@@ -457,10 +473,10 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|f[u*]ck|not accept|compensat|shit|hate|suck|crap|unacceptable|disappoint|frustrat|fed up"
      r"|horribl|junk|garbage|rubbish|unfair", SORRY),
     (r"^(but )?(why|how come)( not| is that| can't (i|you))?\W*$", _why),
-    (r"^(ok(ay)? )?(then )?(and|or|(what|how) about) (the|an?|my|for)\b|^((for|about|it'?s) )?(the"
-     r"|my) \S+( \S+)?\W*$|i mean\b|inside\b|^(ok )?then (the|my) ", _again),
+    (r"^(ok(ay)? )?(then )?(and|or|(what|how) about) (the|an?|my|for)\b|^((it'?s )?(for|about) "
+     r"|it'?s )?(the|my) \S+( \S+)?\W*$|i mean\b|inside\b|^(ok )?then (the|my) ", _again),
 ]  # fmt: skip
-STAY = (shop.article, shop.product, shop.order, NO_ADDRESS, IMPOSSIBLE, *HELP.values(), _returns)
+STAY = (shop.article, shop.product, shop.order, NO_ADDRESS, IMPOSSIBLE, _returns)
 SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS, _now_what)
 ABOUT_AN_ORDER = (SORRY, IMPOSSIBLE, NO_CARRIER)
 OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _any_reason, _returns, _whole, shop.article, HELP["return"])

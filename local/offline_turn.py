@@ -20,7 +20,7 @@ PLANTED = (
 
 
 class Wanted(Exception):
-    """A rule needs a tool or handoff before it can answer: its name and arguments."""
+    """A rule needs a tool or handoff first: its name and arguments, and what to say before it."""
 
 
 class Instead(Exception):
@@ -39,21 +39,21 @@ class Turn:
     instructions: str
     done_before: dict[tuple[str, str], str]  # the same, of the message before
 
-    def use(self, tool: str, **arguments: str) -> str:
+    def use(self, tool: str, saying: str = "", **arguments: str) -> str:
         """The tool's output, if it has one; else ask for it: the rule then starts anew with it."""
         call = tool, json.dumps(arguments)
         orders = re.search("order|return", tool)
         if call in self.done:
             return self.done[call] if orders else self._unplanted(self.done[call])
         if tool in self.offered:
-            raise Wanted(*call)
+            raise Wanted(*call, saying)
         self.hand_off("transfer_to_orders" if orders else "transfer_to_knowledge_base")
         raise Instead
 
     def hand_off(self, handoff: str) -> None:
         """Hand off, but only once per message: two agents must not pass it to and fro."""
         if handoff in self.offered and handoff not in {name for name, _ in self.done}:
-            raise Wanted(handoff, "{}")
+            raise Wanted(handoff, "{}", "")
 
     @property
     def subjects(self) -> set[str]:

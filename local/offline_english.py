@@ -33,18 +33,19 @@ KEYS = """address cancel chance change charge delivered delivery exchange invoic
 order ordered orders package policy price product refund return returned returns shipping taking
 talking tracking warranty""".split()
 SMALL_WORDS = """about actual also another any arriv avail been below best better between both
-bought buck buy cheap come compar cost could deliver differ does dollar each earl ever exactly
+bought buck buy cheap come compar cost could day deliver differ does dollar each earl ever exactly
 expensive first from give good have help here home hour into just kind know last late left like
 list long look many maybe mean mine money more most much need newe number offer okay old ones only
 open order other over package parcel please possib price pricie product really recent recommend
-refund return right second sell send ship show some special start status still stock suggest take
-tell th time today together tomorrow track turn under vers want week were wh will with work would
-your""".split()
+refund return right second sell send ship shit show some special start status still stock suggest
+take tell th time today together tomorrow track turn under vers want week were wh will with work
+would your""".split()
 MONTHS = """january february march april june july august september october november
 december""".split()
 PRONOUN = r"(?i)\b(it|its|it's|this|that|them|they)\b|^\W*and the (?!most|\w+est\b)"
 PLACE = (
-    r"\b(other|last(?! (?:week|month|year))|latest|newe|recent|old|earl|first|second)"
+    r"\b(other|previous|one before|last(?! (?:week|month|year))|latest|newe|recent|old|earl|first"
+    r"|second)"
     r"(?:r|st|er|est|ier|iest)?\b"
 )
 PICKING = (
@@ -52,7 +53,7 @@ PICKING = (
     r"|other|oh|no|not|ok|then|well)\b"
 )
 NO_REASON = (
-    r"(?i)^\W*((and|ord-\d+|because|bc|since|of|but|so|reason|please|pls|sorry|hi|hello)\b\W*)+"
+    r"(?i)^\W*((and|ord-\d+|because|bc|since|of|but|so|ok|reason|please|pls|sorry|hi|hello)\b\W*)+"
 )
 STATES = (
     r"\b(i|we|it|they|is|are|was|were|has|had|keeps?|got|came|\w{3,}ed|\w+n't)\b|\b(the|my) \w+ "
@@ -61,8 +62,8 @@ STATES = (
 YES = (
     r"^(\W*\b(y|yes|sorry|i (meant?|said)|yep|yeah|yup|sure|ok(ay)?|fine|well|actually|please"
     r"|let'?s|do|it|that|of|go|ahead|proceed|now|then|so|after|the|whole|order|all|everything"
-    r"|alright|thing|nice|great|h+m+)\b)+[^\w?]*$|^(?!.*(n't|not|before|should)).*\b(do it|go "
-    r"ahead|proceed)( then| now| please)?[^\w?]*$"
+    r"|alright|thing|perfect|cool|good|nice|great|h+m+)\b)+[^\w?]*$"
+    r"|^(?!.*(n't|not|before|should)).*\b(do it|go ahead|proceed)( then| now| please)?[^\w?]*$"
 )
 # A question, or a sentence that asks for something; "is too loud" and "does not work" are neither.
 ASKS = (

@@ -13,13 +13,18 @@ NO_MORE = f"I do not know more than that. {WRITE}"
 HINT = 'I help with orders, products and policies: ask me "what can you do?".'
 NO_DAY = "The order does not say on which day it will arrive."
 ASK_ORDER = "Which order would you like to return?"
-TYPED_ORDER = r"(?<!under )(?<!below )(?<!than )(?<!\$)\b(?:ord-?)?(\d{4})\b(?! (?:dollar|buck))"
+TYPED_ORDER = (
+    r"(?<!under )(?<!below )(?<!than )(?<!\$)(?<!\d-)\b(?:ord-?)?(\d{4})\b(?! (?:dollar|buck))"
+)
 ALL_ORDERS = r"\b(all|both|every\w*|total|altogether|so far|(?<!one of my )orders)\b"
 WAITS = (
     r"where|when|track|arriv|com|wait|way|lost|late|\b(by|before|get)\b|my (\w+ )?order\b|package"
     r"|parcel|news|ship|my stuff|delivery|check on|n't here|not here|charged?\b"
 )
-ARRIVES = r"when|arriv|how long|late\b|soon|yet\b|why|taking|\bby \w+day|days|get (it|here)|overdue"
+ARRIVES = (
+    r"when|arriv|how long|late\b|soon|yet\b|why|taking|\bby \w+day|days?\b|date|get (it|here)"
+    r"|overdue"
+)
 # What of an order is asked for, once it has been shown.
 FACTS = (
     ("track", "Tracking"),
@@ -42,8 +47,8 @@ HOLDS = (
      r"\b(day|month)s?\b"),
     (r"(do|should|have to|need to) (i )?\w* ?(do|start)|how (do|can|would) i"
      r"|who (do|should|can)|need|where do i|photo", "write|tell us"),
-    (r"(week|satur|sun)(end|day)|open|time|hours", "Monday"),
-    (r"\bcover", "cover|24-month"),
+    (r"(week|satur|sun)(end|day)|open|time|hours|from when", "Monday"),
+    (r"(does|is)\b.*cover", "cover|24-month"),
     (r"e-?mail|phone|call\b", "@|555"),
     (r"do i get|(move|level) up", "bonus"),
     (r"where|country|\bin [a-z]{4,}$", "country"),
@@ -130,7 +135,7 @@ def meant_order(turn: Turn, request: str, likely: str = "delivered", ask: str = 
     place = "".join(re.findall(english.PLACE, text)[:1])
     if most := re.search("most expensive|highest|biggest|cheapest", text):
         lines = sorted(lines, key=_price, reverse=most[0] != "cheapest")[:1]
-    elif place == "other":
+    elif place in ("other", "previous", "one before"):
         lines = [line for line in lines if not spoken_of or spoken_of not in line]
     elif place == "first" and turn.spoken[-1].endswith(ASK_ORDER):
         lines = lines[:1]  # of the list that was shown
@@ -163,7 +168,8 @@ def product(turn: Turn, request: str) -> str:
         return article(turn, request, "warranty")  # something is wrong with what was bought
     points_back, of_all = re.search(english.PRONOUN, text), re.search(OF_ALL, text)
     lines = _products(turn, "")
-    spoken_of = [line for line in lines if any(sku in line for sku in turn.products)]
+    spoken_of = points_back and _named(lines, english.nouns_of(turn.message))
+    spoken_of = spoken_of or [e for e in lines if any(sku in e for sku in turn.products)]
     spoken_of = (
         spoken_of or (turn.earlier and _named(lines, english.nouns_of(turn.earlier[-1]))) or []
     )
@@ -217,8 +223,10 @@ def product(turn: Turn, request: str) -> str:
 
 def _products(turn: Turn, query: str) -> list[str]:
     """What the search finds, the cheapest first."""
-    found = turn.use("search_products", query=query)
-    return sorted(re.findall(rf"(?m)^.*{SKU}.*$", found), key=_price)
+    found = re.findall(rf"(?m)^.*{SKU}.*$", turn.use("search_products", query=query))
+    # A phone is no headphone.
+    within = [line for line in found if re.search(rf"\w{query}", line, re.I)] if query else []
+    return sorted((line for line in found if line not in within), key=_price)
 
 
 def _named(lines: list[str], nouns: list[str]) -> list[str]:
@@ -260,7 +268,7 @@ def article(turn: Turn, request: str, about: str = "") -> str:
     if turn.article[0]:
         return more(turn, request)
     points_back = re.search(english.PRONOUN, request)
-    of_product = re.match(SKU, turn.subject) and points_back
+    of_product = re.match(SKU, turn.subject) and (points_back or len(request.split()) < 4)
     if of_product or (nouns and _products(turn, " ".join(nouns))):
         return product(turn, request)
     turn.hand_off("transfer_to_triage")

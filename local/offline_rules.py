@@ -60,7 +60,9 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
     found = list[tuple[Rule | str, str]]()
     for part in english.parts(turn.message):
         rule = _with_topic(turn, part)
-        if not (found and _is_vague(rule, part)):  # "my tier, and what do I get" is one question
+        if not (
+            found and callable(found[-1][0]) and _is_vague(rule, part)
+        ):  # "my tier, and what do I get" is one question
             found.append((rule, part))
     told = [part for _, part in found if _is_told(part)]
     asked = [f for f in found if f[1] not in told]
@@ -77,7 +79,7 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
         return sorted(asked, key=lambda f: f[0] is _give_back)
     # Beside a request, small talk, a statement and "how fast is it" need no answer of their own.
     vague = [part for _, part in found if part in told or re.search(english.PRONOUN, part)]
-    told_of = {shop.article: vague, shop.product: told}
+    told_of: dict[Rule | str, list[str]] = {shop.article: vague, shop.product: told}
     talk = [f for f in found if f[0] in SMALL_TALK or f[1] in told_of.get(f[0], ())]
     return [f for f in found if f not in talk] or found[-1:]
 
@@ -92,6 +94,8 @@ def _with_topic(turn: Turn, text: str) -> Rule | str:
     """The rule for `text`; if that names nothing of its own, the rule for what it is about."""
     rule, last = _row(text), turn.spoken[-1]
     points_back = re.search(english.PRONOUN, text)
+    if turn.article[0] and points_back and rule in HELP.values():
+        return shop.more
     if rule is shop.order and "Return initiated" in last and points_back:
         return _returns
     if turn.article[0] and re.search(r"\b(ago|old)\b", text):
@@ -215,7 +219,10 @@ def _returns(turn: Turn, request: str, why: str = "") -> str:
     lines = english.naming(lines, english.nouns_of(request)) or lines
     named = [line.partition(":")[0] for line in lines]
     told, how = list[str](), list[str]()
-    if re.search(english.PRONOUN, request) and turn.subject in named:
+    if (
+        re.search(rf"{english.PRONOUN}|how (long|many days|much)", request)
+        and turn.subject in named
+    ):
         named = [turn.subject]
     for number in (shop.typed_orders(turn.message) or named)[:4]:
         facts = turn.use("get_order", order_id=number)
@@ -347,13 +354,13 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|reorder)\b|(place|make) an? (\w+ )?order|(in|to) my (cart|basket)|check ?out",
      f"I cannot take orders here. {shop.WRITE}"),
     (r"never ?mind|forget (it|that)|(?<!do i )keep (it|them|that)|(\w+n't|not) (want to )?(return"
-     r"|send|refund)|not (that|this) one|no need|^\W*(ok )?cancel (that|it)\b|^(no\W+"
+     r"(?!able)|send|refund)|not (that|this) one|no need|^\W*(ok )?cancel (that|it)\b|^(no\W+"
      r"|then )?(just )?leave it|maybe (later|not|another)|^(nope|nah)\b|wrong button|^((ok|well|oh"
      r"|um|sorry|actually)\W+)*(n|no|nope|nah|stop|don't|nothing|no,? (thanks?( you)?|wait|not yet"
      r"|later))\W*$", KEEP),
     (r"^(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind\W*$", FINE),
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|addres.*(chang|wrong)"
-     r"|exchang|(?<!hot.)swap|replace|(a new|different) one|add\b.* to (my|the|it|\w*\d)"
+     r"|exchang|(?<!hot.)swap|replace|(?<!have )(a new|different) one|add\b.* to (my|the|it|\w*\d)"
      r"|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
      r"|an) order|(send|ship|deliver) (it|them|this|\w*\d{4}) to\b|revert|withdraw|(i"
      r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|refuse|how (do|can) i stop"
@@ -364,7 +371,7 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"(return|refund) (policy|window|period)(?!.*\b(my|end))|how (long|many days)\b.*\b(something"
      r"|an? (order|item|product))\b", HELP["return"]),
     (r"^(?!.*(cheap|thing|product|sell)).*(your|an?|the|any) (\w+ )?(store|shop|showroom|branch"
-     r"|outlet)\b(?! credit)|in person|where are you|pick .*up", NO_SHOP),
+     r"|outlet)\b(?! credit)|in person|visit you|where are you|pick .*up", NO_SHOP),
     (r"(have|need|must) .*(give|say|tell) .*(reason|why)|why do you (want|need|ask)|mandatory",
      _any_reason),
     (r"where.*\bi (send|ship|bring|drop|return)|(return|which|what) address|label\b|restocking"
@@ -404,7 +411,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|the|it)",
      shop.charged),
     (r"^(many )?(thanks|thank you|thx)\b(?!.*\b(but|where|what|how|when|can|is|i)\b)", THANKS),
-    (r"^(i |just )?.*\b(love (it|them|the|my)|happy with|(are|is) (great|awesome|perfect"
+    (r"^(i |just )?.*\b((love (it|them|the|my)|happy with)( \w+)*|(are|is) (great|awesome|perfect"
      r"|lovely))\W*$",
      GLAD),
     (r"(recommend|better|best)\b.*\bor\b|(good|suitable|ok) for\b|colou?rs?\b|waterproof"
@@ -459,8 +466,8 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"thank|thx|cheers|you('re| are) (great|awesome|the best|nice|good)|well done|nice shop",
      THANKS),
     (r"^(\W*\b(ok(ay)?|u+gh|oh|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|lol|(ha)+h?"
-     r"|nice|wow|whatever|just|kidding|i see|got it|(wait|one (sec|mom)|(let me|i'?ll) (think"
-     r"|check)|hold on).*)\b)+\W*$", CARRY_ON),
+     r"|nice|wow|whatever|just|kidding|i see|got it|alright|(wait|one (sec|mom)|(let me"
+     r"|i'?ll) (think|check)|hold on).*)\b)+\W*$", CARRY_ON),
     (english.YES, NOTHING_WAITS),
     (r"i have \w+ question|can you help( me| us)?( with \w+( things?)?)?\W*$|can i ask|help me\W*$"
      r"|^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|how are (you|things)\b|(you"
@@ -470,10 +477,10 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! need)|(\w+n't|not) (understand"
      r"|get it)|confus", SKILLS),
     (r"angry|not (very )?helpful|rude\b|ridiculous|useless|terrible|worst|stupid|scam|awful|annoy"
-     r"|f[u*]ck|not accept|compensat|shit|hate|suck|crap|unacceptable|disappoint|frustrat|fed up"
-     r"|horribl|junk|garbage|rubbish|unfair", SORRY),
+     r"|f[u*]ck|not accept|compensat|exception|shit|hate|suck|crap|unacceptable|disappoint"
+     r"|frustrat|fed up|horribl|junk|garbage|rubbish|unfair", SORRY),
     (r"^(but )?(why|how come)( not| is that| can't (i|you))?\W*$", _why),
-    (r"^(ok(ay)? )?(then )?(and|or|(what|how) about) (the|an?|my|for)\b|^((it'?s )?(for|about) "
+    (r"^(ok(ay)? )?(then )?((and|or) (the|an?|my|for)|(what|how) about)\b|^((it'?s )?(for|about) "
      r"|it'?s )?(the|my) \S+( \S+)?\W*$|i mean\b|inside\b|^(ok )?then (the|my) ", _again),
 ]  # fmt: skip
 STAY = (shop.article, shop.product, shop.order, NO_ADDRESS, IMPOSSIBLE, _returns)

@@ -77,8 +77,9 @@ def order(turn: Turn, request: str) -> str:
     if asked and any(f"**Order {number}**" in said for said in turn.spoken[-10:]):
         facts = re.findall(rf"(?m)^- \*\*(?:{asked[0]})\*\*.*", told)
         told = "\n".join([f"Order {number}:\n", *facts]) if facts else told
-    if re.search("Status.*(processing|shipped)", told) and re.search(ARRIVES, text):
-        told += f"\n\n{NO_DAY} {_shipping(turn, 'shipped' in told)}"
+    status = re.search(r"Status\*\*: (processing|shipped)", told)
+    if status and re.search(ARRIVES, text):
+        told += f"\n\n{NO_DAY} {_shipping(turn, 'shipped' in status[1])}"
     return told
 
 
@@ -245,6 +246,8 @@ def _card(turn: Turn, text: str, line: str) -> str:
     asked = english.nouns_of(text) + re.findall(r" in (?!stock)([a-z]+)\W*$", text)  # a colour
     if "out of stock" in card and re.search("stock|when|avail|have|back|sell|buy", text):
         return f"{told}\n\nI do not know when it is in stock again. {WRITE}"
+    if re.search(r"\b(good|worth|nice)\b(?! (morning|evening|day))", text):
+        return f"I cannot judge that.\n\n{told}"
     lacks = not all(english.naming([card], [word]) for word in asked)
     if lacks and re.search(english.ASKS, text):
         return f"I do not know that about the {card.partition(' (')[0]}. {WRITE}\n\n{told}"
@@ -302,11 +305,13 @@ def _article(turn: Turn, query: str) -> tuple[str, str]:
 
 
 def _fitting(text: str, question: str) -> str:
-    """The sentences that hold what is asked for, and of these those with most of its words."""
+    """The sentences that hold most of what is asked for, and of these those with most words."""
     stems = [noun[:5] for noun in english.nouns_of(question)]
     holds = [holds for asks, holds in HOLDS if re.search(asks, english.spelled(question))]
-    parts = re.split(r"(?<=\.)\s", text)
-    parts = [part for part in parts if not holds or re.search("|".join(holds), part)]
-    words = [sum(stem in part.lower() for stem in stems) for part in parts]
-    most = max(words, default=0)
-    return " ".join(p for p, w in zip(parts, words, strict=True) if w == most and (w or holds))
+    scores = dict[str, tuple[int, int]]()
+    for part in re.split(r"(?<=\.)\s", text):
+        held = sum(bool(re.search(pattern, part)) for pattern in holds)
+        scores[part] = held, sum(stem in part.lower() for stem in stems)
+    most = max(scores.values())
+    fits = most[0] if holds else most[1]
+    return " ".join(part for part in scores if fits and scores[part] == most)

@@ -398,7 +398,7 @@ RULES: list[tuple[str, Rule | str]] = [
      _give_back),
     # Help articles, orders, products
     (r"total\b|altogether|(how much|what) (did|have|do) i (pay|paid|spen|owe)\b(?! with|.*shipping)"
-     r"|cost me", shop.order),
+     r"|(has|did|have)\b.*cost me", shop.order),
     (r"missing|only (got|received)|wrong (?!with)\w+|empty\b|for nothing|twice|double|stolen"
      r"|overcharg",
      SORRY),

@@ -8,9 +8,10 @@ from difflib import get_close_matches
 
 # A new sentence, or "and" before a word that opens a request: "slow and heavy" stays one.
 NEXT_REQUEST = (
-    r"(?i)(?<=[.?!])\s+|\n+|,\s+(?=(?:wh(?:at|ere|en|o|y)'?s?|how|can|i'd|i want)\b)"
-    r"|,?\s+(?:and|n|also|then)\s+(?=(?:also|please|wh(?:at|ere|en|o|y)'?s?|how|do|does|can|could"
-    r"|is|are|tell|show|list|return|refund|track|send|my|i|i'd)\b)"
+    r"(?i)(?<=[.?!])\s+|\n+|,\s+(?=(?:wh(?:at|ere|en|o|y)'?s?|how|can|i'd|i want|(?:is|are|do"
+    r"|does|will) (?:it|there|you|i|they|the|my))\b)|,?\s+(?:and|n|also|then)\s+(?=(?:also"
+    r"|please|wh(?:at|ere|en|o|y)'?s?|how|do|does|can|could|is|are|tell|show|list|return|refund"
+    r"|track|send|my|i|i'd)\b)"
 )
 
 # In a wish to return, the reason may follow a comma or an order's number, or have no comma at all.
@@ -67,12 +68,13 @@ YES = (
 )
 # A question, or a sentence that asks for something; "is too loud" and "does not work" are neither.
 ASKS = (
-    r"\?|^\W*((and|so|but|ok|well|actually|please|pls|wait|also|or|n|cool|great|awesome|nice|hm+)\W+)*((until|what|why|how|when|where"
-    r"|who|which)('?s|'?re)?\b|(do|is|are|was|were|have|has|am) (it|they|there|you|i|we|the|my"
-    r"|that|this)\b|(does|did|can|could|will|would|should|may)\b(?!n't| not)|(show|tell|give|let"
-    r"|keep|list|look|help|talk|call|send|pretend|ignore|compare|you tell)\b)|\b(want to|wanna"
-    r"|like to|rather|i meant?)\b|^\W*([a-z]{0,2}|idk|yes|okay|sure|h+m+|uhm?|dunno|e*h* ?i "
-    r"(dunno|don't know)|warranty|shipping|payment|help|please\b.*)\W*$|\b(too|as well)\W*$"
+    r"\?|^\W*((and|so|but|ok|well|actually|please|pls|wait|also|or|n|cool|great|awesome|nice"
+    r"|hm+)\W+)*((until|what|why|how|when|where|who|which)('?s|'?re)?\b|(do|is|are|was|were|have"
+    r"|has|am) (it|they|there|you|i|we|the|my|that|this)\b|(does|did|can|could|will|would|should"
+    r"|may)\b(?!n't| not)|(show|tell|give|let|keep|list|look|help|talk|call|send|pretend|ignore"
+    r"|compare|you tell)\b)|\b(want to|wanna|like to|rather|i meant?)\b|^\W*([a-z]{0,2}|idk|yes"
+    r"|okay|sure|h+m+|uhm?|dunno|e*h* ?i (dunno|don't know)|warranty|shipping|payment|help"
+    r"|please\b.*)\W*$|\b(too|as well)\W*$"
     rf"|{PLACE} (one|order)\W*$|^\W*(for |order )?(ord-?)?\d{{4}}\W*$|^(ok |okay )?then (the|my) "
 )
 

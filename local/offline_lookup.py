@@ -196,7 +196,10 @@ def product(turn: Turn, request: str) -> str:
     if bound := re.search(
         r"(under|below|less than|cheaper than|up to|around)\D{,3}(\d[\d,]*)", text
     ):
-        fitting = [e for e in found or lines if _price(e) <= float(bound[2].replace(",", ""))]
+        price, least = float(bound[2].replace(",", "")), 0.7 * (bound[1] == "around")
+        fitting = [
+            e for e in found or lines if least * price <= _price(e) <= (least or 0.9) / 0.7 * price
+        ]
         told = f"{'These are' if fitting else 'None of these is'} {bound[1]} ${bound[2]}"
         return f"{told}, the cheapest first:\n\n{bullets(fitting or found or lines)}"
     compares = len(found) == 1 and re.search(rf"{COMPARES}|est\b", text)
@@ -264,8 +267,12 @@ def article(turn: Turn, request: str, about: str = "") -> str:
     stems = {noun[:6] for noun in nouns}
     fits = any(s in title.lower() for s in stems) or sum(s in body.lower() for s in stems) > 1
     if body and (about or fits):
-        told = _fitting(body, request) if title == turn.article[0] else ""
-        return f"**{title}**: {told or body}"
+        told = _fitting(body, request)
+        if title != turn.article[0]:  # the first time, the whole of it, what fits first
+            told = "" if told.startswith("It ") else told
+        rest = [part for part in _sentences(body) if told and part not in told]
+        rest = [] if title == turn.article[0] else rest
+        return " ".join([f"**{title}**: {told or body}", *rest])
     if nouns and _named(_products(turn, ""), nouns):
         return product(turn, request)
     if turn.article[0]:
@@ -304,12 +311,16 @@ def _article(turn: Turn, query: str) -> tuple[str, str]:
     return found.partition("\n")[0], found.partition("\n")[2]
 
 
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=\.)\s", text)
+
+
 def _fitting(text: str, question: str) -> str:
     """The sentences that hold most of what is asked for, and of these those with most words."""
     stems = [noun[:5] for noun in english.nouns_of(question)]
     holds = [holds for asks, holds in HOLDS if re.search(asks, english.spelled(question))]
     scores = dict[str, tuple[int, int]]()
-    for part in re.split(r"(?<=\.)\s", text):
+    for part in _sentences(text):
         held = sum(bool(re.search(pattern, part)) for pattern in holds)
         scores[part] = held, sum(stem in part.lower() for stem in stems)
     most = max(scores.values())

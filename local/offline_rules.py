@@ -81,7 +81,8 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
     vague = [part for _, part in found if part in told or re.search(english.PRONOUN, part)]
     told_of: dict[Rule | str, list[str]] = {shop.article: vague, shop.product: told}
     talk = [f for f in found if f[0] in SMALL_TALK or f[1] in told_of.get(f[0], ())]
-    return [f for f in found if f not in talk] or found[-1:]
+    polite = [f for f in found if f[0] in SMALL_TALK]
+    return [f for f in found if f not in talk] or polite[:1] or found[-1:]
 
 
 def _row(text: str) -> Rule | str:
@@ -169,7 +170,8 @@ def _give_back(turn: Turn, request: str, why: str = "") -> str:
     told = shop.explained(turn, number)
     if "possible until" not in told:
         told = f"It has a return already.\n\n{told}" if "Return reason" in told else told
-        return told + f"\n\n{DEFECT}" * ("window has closed" in told)
+        wrong = "window has closed" in told and re.search(DEFECT, english.spelled(turn.message))
+        return f"{told}\n\n{HELP['warranty'](turn, '')}" if wrong else told
     if not why:
         once = f'A return of {number} needs a reason, such as "too heavy".'
         return f"{once if turn.spoken[-1].endswith(ASK_REASON) else told}\n\n{ASK_REASON}"
@@ -220,7 +222,7 @@ def _returns(turn: Turn, request: str, why: str = "") -> str:
     named = [line.partition(":")[0] for line in lines]
     told, how = list[str](), list[str]()
     if (
-        re.search(rf"{english.PRONOUN}|how (long|many days|much)", request)
+        re.search(rf"{english.PRONOUN}|how (long|many days|much)|when", request)
         and turn.subject in named
     ):
         named = [turn.subject]
@@ -252,6 +254,8 @@ def _whole(turn: Turn, request: str) -> str:
 
 
 def _why(turn: Turn, request: str) -> str:
+    if "There is no order" in turn.spoken[-1]:
+        return shop.order(turn, "all my orders")
     of_return = re.search(f"{OF_RETURN}|cannot be returned", turn.spoken[-1])
     return HELP["return"](turn, request) if of_return else shop.NO_MORE
 
@@ -285,7 +289,8 @@ MENU = (
     "return?\n- how much is express shipping?"
 )
 SKILLS = f"{MENU}\n\n{NOTE}"
-SORRY = f"I am sorry about the trouble. What I cannot solve here, a person may. {shop.WRITE}"
+ELSE = "I do not know that: I know only the orders, products and policies of this shop."
+SORRY = f"I am sorry about the trouble. Where I cannot help, a person may. {shop.WRITE}"
 FOREIGN = f"I know simple English only. {SKILLS}"
 HELLO = f"Hello, how can I help? {SKILLS}"
 GLAD = "I am glad to hear it."
@@ -296,11 +301,11 @@ CARRY_ON = "All right. I am here when you need anything else."
 GOODBYE = "Goodbye, and come back any time."
 KEEP = "All right, I leave it at that."
 NO_ADDRESS = (
-    f"I do not know where a return is sent to, who pays for that, or of a fee. {shop.WRITE}"
+    f"I do not know where to send a return, who pays for that, or whether there is a fee. "
+    f"{shop.WRITE}"
 )
 NO_CARRIER = f"I do not know which carrier brings it, or where it was left. {shop.WRITE}"
 WHOLE = "An order goes back whole."
-DEFECT = 'If something is wrong with it, ask me "how long is the warranty?".'
 NO_SHOP = f"I do not know of a shop that you can visit. {shop.WRITE}"
 IMPOSSIBLE = (
     "An order cannot be cancelled, changed, exchanged or sent to another address, nor a return "
@@ -310,6 +315,13 @@ IMPOSSIBLE = (
 OWN = (
     r"order|arriv|track|return|refund|money|\d{4}|laptop|sleeve|lamp|keyboard|headphone|sell"
     r"|do you have"
+)
+DEFECT = (
+    r"warranty|photo|picture|covered|i drop|accident(s|al)?\b|guarant|repair|fix|broke|crack"
+    r"|spill|defect|damage|faulty|(not|\w+n't|stopped|won't) (work|turn|start|charg)|smash"
+    r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|defective|only lasts|advertis|(key|bar"
+    r"|button|hinge)\w* .*stuck|no longer|\w+n't (\w+ )?any ?more|scratch|torn|flicker|leak"
+    r"|burn|loose|dead\b|hole\b|\bwet\b"
 )
 BECAUSE = r"\W*(it|they|the|too|because|bc|i (don't|do not|never))\b"
 ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
@@ -344,7 +356,8 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"(?<!my )(?!(it|what|who|where|how|when|that|there|here|let|\w*day|order|thi|wa|ha"
      r"|list)'?s)\w{2,}('s( [a-z]+)?|s) (address|e-?mail|phone|orders?|account|password|tier|name"
      r"|data)\b|(his|her|their) (address|e-?mail|phone|orders?|account|wife|husband)\b|(other|all"
-     r"|every) (customer|people|user)", "I see only your own account."),
+     r"|every) (customer|people|user)|(what|where|which) (?!i\b|we\b|did|you\b|have|was|my\b"
+     r"|is\b)\w+ (ordered|bought)", "I see only your own account."),
     (r"(refund|pay).*\bdifference", shop.UNKNOWN),
     (r"(log|sign) ?(out|off)\b", "Type /quit to leave. Then log in with another email."),
     (r"(delet|eras|forget|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)\b",
@@ -353,21 +366,24 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|wanna|like|love|can i|could i|how do i|how can i|can you) (to )?(buy|order|purchase"
      r"|reorder)\b|(place|make) an? (\w+ )?order|(in|to) my (cart|basket)|check ?out",
      f"I cannot take orders here. {shop.WRITE}"),
-    (r"never ?mind|forget (it|that)|(?<!do i )keep (it|them|that)|(\w+n't|not) (want to )?(return"
-     r"(?!able)|send|refund)|not (that|this) one|no need|^\W*(ok )?cancel (that|it)\b|^(no\W+"
-     r"|then )?(just )?leave it|maybe (later|not|another)|^(nope|nah)\b|wrong button|^((ok|well|oh"
-     r"|um|sorry|actually)\W+)*(n|no|nope|nah|stop|don't|nothing|no,? (thanks?( you)?|wait|not yet"
-     r"|later))\W*$", KEEP),
+    (r"never ?mind|forget (it|that)|(?<!do i )(?<!can i )keep (it|them|that)|(\w+n't"
+     r"|not) (want to )?(return(?!able)|send|refund)|not (that|this) one|no need"
+     r"|^\W*(ok )?cancel (that|it)\b|^(no\W+|then )?(just )?leave it|maybe (later|not|another)"
+     r"|^(nope|nah)\b|wrong button|^((ok|well|oh|um|sorry|actually)\W+)*(n|no|nope|nah|stop"
+     r"|don't|nothing|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
     (r"^(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind\W*$", FINE),
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|addres.*(chang|wrong)"
      r"|exchang|(?<!hot.)swap|replace|(?<!have )(a new|different) one|add\b.* to (my|the|it|\w*\d)"
      r"|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
      r"|an) order|(send|ship|deliver) (it|them|this|\w*\d{4}) to\b|revert|withdraw|(i"
-     r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|refuse|how (do|can) i stop"
-     r"|chang\w* (it|this|that) to|speed .*up|hurry|(make|it|this|that) .*faster|combine"
-     r"|send me (a new|another)",
+     r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|take .*\bout\b"
+     r"|remov\w* .*\b(from|order|item)|refuse|how (do|can) i stop|chang\w* (it|this|that) to"
+     r"|speed .*up|hurry|(make|it|this|that) .*faster|combine|send me (a new|another)",
      IMPOSSIBLE),
     # Returns: first the questions and the wishes that cannot be met, last the wish
+    (r"lose my (gold|platinum|status|tier|level|bonus)", _tier),
+    (r"\d+ ?% (off|refund|discount)|match\w* (your |the )?price|price match",
+     shop.UNKNOWN),
     (r"(return|refund) (policy|window|period)(?!.*\b(my|end))|how (long|many days)\b.*\b(something"
      r"|an? (order|item|product))\b", HELP["return"]),
     (r"^(?!.*(cheap|thing|product|sell)).*(your|an?|the|any) (\w+ )?(store|shop|showroom|branch"
@@ -377,11 +393,13 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"where.*\bi (send|ship|bring|drop|return)|(return|which|what) address|label\b|restocking"
      r"|postage|refund.*(shipping|delivery)|^(?!.*(shipping|express|deliver|pay)).*\b(fees?|charges"
      r"|any charge)\b|(pay|free|cost).*(return|send.*back)|return shipping|who pays", NO_ADDRESS),
-    (r"(return|send|sending|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half))\b"
-     r"|(return|send|refund|take|give)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)|partial"
-     r"|in parts|keep (the|one|my)\b|only (return|send)|only\b.*\b(return|send|refund)", _whole),
-    (rf"{QUESTION}({BACK})|check\w* .*(refund|return)|wait too long|miss .*(window|deadline)"
-     rf"|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any"
+    (r"(return|send|sending|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half|that"
+     r"|this))\b|(return|send|refund|take|give)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)"
+     r"|partial|can i keep|^\W*(just|only) (the|one|that)\b|in parts|keep (the|one|my)\b"
+     r"|only (return|send)|only\b.*\b(return|send|refund)", _whole),
+    (rf"{QUESTION}({BACK})|(can|could|may) (it|they|this|that) .*\b(back|returned)|deadline"
+     rf"|check\w* .*(refund|return)|wait too long|miss .*(window|deadline)|(refund"
+     rf"|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any"
      r"|open|pending) (return|refund)s?\b|go (back )?(on|to) my|on (which|what) (account|card)"
      rf"|(which|what) (account|card).*go|(money|refund)[\w ]{{1,20}}\b(account|card)\b|(did|has|is"
      r"|was) (it|that) (work|go|gone|done|made)\b|how (long|many days) (do|would|will"
@@ -406,7 +424,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|\w+n't)\b|never (got|came|received|arrived)|nothing (came|arrived)|(can't"
      r"|cannot) find (it|them|my)", shop.lost),
     (r"(which|what|who)\b.*(carrier|courier|company)|who('s| is| will)?( be)? (deliver|bring|ship)"
-     r"|where .*(left|leave) (it|them)|it left|who signed", NO_CARRIER),
+     r"|where .*(left|leave) (it|them)|who signed", NO_CARRIER),
     (r"(already|been|have you|did you|when|will|was|is|get)\b.*\bcharged? (me|my)\b.*\bfor (my"
      r"|the|it)",
      shop.charged),
@@ -418,12 +436,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|\bspecs?\b|ports?\b|\bram\b",
      shop.product),
     *((words, HELP[about]) for words, about in (
-        (r"warranty|photo|picture|covered|i drop|accident(s|al)?\b|guarant|repair|fix|broke|crack"
-         r"|spill|defect|damage|faulty|(not|\w+n't|stopped|won't) (work|turn|start|charg)|smash"
-         r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|defective|only lasts|advertis|(key|bar"
-         r"|button|hinge)\w* .*stuck|no longer|\w+n't (\w+ )?any ?more|scratch|torn|flicker|leak"
-         r"|burn|loose|dead\b|hole\b|\bwet\b",
-         "warranty"),
+        (DEFECT, "warranty"),
         (r"lost\b(?!.*(invoice|receipt|password))|what (if|happens)\b.*(come|arriv|deliver|late\b"
          r"|show up)|track\w*\b.*(\w+n't|not|stuck)\b|mailbox|neighbo", "tracking"),
         (r"shipping|(?<!american )express|(way|cost|much|cheap\w*) to (ship|deliver)|overnight"
@@ -449,10 +462,10 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|the other\W*$", _again),
     (r"ord-?\d|order|track|check (up )?on|parcel|package|deliver|ship|arriv|status|waiting"
      r"|my stuff|coming|(?<!working )late\b|(where|when)('s|\b.*\b(my|is|its|are|get\w*"
-     r"|come))\b(?!.*(stock|back|more\b))|purchase|items?\b|i (bought|paid|spen)|did i (buy|pay"
-     r"|spend)|how long (will|until|till)\b|will (it|they) (come|arrive|get)|in time\b|(by"
-     r"|before) (the )?(\w+day|tomorrow|tonight|next|weekend)|(\w+n't|not) (here|there|come|got)"
-     r"|dispatch|news (on|of"
+     r"|come))\b(?!.*(stock|back|more\b))|purchase|items?\b|i (ever |have )?(bought|paid|spen)"
+     r"|everything i|did i (buy|pay|spend)|how long (will|until|till)\b|will (it|they) (come"
+     r"|arrive|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next|weekend)|(\w+n't"
+     r"|not) (here|there|come|got)|dispatch|warehouse|news (on|of"
      rf"|about)|update|supposed to|overdue|eta\b|{shop.TYPED_ORDER}",
      shop.order),
     (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
@@ -462,6 +475,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|can) (the|your|it|this)\b",
      shop.product),
     # Small talk
+    (r"weather|joke|football|politic|president|capital of|recipe|song|poem|movie|python\b", ELSE),
     (r"(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|thx|cheers|you('re| are) (great|awesome|the best|nice|good)|well done|nice shop",
      THANKS),
@@ -471,7 +485,7 @@ RULES: list[tuple[str, Rule | str]] = [
     (english.YES, NOTHING_WAITS),
     (r"i have \w+ question|can you help( me| us)?( with \w+( things?)?)?\W*$|can i ask|help me\W*$"
      r"|^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|how are (you|things)\b|(you"
-     r"|any(one|body)) there", HELLO),
+     r"|any(one|body)) (there|awake|here|home)", HELLO),
     (r"repeat|(say|said) (that|it) again", lambda turn, _: turn.spoken[-1] or HELLO),
     (r"what (then|now|next|happens (now|next)|(can|do|should) i do)\b|my options", _now_what),
     (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! need)|(\w+n't|not) (understand"

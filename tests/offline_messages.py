@@ -703,7 +703,7 @@ DIALOGUES = {
     [say("how far am i from gold", "1,000", "527\\.50")],
     [say("return ORD-1001", "no order"), say("whats in my order", "ORD-1003", never=("1001",))],
     [say("do u sell phones", "no such product")],
-    [say("i want my money back for 1004", "closed", 'ask me "how long is the warranty'),
+    [say("1004 is broken, i want my money back", "closed", "24-month"),
      say("why is ORD-1004 not returnable", "window has closed"),
      say("can you make an exception", "a person may")],
     [say("tell me about the quiet two", "30 hours"),

@@ -49,6 +49,7 @@ HOLDS = (
      r"|who (do|should|can)|need|where do i|photo", "write|tell us"),
     (r"(week|satur|sun)(end|day)|open|time|hours|from when", "Monday"),
     (r"(does|is)\b.*cover", "cover|24-month"),
+    (r"(which|what|to|on|my) (account|card)", "payment method"),
     (r"e-?mail|phone|call\b", "@|555"),
     (r"do i get|(move|level) up", "bonus"),
     (r"where|country|\bin [a-z]{4,}$", "country"),
@@ -98,7 +99,7 @@ def charged(turn: Turn, request: str) -> str:
     """Whether an order was paid: the article says when, the order whether it was shipped."""
     number = meant_order(turn, request, "processing|shipped")
     status = re.findall("(?m)^Status: .*", turn.use("get_order", order_id=number))
-    charge = _fitting(_article(turn, "payment")[1], "charged")
+    charge = fitting(_article(turn, "payment")[1], "charged")
     return f"Order {number}. {''.join(status)}. {charge}"
 
 
@@ -267,12 +268,11 @@ def article(turn: Turn, request: str, about: str = "") -> str:
     stems = {noun[:6] for noun in nouns}
     fits = any(s in title.lower() for s in stems) or sum(s in body.lower() for s in stems) > 1
     if body and (about or fits):
-        told = _fitting(body, request)
-        if title != turn.article[0]:  # the first time, the whole of it, what fits first
-            told = "" if told.startswith("It ") else told
-        rest = [part for part in _sentences(body) if told and part not in told]
-        rest = [] if title == turn.article[0] else rest
-        return " ".join([f"**{title}**: {told or body}", *rest])
+        told = fitting(body, request) or body
+        if title != turn.article[0]:  # the first time all of it, and what fits first
+            told = body if told.startswith("It ") else told
+            told = " ".join([told, *(part for part in _sentences(body) if part not in told)])
+        return f"**{title}**: {told}"
     if nouns and _named(_products(turn, ""), nouns):
         return product(turn, request)
     if turn.article[0]:
@@ -298,9 +298,9 @@ def follows(turn: Turn, request: str) -> str:
     title, said = turn.article
     before = f"{turn.earlier[-1]} {request}" if title and turn.earlier else ""
     told = title and (
-        _fitting(said, request)
-        or _fitting(_article(turn, title)[1], request)
-        or (re.match("(and|what about|how about) ", request.lower()) and _fitting(said, before))
+        fitting(said, request)
+        or fitting(_article(turn, title)[1], request)
+        or (re.match("(and|what about|how about) ", request.lower()) and fitting(said, before))
     )
     return f"**{title}**: {told}" if told else ""
 
@@ -315,7 +315,7 @@ def _sentences(text: str) -> list[str]:
     return re.split(r"(?<=\.)\s", text)
 
 
-def _fitting(text: str, question: str) -> str:
+def fitting(text: str, question: str) -> str:
     """The sentences that hold most of what is asked for, and of these those with most words."""
     stems = [noun[:5] for noun in english.nouns_of(question)]
     holds = [holds for asks, holds in HOLDS if re.search(asks, english.spelled(question))]

@@ -236,6 +236,8 @@ def _returns(turn: Turn, request: str, why: str = "") -> str:
             again = again if number in again else f"return {number}{': ' * bool(why)}{why}"
             how.append(f'To return {number}, say "{again}".')
     rules = re.findall(r"- (A delivered order can.*)", turn.instructions)
+    if any(rule in "\n".join(turn.spoken) for rule in rules):  # then only what answers
+        rules = list(filter(None, (shop.fitting(rule, request) for rule in rules)))
     if re.search(BESIDE_RULES, request.lower()):
         rules.append(f"I know no other rule. {shop.WRITE}")
     return "\n\n".join([shop.bullets(told), *rules, *how])

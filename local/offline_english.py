@@ -8,10 +8,10 @@ from difflib import get_close_matches
 
 # A new sentence, or "and" before a word that opens a request: "slow and heavy" stays one.
 NEXT_REQUEST = (
-    r"(?i)(?<=[.?!])\s+|\n+|,\s+(?=(?:wh(?:at|ere|en|o|y)'?s?|how|can|i'd|i want|(?:is|are|do"
-    r"|does|will) (?:it|there|you|i|they|the|my))\b)|,?\s+(?:and|n|also|then)\s+(?=(?:also"
-    r"|please|wh(?:at|ere|en|o|y)'?s?|how|do|does|can|could|is|are|tell|show|list|return|refund"
-    r"|track|send|my|i|i'd)\b)"
+    r"(?i)(?<=[.?!])\s+|\n+|,\s+(?!\w+\W*$)(?=(?:wh(?:at|ere|en|o|y)'?s?|how|can|i'd|i want"
+    r"|(?:is|are|do|does|will) (?:it|there|you|i|they|the|my))\b)|,?\s+(?:and|n|also"
+    r"|then)\s+(?=(?:also|please|wh(?:at|ere|en|o|y)'?s?|how|do|does|can|could|is|are|tell|show"
+    r"|list|return|refund|track|send|my|i|i'd)\b)"
 )
 
 # In a wish to return, the reason may follow a comma or an order's number, or have no comma at all.

@@ -22,8 +22,8 @@ WAITS = (
     r"|parcel|news|ship|my stuff|delivery|check on|n't here|not here|charged?\b"
 )
 ARRIVES = (
-    r"when|arriv|how long|late\b|soon|yet\b|why|taking|\bby \w+day|days?\b|date|get (it|here)"
-    r"|overdue"
+    r"when|arriv|how long|late\b|soon|yet\b|why|taking|\bby \w+day|days?\b|date|today|tomorrow"
+    r"|tonight|get (it|here)|overdue"
 )
 # What of an order is asked for, once it has been shown.
 FACTS = (

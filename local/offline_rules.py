@@ -95,7 +95,7 @@ def _with_topic(turn: Turn, text: str) -> Rule | str:
     """The rule for `text`; if that names nothing of its own, the rule for what it is about."""
     rule, last = _row(text), turn.spoken[-1]
     points_back = re.search(english.PRONOUN, text)
-    if turn.article[0] and points_back and rule in HELP.values():
+    if turn.article[0] and points_back and rule is HELP["payment"]:
         return shop.more
     if rule is shop.order and "Return initiated" in last and points_back:
         return _returns
@@ -320,7 +320,7 @@ OWN = (
 )
 DEFECT = (
     r"warranty|photo|picture|covered|i drop|accident(s|al)?\b|guarant|repair|fix|broke|crack"
-    r"|spill|defect|damage|faulty|(not|\w+n't|stopped|won't) (work|turn|start|charg)|smash"
+    r"|break|spill|defect|damage|faulty|(not|\w+n't|stopped|won't) (work|turn|start|charg)|smash"
     r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|defective|only lasts|advertis|(key|bar"
     r"|button|hinge)\w* .*stuck|no longer|\w+n't (\w+ )?any ?more|scratch|torn|flicker|leak"
     r"|burn|loose|dead\b|hole\b|\bwet\b"
@@ -355,20 +355,20 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|devolver|por favor|ich|meine?|nicht|bestellung|danke|bitte|wo|wie|ist|das|und|cuando|puedo"
      r"|bonjour|merci|commande|je)\b", FOREIGN),
     # Of somebody else, or not possible
-    (r"(?<!my )(?!(it|what|who|where|how|when|that|there|here|let|\w*day|order|thi|wa|ha"
+    (r"(?<!my )(?!(it|what|who|where|how|when|that|there|here|let|\w*day|order|thi|wa|ha|carrier"
      r"|list)'?s)\w{2,}('s( [a-z]+)?|s) (address|e-?mail|phone|orders?|account|password|tier|name"
      r"|data)\b|(his|her|their) (address|e-?mail|phone|orders?|account|wife|husband)\b|(other|all"
      r"|every) (customer|people|user)|(what|where|which) (?!i\b|we\b|did|you\b|have|was|my\b"
      r"|is\b)\w+ (ordered|bought)", "I see only your own account."),
-    (r"(refund|pay).*\bdifference", shop.UNKNOWN),
+    (r"(refund|pay|give).*\bdifference", shop.UNKNOWN),
     (r"(log|sign) ?(out|off)\b", "Type /quit to leave. Then log in with another email."),
     (r"(delet|eras|forget|clos|remov|deactivat|cancel)\w*\b.*\b(account|profile|data)\b",
      f"That cannot be done here. {shop.WRITE}"),
     (r"^(ok(ay)? )?(buy|order) (it|one|this|that)\b|i'?(ll| will) (take|buy) (?!.*back)|(want"
-     r"|wanna|like|love|can i|could i|how do i|how can i|can you) (to )?(buy|order|purchase"
+     r"|wanna|like|love|can i|could i|(how|where) (do|can) i|can you) (to )?(buy|order|purchase"
      r"|reorder)\b|(place|make) an? (\w+ )?order|(in|to) my (cart|basket)|check ?out",
      f"I cannot take orders here. {shop.WRITE}"),
-    (r"never ?mind|forget (it|that)|(?<!do i )(?<!can i )keep (it|them|that)|(\w+n't"
+    (r"never ?mind|nvm\b|forget (it|that)|(?<!do i )(?<!can i )keep (it|them|that)|(\w+n't"
      r"|not) (want to )?(return(?!able)|send|refund)|not (that|this) one|no need"
      r"|^\W*(ok )?cancel (that|it)\b|^(no\W+|then )?(just )?leave it|maybe (later|not|another)"
      r"|^(nope|nah)\b|wrong button|^((ok|well|oh|um|sorry|actually)\W+)*(n|no|nope|nah|stop"
@@ -378,16 +378,17 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|exchang|(?<!hot.)swap|replace|(?<!have )(a new|different) one|add\b.* to (my|the|it|\w*\d)"
      r"|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
      r"|an) order|(send|ship|deliver) (it|them|this|\w*\d{4}) to\b|revert|withdraw|(i"
-     r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|take .*\bout\b"
+     r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|expedit|take .*\bout\b"
      r"|remov\w* .*\b(from|order|item)|refuse|how (do|can) i stop|chang\w* (it|this|that) to"
      r"|speed .*up|hurry|(make|it|this|that) .*faster|combine|send me (a new|another)",
      IMPOSSIBLE),
     # Returns: first the questions and the wishes that cannot be met, last the wish
-    (r"lose my (gold|platinum|status|tier|level|bonus)", _tier),
+    (r"(move|level) up\b|lose my (gold|platinum|status|tier|level|bonus)", _tier),
     (r"\d+ ?% (off|refund|discount)|match\w* (your |the )?price|price match",
      shop.UNKNOWN),
-    (r"(return|refund) (policy|window|period)(?!.*\b(my|end))|how (long|many days)\b.*\b(something"
-     r"|an? (order|item|product))\b", HELP["return"]),
+    (r"(?<!privacy )polic(y|ies)\b(?!.*(ship|pay|warrant))|(return|refund) (window"
+     r"|period)(?!.*\b(my|end))|how (long|many days)\b.*\b(something|an? (order|item"
+     r"|product))\b", HELP["return"]),
     (r"^(?!.*(cheap|thing|product|sell)).*(your|an?|the|any) (\w+ )?(store|shop|showroom|branch"
      r"|outlet)\b(?! credit)|in person|visit you|where are you|pick .*up", NO_SHOP),
     (r"(have|need|must) .*(give|say|tell) .*(reason|why)|why do you (want|need|ask)|mandatory",
@@ -402,9 +403,10 @@ RULES: list[tuple[str, Rule | str]] = [
     (rf"{QUESTION}({BACK})|(can|could|may) (it|they|this|that) .*\b(back|returned)|deadline"
      rf"|check\w* .*(refund|return)|wait too long|miss .*(window|deadline)|(refund"
      rf"|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any"
-     r"|open|pending) (return|refund)s?\b|go (back )?(on|to) my|on (which|what) (account|card)"
+     r"|open|pending) (return|refund)s?\b|deadline|\w+n't (sent|returned)\b|go (back )?(on"
+     r"|to) my|(on|to) (which|what) (account|card)"
      rf"|(which|what) (account|card).*go|(money|refund)[\w ]{{1,20}}\b(account|card)\b|(did|has|is"
-     r"|was) (it|that) (work|go|gone|done|made)\b|how (long|many days) (do|would|will"
+     r"|was) (it|that) (work|go|gone|done|made(?! of))\b|how (long|many days) (do|would|will"
      r"|have) i (have|got)\b|how much (would|will|do|can) i (get|receive)|(lost|threw|without|need"
      r"|keep|original)\b.*\b(box|packaging)|\bbox\b.*(threw|lost|gone|need)|(need"
      r"|without)\b.*receipt|(never|not|\w+n't) (got|get|received|see\w*)\b.*(refund|money)"
@@ -431,8 +433,8 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|the|it)",
      shop.charged),
     (r"^(many )?(thanks|thank you|thx)\b(?!.*\b(but|where|what|how|when|can|is|i)\b)", THANKS),
-    (r"^(i |just )?.*\b((love (it|them|the|my)|happy with)( \w+)*|(are|is) (great|awesome|perfect"
-     r"|lovely))\W*$",
+    (r"^(i |just )?.*\b((love (it|them|the|my|this|your)|happy with)( \w+)*|(are|is) (great"
+     r"|awesome|perfect|lovely))\W*$",
      GLAD),
     (r"(recommend|better|best)\b.*\bor\b|(good|suitable|ok) for\b|colou?rs?\b|waterproof"
      r"|\bspecs?\b|ports?\b|\bram\b",
@@ -441,16 +443,16 @@ RULES: list[tuple[str, Rule | str]] = [
         (DEFECT, "warranty"),
         (r"lost\b(?!.*(invoice|receipt|password))|what (if|happens)\b.*(come|arriv|deliver|late\b"
          r"|show up)|track\w*\b.*(\w+n't|not|stuck)\b|mailbox|neighbo", "tracking"),
-        (r"shipping|(?<!american )express|(way|cost|much|cheap\w*) to (ship|deliver)|overnight"
-         r"|abroad|overseas|international|(do|can) you (ship|deliver)|where do you (ship"
-         r"|deliver)|deliver\w* (take|cost|time)", "shipping"),
+        (r"shipping|(?<!american )express|if i (order|buy)|(way|cost|much|cheap\w*) to (ship"
+         r"|deliver)|overnight|abroad|overseas|international|(do|can) you (ship|deliver)"
+         r"|where do you (ship|deliver)|deliver\w* (take|cost|time)", "shipping"),
         (r"take (the|my) money|invoice|receipt|bill\b|pa(id|y)\b|pay(ing|ment|pal)"
          r"|(?<!gift )cards?\b|(i|be|been|get|got|you) charge|(?<!not )accept|financ|instal"
          r"|american express|taken from|visa|amex|credit|bitcoin|crypto|tax\b|vat\b",
          "payment"),
     )),
     (r"(gold|platinum|loyalty|member|points|reward|tier|bonus|vip|level|percent|perk|benefit)"
-     r"|to spend|(am i|i'm|only|still) standard", _tier),
+     r"|to spend|(am i|i'm|only|still|says|why) standard", _tier),
     (r"my account|do about (it|this|that)\b|person\b|human|manager|customer (service|care)"
      r"|supervisor|agent|representative|someone|complain|contact|hotline|call\b|(talk|speak"
      r"|chat) (to|with)|(what|your|opening|business|office|support) (\w+ )?hours|open(ing|ed| (on"
@@ -458,7 +460,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|(?<!got an )(?<!sent an )e-?mail|reach\b|what are the hours|in touch|live chat|whatsapp"
      r"|(open|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
     (r"^but (i|we|you|that)\b", SORRY),
-    (r"policy|privacy|discount|voucher|coupon|promo|price match|gift ?(card|wrap)|sales?\b|% off"
+    (r"privacy|discount|voucher|coupon|promo|price match|gift ?(card|wrap)|sales?\b|% off"
      r"|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
     (rf"^(ord-?)?\d{{4}}\W*$|{english.PLACE} (one|order)\b(?!.*stock)|(the|my) one (for|with)\b"
      r"|the other\W*$", _again),
@@ -482,25 +484,26 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"thank|thx|cheers|you('re| are) (great|awesome|the best|nice|good)|well done|nice shop",
      THANKS),
     (r"^(\W*\b(ok(ay)?|u+gh|oh|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|lol|(ha)+h?"
-     r"|nice|wow|whatever|just|kidding|i see|got it|alright|(wait|one (sec|mom)|(let me"
-     r"|i'?ll) (think|check)|hold on).*)\b)+\W*$", CARRY_ON),
+     r"|nice|wow|whatever|just|kidding|i see|got it|alright|no (worries|problem)|(wait|one (sec"
+     r"|mom)|(let me|i'?ll) (think|check)|hold on).*)\b)+\W*$", CARRY_ON),
     (english.YES, NOTHING_WAITS),
-    (r"i have \w+ question|can you help( me| us)?( with \w+( things?)?)?\W*$|can i ask|help me\W*$"
-     r"|^\W*(hi|hiya|hello|hey|yo|sup|howdy|help|good \w+)\b|how are (you|things)\b|(you"
-     r"|any(one|body)) (there|awake|here|home)", HELLO),
+    (r"i have \w+ question|(can|could) you (check|look)( it| that)?\W*$|can you help( me"
+     r"| us)?( with \w+( things?)?)?\W*$|can i ask|help me\W*$|^\W*(hi|hiya|hello|hey|yo|sup"
+     r"|howdy|help|good \w+)\b|how are (you|things)\b|(you|any(one|body)) (there|awake|here"
+     r"|home)", HELLO),
     (r"repeat|(say|said) (that|it) again", lambda turn, _: turn.spoken[-1] or HELLO),
     (r"what (then|now|next|happens (now|next)|(can|do|should) i do)\b|my options", _now_what),
     (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! need)|(\w+n't|not) (understand"
      r"|get it)|confus", SKILLS),
-    (r"angry|not (very )?helpful|rude\b|ridiculous|useless|terrible|worst|stupid|scam|awful|annoy"
-     r"|f[u*]ck|not accept|compensat|exception|shit|hate|suck|crap|unacceptable|disappoint"
-     r"|frustrat|fed up|horribl|junk|garbage|rubbish|unfair", SORRY),
+    (r"angry|not (very )?helpful|rude\b|damn|wtf|ridiculous|useless|terrible|worst|stupid|scam"
+     r"|awful|annoy|f[u*]ck|not accept|compensat|exception|shit|hate|suck|crap|unacceptable"
+     r"|disappoint|frustrat|fed up|horribl|junk|garbage|rubbish|unfair", SORRY),
     (r"^(but )?(why|how come)( not| is that| can't (i|you))?\W*$", _why),
     (r"^(ok(ay)? )?(then )?((and|or) (the|an?|my|for)|(what|how) about)\b|^((it'?s )?(for|about) "
      r"|it'?s )?(the|my) \S+( \S+)?\W*$|i mean\b|inside\b|^(ok )?then (the|my) ", _again),
 ]  # fmt: skip
 STAY = (shop.article, shop.product, shop.order, NO_ADDRESS, IMPOSSIBLE, _returns)
-SMALL_TALK = (GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS, _now_what)
+SMALL_TALK = (_recall, GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS, _now_what)
 ABOUT_AN_ORDER = (SORRY, IMPOSSIBLE, NO_CARRIER)
 OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _any_reason, _returns, _whole, shop.article, HELP["return"])
 # A sentence on one of these that asks nothing may be the reason of a return.

@@ -62,7 +62,7 @@ STATES = (
 )
 YES = (
     r"^(\W*\b(y|yes|sorry|i (meant?|said)|yep|yeah|yup|sure|ok(ay)?|fine|well|actually|please"
-    r"|let'?s|do|it|that|of|go|ahead|proceed|now|then|so|after|the|whole|order|all|everything"
+    r"|let'?s|do|it|that|of|go|on|ahead|proceed|now|then|so|after|the|whole|order|all|everything"
     r"|alright|thing|perfect|cool|good|nice|great|h+m+)\b)+[^\w?]*$"
     r"|^(?!.*(n't|not|before|should)).*\b(do it|go ahead|proceed)( then| now| please)?[^\w?]*$"
 )

@@ -32,7 +32,7 @@ FACTS = (
     (r"\b(in|inside|contain)\b|what (did|was|were|have)|items?\b|how many", "Item"),
     (rf"{WAITS}|{ARRIVES}|status|deliver", "Status|Placed|Shipped|Delivered|Tracking"),
 )
-COMPARES = r"compare|difference|between|versus|\bvs\b|better|\bor\b"
+COMPARES = r"compare|difference|between|versus|\bvs\b|better|\bor\b(?! something)"
 OF_ALL = r"product|sell|anything|do you have|cheap(?!er)|expensive|priciest|recommend|best"
 SHOPS = (
     r"\b(need|want|like|look|search|buy|prefer|price|cheap|any|sell|carry|recommend|do you have"
@@ -222,6 +222,8 @@ def product(turn: Turn, request: str) -> str:
     why = "I cannot judge which is better. " if "better" in text else why
     if len(found) == 2:
         return why + "\n\n".join(_card(turn, "", line) for line in found)
+    if not (found or points_back or why or of_all or re.search(SHOPS, text)):
+        return f"{UNKNOWN} {HINT}"
     shown = "The" if found else "Our products, the"
     return f"{why}{shown} cheapest first:\n\n{bullets(found or lines)}"
 

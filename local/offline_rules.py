@@ -95,6 +95,8 @@ def _with_topic(turn: Turn, text: str) -> Rule | str:
     """The rule for `text`; if that names nothing of its own, the rule for what it is about."""
     rule, last = _row(text), turn.spoken[-1]
     points_back = re.search(english.PRONOUN, text)
+    if rule is KEEP and "cancel" in text.lower() and not _open_return(turn):
+        return IMPOSSIBLE
     if turn.article[0] and points_back and rule is HELP["payment"]:
         return shop.more
     if rule is shop.order and "Return initiated" in last and points_back:
@@ -370,17 +372,18 @@ RULES: list[tuple[str, Rule | str]] = [
      f"I cannot take orders here. {shop.WRITE}"),
     (r"never ?mind|nvm\b|forget (it|that)|(?<!do i )(?<!can i )keep (it|them|that)|(\w+n't"
      r"|not) (want to )?(return(?!able)|send|refund)|not (that|this) one|no need"
-     r"|^\W*(ok )?cancel (that|it)\b|^(no\W+|then )?(just )?leave it|maybe (later|not|another)"
-     r"|^(nope|nah)\b|wrong button|^((ok|well|oh|um|sorry|actually)\W+)*(n|no|nope|nah|stop"
-     r"|don't|nothing|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
+     r"|^\W*(ok )?cancel (that|it)\b|^((no|wait|then|ok|just)\W+)*leave it|maybe (later|not"
+     r"|another)|^(nope|nah)\b|wrong button|^((ok|well|oh|um|sorry|actually)\W+)*(n|no|nope|nah"
+     r"|stop|don't|nothing|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
     (r"^(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind\W*$", FINE),
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|addres.*(chang|wrong)"
-     r"|exchang|(?<!hot.)swap|replace|(?<!have )(a new|different) one|add\b.* to (my|the|it|\w*\d)"
-     r"|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
+     r"|exchang|(?<!hot.)swap|replace(?!able)|(?<!have )(a new|different) one|add\b.* to (my|the"
+     r"|it|\w*\d)|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
      r"|an) order|(send|ship|deliver) (it|them|this|\w*\d{4}) to\b|revert|withdraw|(i"
-     r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|expedit|take .*\bout\b"
-     r"|remov\w* .*\b(from|order|item)|refuse|how (do|can) i stop|chang\w* (it|this|that) to"
-     r"|speed .*up|hurry|(make|it|this|that) .*faster|combine|send me (a new|another)",
+     r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|expedit|new (place|flat|home"
+     r"|house)\b|take .*\bout\b|remov\w* .*\b(from|order|item)|refuse|how (do|can) i stop"
+     r"|chang\w* (it|this|that) to|speed .*up|hurry|(make|it|this|that) .*faster|combine"
+     r"|send me (a new|another)",
      IMPOSSIBLE),
     # Returns: first the questions and the wishes that cannot be met, last the wish
     (r"(move|level) up\b|lose my (gold|platinum|status|tier|level|bonus)", _tier),
@@ -410,8 +413,8 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|have) i (have|got)\b|how much (would|will|do|can) i (get|receive)|(lost|threw|without|need"
      r"|keep|original)\b.*\b(box|packaging)|\bbox\b.*(threw|lost|gone|need)|(need"
      r"|without)\b.*receipt|(never|not|\w+n't) (got|get|received|see\w*)\b.*(refund|money)"
-     r"|store credit|(refund|money) (\w+n't|\w+ not|never|still)\b|(return|refund).*\b(after"
-     r"|used|opened|without)\b|chang\w* my mind about"
+     r"|store credit|money (land|come|arrive|get)s|(refund|money) (\w+n't|\w+ not|never|still)\b"
+     r"|(return|refund).*\b(after|used|opened|without)\b|chang\w* my mind about"
      rf"|about (my |a )?(return|refund)|returns\W*$|what.*get for (it|that|\w*\d{{4}})",
      _returns),
     (r"(?<!tax )return(?!ed|s)|refund(?!s)|(sen[dt]|sending|give|giving|take|taking"
@@ -421,8 +424,8 @@ RULES: list[tuple[str, Rule | str]] = [
     # Help articles, orders, products
     (r"total\b|altogether|(how much|what) (did|have|do) i (pay|paid|spen|owe)\b(?! with|.*shipping)"
      r"|(has|did|have)\b.*cost me", shop.order),
-    (r"missing|only (got|received)|wrong (?!with)\w+|empty\b|for nothing|twice|double|stolen"
-     r"|overcharg",
+    (r"missing|only (got|received|one\b.*(inside|in the box|came))|wrong (?!with)\w+|empty\b"
+     r"|for nothing|twice|double|stolen|overcharg",
      SORRY),
     (r"(deliver|arriv)\w*\b.*\b(but (i|we|there|no)\b|never|nothing|nowhere|not \w+|wrong"
      r"|\w+n't)\b|never (got|came|received|arrived)|nothing (came|arrived)|(can't"
@@ -457,8 +460,8 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|supervisor|agent|representative|someone|complain|contact|hotline|call\b|(talk|speak"
      r"|chat) (to|with)|(what|your|opening|business|office|support) (\w+ )?hours|open(ing|ed| (on"
      r"|at|today|now|right|still|until))|(your|tele)phone|phone n|password"
-     r"|(?<!got an )(?<!sent an )e-?mail|reach\b|what are the hours|in touch|live chat|whatsapp"
-     r"|(open|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
+     r"|(?<!got an )(?<!sent an )e-?mail|what time do you|reach\b|what are the hours|in touch"
+     r"|live chat|whatsapp|(open|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
     (r"^but (i|we|you|that)\b", SORRY),
     (r"privacy|discount|voucher|coupon|promo|price match|gift ?(card|wrap)|sales?\b|% off"
      r"|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
@@ -470,7 +473,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|everything i|did i (buy|pay|spend)|how long (will|until|till)\b|will (it|they) (come"
      r"|arrive|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next|weekend)|(\w+n't"
      r"|not) (here|there|come|got)|dispatch|warehouse|news (on|of"
-     rf"|about)|update|supposed to|overdue|eta\b|{shop.TYPED_ORDER}",
+     rf"|about)|update|supposed to|overdue|(not|n't) moved|eta\b|{shop.TYPED_ORDER}",
      shop.order),
     (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
      r"|got any|(sell|suggest|anything|vs)\b|(under|below|around) \W*\d|(tell|know|more).* about"
@@ -479,11 +482,12 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|can) (the|your|it|this)\b",
      shop.product),
     # Small talk
-    (r"weather|joke|football|politic|president|capital of|recipe|song|poem|movie|python\b", ELSE),
+    (r"weather|rain\b|joke|football|politic|president|capital of|recipe|song|poem|movie"
+     r"|python\b", ELSE),
     (r"(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|thx|cheers|you('re| are) (great|awesome|the best|nice|good)|well done|nice shop",
      THANKS),
-    (r"^(\W*\b(ok(ay)?|u+gh|oh|great|cool|fine|good|perfect|h+m+|later|not (now|yet)|lol|(ha)+h?"
+    (r"^(\W*\b(ok(ay)?|u+gh|oh|great|cool|fine|good|perfect|k|h+m+|later|not (now|yet)|lol|(ha)+h?"
      r"|nice|wow|whatever|just|kidding|i see|got it|alright|no (worries|problem)|(wait|one (sec"
      r"|mom)|(let me|i'?ll) (think|check)|hold on).*)\b)+\W*$", CARRY_ON),
     (english.YES, NOTHING_WAITS),
@@ -493,17 +497,17 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|home)", HELLO),
     (r"repeat|(say|said) (that|it) again", lambda turn, _: turn.spoken[-1] or HELLO),
     (r"what (then|now|next|happens (now|next)|(can|do|should) i do)\b|my options", _now_what),
-    (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! need)|(\w+n't|not) (understand"
-     r"|get it)|confus", SKILLS),
+    (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! (need|mean))|(\w+n't"
+     r"|not) (understand|get it)|confus", SKILLS),
     (r"angry|not (very )?helpful|rude\b|damn|wtf|ridiculous|useless|terrible|worst|stupid|scam"
      r"|awful|annoy|f[u*]ck|not accept|compensat|exception|shit|hate|suck|crap|unacceptable"
      r"|disappoint|frustrat|fed up|horribl|junk|garbage|rubbish|unfair", SORRY),
-    (r"^(but )?(why|how come)( not| is that| can't (i|you))?\W*$", _why),
+    (r"what do you mean|^(but )?(why|how come)( not| is that| can't (i|you))?\W*$", _why),
     (r"^(ok(ay)? )?(then )?((and|or) (the|an?|my|for)|(what|how) about)\b|^((it'?s )?(for|about) "
      r"|it'?s )?(the|my) \S+( \S+)?\W*$|i mean\b|inside\b|^(ok )?then (the|my) ", _again),
 ]  # fmt: skip
 STAY = (shop.article, shop.product, shop.order, NO_ADDRESS, IMPOSSIBLE, _returns)
-SMALL_TALK = (_recall, GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS, _now_what)
+SMALL_TALK = (_recall, GLAD, GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS, _now_what)
 ABOUT_AN_ORDER = (SORRY, IMPOSSIBLE, NO_CARRIER)
 OF_RETURNS = (KEEP, FINE, NO_ADDRESS, _any_reason, _returns, _whole, shop.article, HELP["return"])
 # A sentence on one of these that asks nothing may be the reason of a return.

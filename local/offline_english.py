@@ -27,7 +27,8 @@ GREETING = (
 )
 # A question, or the wish to return a part of an order.
 ONE_CLAUSE = (
-    r"(?i)\b(keep|only)\b|^\W*(how|why|what|when|where|who|is|are|do|does|did|was|were|will|am)\b"
+    r"(?i)\b(keep|only)\b|^\W*(how|why|what|when|where|who|until|is|are|do|does|did|was|were"
+    r"|will|am)\b"
 )
 # What a typo is mended to, and the words that name no item, by how they begin.
 KEYS = """address cancel chance change charge delivered delivery exchange invoice keyboard laptop
@@ -37,10 +38,10 @@ SMALL_WORDS = """about actual also another any arriv avail been below best bette
 bought buck buy cheap come compar cost could day deliver differ does dollar each earl ever exactly
 expensive first from give good have help here home hour into just kind know last late left like
 list long look many maybe mean mine money more most much need newe number offer okay old ones only
-open order other over package parcel please possib price pricie product really recent recommend
-refund return right second sell send ship shit show some special start status still stock suggest
-take tell th time today together tomorrow track turn under vers want week were wh will with work
-would your""".split()
+open order other over package parcel please plus possib price pricie product really recent
+recommend refund return right second sell send ship shit show some special start status still
+stock suggest take tell th time today together tomorrow track turn under vers want week were wh
+will with work would your""".split()
 MONTHS = """january february march april june july august september october november
 december""".split()
 PRONOUN = r"(?i)\b(it|its|it's|this|that|them|they)\b|^\W*and the (?!most|\w+est\b)"

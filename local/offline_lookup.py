@@ -32,7 +32,7 @@ FACTS = (
     (r"\b(in|inside|contain)\b|what (did|was|were|have)|items?\b|how many", "Item"),
     (rf"{WAITS}|{ARRIVES}|status|deliver", "Status|Placed|Shipped|Delivered|Tracking"),
 )
-COMPARES = r"compare|difference|between|versus|\bvs\b|better|\bor\b(?! something)"
+COMPARES = r"compare|plus|difference|between|versus|\bvs\b|better|\bor\b(?! something)"
 OF_ALL = r"product|sell|anything|do you have|cheap(?!er)|expensive|priciest|recommend|best"
 SHOPS = (
     r"\b(need|want|like|look|search|buy|prefer|price|cheap|any|sell|carry|recommend|do you have"
@@ -52,7 +52,8 @@ HOLDS = (
     (r"(which|what|to|on|my) (account|card)", "payment method"),
     (r"e-?mail|phone|call\b", "@|555"),
     (r"do i get|(move|level) up", "bonus"),
-    (r"where|country|\bin [a-z]{4,}$", "country"),
+    (r"chang|password|name\b", "To change"),
+    (r"where|country|(ship|deliver|send) (it |them )?to\b|\bin [a-z]{4,}$", "country"),
 )  # fmt: skip
 
 
@@ -72,6 +73,8 @@ def order(turn: Turn, request: str) -> str:
     text = english.spelled(request)
     likely = "processing|shipped" if re.search(WAITS, text) else ""
     likely = "delivered" if re.search("did i (get|receive)|which.*deliver", text) else likely
+    if len(several := typed_orders(request)) > 1:
+        return "\n\n".join(explained(turn, number) for number in several)
     number = meant_order(turn, request, likely)
     told = explained(turn, number, of_return=False)
     asked = [names for asks, names in FACTS if re.search(asks, text)]
@@ -176,6 +179,8 @@ def product(turn: Turn, request: str) -> str:
         spoken_of or (turn.earlier and _named(lines, english.nouns_of(turn.earlier[-1]))) or []
     )
     found = _named(lines, nouns)
+    if re.search(COMPARES, text):  # of each thing that is named, not of the best hit
+        found = [e for e in lines if any(e in _named(lines, [noun]) for noun in nouns)]
     # "The laptop" is the Aero 14 Laptop, not the Felt Laptop Sleeve.
     found = [e for e in found if english.naming([e.partition(" (")[0].split()[-1]], nouns)] or found
     if re.search(r"\b(other|alternative|similar|else)", text):

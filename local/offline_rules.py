@@ -66,7 +66,8 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
             found.append((rule, part))
     told = [part for _, part in found if _is_told(part)]
     asked = [f for f in found if f[1] not in told]
-    if turn.spoken[-1].endswith(ASK_REASON) and _give_back not in dict(asked):
+    keeps = KEEP in dict(asked)
+    if turn.spoken[-1].endswith(ASK_REASON) and not (keeps or _give_back in dict(asked)):
         if _picks(turn):
             return [(f"Orders go back whole.\n\n{ASK_REASON}", turn.message)]
         asked = [f for f in asked if f[0] not in (CARRY_ON, NOTHING_WAITS, shop.article)]
@@ -308,7 +309,7 @@ NO_ADDRESS = (
     f"I do not know where to send a return, who pays for that, or whether there is a fee. "
     f"{shop.WRITE}"
 )
-NO_CARRIER = f"I do not know which carrier brings it, or where it was left. {shop.WRITE}"
+NO_CARRIER = f"I do not know which carrier brings it, where to, or where it was left. {shop.WRITE}"
 WHOLE = "An order goes back whole."
 NO_SHOP = f"I do not know of a shop that you can visit. {shop.WRITE}"
 IMPOSSIBLE = (
@@ -323,9 +324,9 @@ OWN = (
 DEFECT = (
     r"warranty|photo|picture|covered|i drop|accident(s|al)?\b|guarant|repair|fix|broke|crack"
     r"|break|spill|defect|damage|faulty|(not|\w+n't|stopped|won't) (work|turn|start|charg)|smash"
-    r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|defective|only lasts|advertis|(key|bar"
-    r"|button|hinge)\w* .*stuck|no longer|\w+n't (\w+ )?any ?more|scratch|torn|flicker|leak"
-    r"|burn|loose|dead\b|hole\b|\bwet\b"
+    r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|defective|only lasts|rattl|crackl|squeak|buzz"
+    r"|wobbl|advertis|(key|bar|button|hinge)\w* .*stuck|no longer|\w+n't (\w+ )?any ?more"
+    r"|scratch|torn|flicker|leak|burn|loose|dead\b|hole\b|\bwet\b"
 )
 BECAUSE = r"\W*(it|they|the|too|because|bc|i (don't|do not|never))\b"
 ELSEWHERE = r"\d{4}|\bmy\b|never (got|came)|nothing here|n't (arriv|here|come|got)|thank|mind"
@@ -370,7 +371,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|wanna|like|love|can i|could i|(how|where) (do|can) i|can you) (to )?(buy|order|purchase"
      r"|reorder)\b|(place|make) an? (\w+ )?order|(in|to) my (cart|basket)|check ?out",
      f"I cannot take orders here. {shop.WRITE}"),
-    (r"never ?mind|nvm\b|forget (it|that)|(?<!do i )(?<!can i )keep (it|them|that)|(\w+n't"
+    (r"never ?mind|nvm\b|forget (it|that)|(?<!do i )(?<!can i )keep(ing)? (it|them|that)|(\w+n't"
      r"|not) (want to )?(return(?!able)|send|refund)|not (that|this) one|no need"
      r"|^\W*(ok )?cancel (that|it)\b|^((no|wait|then|ok|just)\W+)*leave it|maybe (later|not"
      r"|another)|^(nope|nah)\b|wrong button|^((ok|well|oh|um|sorry|actually)\W+)*(n|no|nope|nah"
@@ -381,7 +382,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|it|\w*\d)|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
      r"|an) order|(send|ship|deliver) (it|them|this|\w*\d{4}) to\b|revert|withdraw|(i"
      r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|expedit|new (place|flat|home"
-     r"|house)\b|take .*\bout\b|remov\w* .*\b(from|order|item)|refuse|how (do|can) i stop"
+     r"|house)\b|take .*\b(out|off)\b|remov\w* .*\b(from|order|item)|refuse|how (do|can) i stop"
      r"|chang\w* (it|this|that) to|speed .*up|hurry|(make|it|this|that) .*faster|combine"
      r"|send me (a new|another)",
      IMPOSSIBLE),
@@ -396,22 +397,23 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|outlet)\b(?! credit)|in person|visit you|where are you|pick .*up", NO_SHOP),
     (r"(have|need|must) .*(give|say|tell) .*(reason|why)|why do you (want|need|ask)|mandatory",
      _any_reason),
-    (r"where.*\bi (send|ship|bring|drop|return)|(return|which|what) address|label\b|restocking"
+    (r"where.*\bi (send|ship|bring|drop|return)|return address|label\b|restocking"
      r"|postage|refund.*(shipping|delivery)|^(?!.*(shipping|express|deliver|pay)).*\b(fees?|charges"
      r"|any charge)\b|(pay|free|cost).*(return|send.*back)|return shipping|who pays", NO_ADDRESS),
     (r"(return|send|sending|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half|that"
      r"|this))\b|(return|send|refund|take|give)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)"
      r"|partial|can i keep|^\W*(just|only) (the|one|that)\b|in parts|keep (the|one|my)\b"
      r"|only (return|send)|only\b.*\b(return|send|refund)", _whole),
-    (rf"{QUESTION}({BACK})|(can|could|may) (it|they|this|that) .*\b(back|returned)|deadline"
-     rf"|check\w* .*(refund|return)|wait too long|miss .*(window|deadline)|(refund"
-     rf"|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any"
+    (rf"{QUESTION}({BACK})|have to (go|be sent) back|(can|could|may) (it|they|this|that|either"
+     rf"|any) .*\b(back|returned)|deadline|check\w* .*(refund|return)|wait too long"
+     rf"|miss .*(window|deadline)|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned"
+     rf"|(no|any"
      r"|open|pending) (return|refund)s?\b|deadline|\w+n't (sent|returned)\b|go (back )?(on"
      r"|to) my|(on|to) (which|what) (account|card)"
      rf"|(which|what) (account|card).*go|(money|refund)[\w ]{{1,20}}\b(account|card)\b|(did|has|is"
      r"|was) (it|that) (work|go|gone|done|made(?! of))\b|how (long|many days) (do|would|will"
      r"|have) i (have|got)\b|how much (would|will|do|can) i (get|receive)|(lost|threw|without|need"
-     r"|keep|original)\b.*\b(box|packaging)|\bbox\b.*(threw|lost|gone|need)|(need"
+     r"|keep|original)\b.*\b(box|packaging)|\bbox\b.*(threw|lost|gone|need|open)|(need"
      r"|without)\b.*receipt|(never|not|\w+n't) (got|get|received|see\w*)\b.*(refund|money)"
      r"|store credit|money (land|come|arrive|get)s|(refund|money) (\w+n't|\w+ not|never|still)\b"
      r"|(return|refund).*\b(after|used|opened|without)\b|chang\w* my mind about"
@@ -431,7 +433,7 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|\w+n't)\b|never (got|came|received|arrived)|nothing (came|arrived)|(can't"
      r"|cannot) find (it|them|my)", shop.lost),
     (r"(which|what|who)\b.*(carrier|courier|company)|who('s| is| will)?( be)? (deliver|bring|ship)"
-     r"|where .*(left|leave) (it|them)|who signed", NO_CARRIER),
+     r"|where .*(left|leave) (it|them)|who signed|(which|what) address", NO_CARRIER),
     (r"(already|been|have you|did you|when|will|was|is|get)\b.*\bcharged? (me|my)\b.*\bfor (my"
      r"|the|it)",
      shop.charged),
@@ -468,7 +470,7 @@ RULES: list[tuple[str, Rule | str]] = [
     (rf"^(ord-?)?\d{{4}}\W*$|{english.PLACE} (one|order)\b(?!.*stock)|(the|my) one (for|with)\b"
      r"|the other\W*$", _again),
     (r"ord-?\d|order|track|check (up )?on|parcel|package|deliver|ship|arriv|status|waiting"
-     r"|my stuff|coming|(?<!working )late\b|(where|when)('s|\b.*\b(my|is|its|are|get\w*"
+     r"|my stuff|mine\b|coming|(?<!working )late\b|(where|when)('s|\b.*\b(my|is|its|are|get\w*"
      r"|come))\b(?!.*(stock|back|more\b))|purchase|items?\b|i (ever |have )?(bought|paid|spen)"
      r"|everything i|did i (buy|pay|spend)|how long (will|until|till)\b|will (it|they) (come"
      r"|arrive|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next|weekend)|(\w+n't"
@@ -493,8 +495,8 @@ RULES: list[tuple[str, Rule | str]] = [
     (english.YES, NOTHING_WAITS),
     (r"i have \w+ question|(can|could) you (check|look)( it| that)?\W*$|can you help( me"
      r"| us)?( with \w+( things?)?)?\W*$|can i ask|help me\W*$|^\W*(hi|hiya|hello|hey|yo|sup"
-     r"|howdy|help|good \w+)\b|how are (you|things)\b|(you|any(one|body)) (there|awake|here"
-     r"|home)", HELLO),
+     r"|howdy|help|good \w+)\b|how(( i|')s| are) (it|you|things)\b|(you|any(one|body)) (there"
+     r"|awake|here|home)", HELLO),
     (r"repeat|(say|said) (that|it) again", lambda turn, _: turn.spoken[-1] or HELLO),
     (r"what (then|now|next|happens (now|next)|(can|do|should) i do)\b|my options", _now_what),
     (r"what( \w+)? can you|(what|who|how) (can|are|do) you\b(?! (need|mean))|(\w+n't"

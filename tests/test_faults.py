@@ -34,7 +34,7 @@ from local.mongod import Mongod, temporary_mongod
 from seed_data import seed
 from settings import choose_model
 from terminal.chat import words_for
-from tests.builders import RETURN, answer_of, approval_of, delta, events, failure_of, text_of
+from tests.builders import RETURN, answer_of, approval_of, delta, events, failure_of, said, text_of
 from tests.builders import call as tool_call
 from tests.builders import say as answer
 from tests.conftest import TO_ORDERS, TODAY, Support, customer_of, session_for
@@ -145,15 +145,6 @@ def test_a_refusal_of_the_model_is_an_answer(shop: Shop, model: ModelServer) -> 
     assert "Hello again." in done.stdout
 
 
-async def test_a_model_that_hangs_is_given_up(support: Support) -> None:
-    with served(hang(), say("Here I am.")) as (model, _):
-        # Long enough for the request to be sent on a busy machine: else the next one would hang.
-        conversation = await support.open(model=model, limits=Limits(seconds=2.0))
-        with pytest.raises(TurnFailed, match="The model did not answer"):
-            await asyncio.wait_for(events(conversation.turn("hello?")), 15)
-        assert await answer_of((await support.open(model=model)).retry()) == "Here I am."
-
-
 # MongoDB
 
 
@@ -260,9 +251,8 @@ async def test_what_was_shown_as_done_survives_a_kill_9_of_mongod(server: Mongod
             server.kill()
         server.start()
     async with await connect(server.uri) as client:
-        transcript = await (await open_on(client[DB_NAME], ScriptedModel())).transcript()
-    expected = [(f"message {n}", f"answer {n}") for n in range(3)]
-    assert [m.text for m in transcript] == [text for pair in expected for text in pair]
+        told = await said(await open_on(client[DB_NAME], ScriptedModel()))
+    assert told == [f"{whose} {n}" for n in range(3) for whose in ("message", "answer")]
 
 
 async def open_on(db: Database, model: Any) -> Conversation:
@@ -400,20 +390,6 @@ async def test_whatever_is_pasted_the_next_turn_works(support: Support, name: st
     assert (await support.items())[0]["content"] == stored
 
 
-NASTY = {
-    "half a surrogate pair": [answer("a\ud83d\u202eb")],
-    "a tool with a forbidden name": [tool_call("no such tool; \u20ac" * 9, "c1"), answer("ok")],
-    "half a pair in arguments": [tool_call("x", "c2", query="\ud83d"), answer("ok")],
-}
-
-
-@pytest.mark.parametrize("name", NASTY)
-async def test_whatever_the_model_writes_the_next_turn_works(support: Support, name: str) -> None:
-    with contextlib.suppress(TurnFailed):  # the SDK itself refuses half a pair in arguments
-        await events((await support.open(*NASTY[name])).turn("hi"))
-    await next_turn_works(support)
-
-
 @pytest.mark.parametrize("when", ["before it runs", "while it runs"])
 async def test_a_stop_does_not_take_back_a_yes_and_the_approved_tool_finishes(
     support: Support, monkeypatch: pytest.MonkeyPatch, when: str
@@ -458,15 +434,6 @@ async def test_a_slow_reader_gets_all_of_an_answer_that_came_in_time(support: Su
             seen.append(event)
             await asyncio.sleep(1.3 if len(seen) == 3 else 0)
     assert text_of(seen) == words
-
-
-async def test_a_model_that_fails_after_a_return_does_not_hide_it(support: Support) -> None:
-    conversation, approval = await support.asking(RuntimeError("gone"))
-    seen = []
-    with pytest.raises(TurnFailed, match="could not be read"):
-        async for event in conversation.decide(approval, True):
-            seen.append(event)
-    assert seen == [RETURNED]
 
 
 async def test_a_server_may_count_call_ids_anew_in_each_turn(support: Support) -> None:
@@ -541,13 +508,6 @@ async def test_an_abandoned_run_keeps_the_lease_until_its_end(support: Support, 
     assert asked == ["hi", "again"]
 
 
-async def test_what_is_too_long_is_refused_at_once(support: Support) -> None:
-    conversation = await support.open()
-    for size in (4_001, 10_000_000):
-        with pytest.raises(TurnFailed, match=f"{size:,} characters"):
-            conversation.turn("x" * size)
-
-
 async def test_a_state_that_cannot_be_read_waits_for_the_next_message(support: Support) -> None:
     await support.asking()
     pending = (await support.record())["pending"]
@@ -614,6 +574,8 @@ ILL_FORMED = {
     "half a pair in arguments": [output(CALL, arguments='{"q": "\ud83d"}')],
     "a call without an id": [output(CALL, call_id=None), *answer("ok")],
     "an item without a type": [output(CALL, type=None), *answer("ok")],
+    "half a surrogate pair": answer("o\ud83dk\u202e"),
+    "a tool with a forbidden name": tool_call("no such tool; \u20ac" * 9, "c1"),
 }
 
 
@@ -648,7 +610,7 @@ async def test_a_step_of_more_than_a_hundred_items_hides_no_message(support: Sup
     again = await support.open(answer("Done."))
     assert again.unanswered == "my orders?"
     assert await answer_of(again.retry()) == "Done."
-    assert [m.text for m in await again.transcript()] == ["my orders?", "Done."]
+    assert await said(again) == ["my orders?", "Done."]
 
 
 async def test_a_delta_that_is_no_text_is_left_out(support: Support) -> None:
@@ -705,7 +667,7 @@ async def test_a_stop_while_a_finished_answer_is_stored_keeps_it(
 
     monkeypatch.setattr(owner, name, stopped)
     await events(conversation.turn("hi"))
-    assert [m.text for m in await conversation.transcript()] == ["hi", "Finished."]
+    assert await said(conversation) == ["hi", "Finished."]
 
 
 async def test_a_stopped_answer_is_kept_as_far_as_it_was_shown(support: Support) -> None:
@@ -718,7 +680,7 @@ async def test_a_stopped_answer_is_kept_as_far_as_it_was_shown(support: Support)
         if isinstance(event, Text):
             assert event.delta == "As far as"
             conversation.stop()
-    assert (await conversation.transcript())[-1].text == "As far as *(stopped)*"
+    assert (await said(conversation))[-1] == "As far as *(stopped)*"
     again = await support.open(answer("Next."))
     assert again.unanswered is None
     assert await answer_of(again.turn("next")) == "Next."

@@ -50,14 +50,6 @@ def test_a_return_is_asked_made_and_remembered(shop: Shop, model: ModelServer) -
     assert model.requests[-1]["parallel_tool_calls"] is False
 
 
-def test_any_server_with_chat_completions_will_do(shop: Shop, model: ModelServer) -> None:
-    model.script(call("transfer_to_orders"), call("list_orders"), say("Two orders."), say("Bye."))
-    lines = "alice@example.com\nmy orders?\nthanks\n"
-    done = run(shop, lines=lines, model=model, OPENAI_API="chat_completions")
-    assert done.returncode == 0, done.stderr
-    assert "Two orders." in done.stdout and "Bye." in done.stdout
-
-
 def test_offline_needs_no_key_and_an_email_is_found_in_any_case(shop: Shop) -> None:
     lines = (
         "  ALICE@Example.com \nWhere is my order ORD-1002?\n"

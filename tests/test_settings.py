@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from settings import missing_setting
-from tests.model_server import ModelServer, hang, say
+from tests.model_server import ModelServer, say
 from tests.processes import ROOT, Shop, chat, run
 
 SECRET = "sk-never-to-be-seen"
@@ -152,10 +152,11 @@ def test_a_log_line_holds_no_secret() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_in_mid_turn_gives_the_lease_back(shop: Shop, number: signal.Signals) -> None:
-    with ModelServer([hang()]) as model, chat(shop, model=model) as running:
+    with ModelServer([say("Hi.")]) as model, chat(shop, model=model) as running:
+        gate = model.hold()
         running.type("alice@example.com")
         running.type("hello?")
-        model.wait_for_request()
+        gate.wait_reached()
         held = shop.ecommerce_support.conversations.find_one()
         os.kill(running.pid, number)
         done = running.finish()

@@ -14,7 +14,7 @@ import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -1209,23 +1209,6 @@ def test_a_mongodb_that_does_not_answer_is_told_and_ctrl_c_and_quit_end_the_wait
         assert "MongoDB" not in "\n".join(customer.end())
         assert time.monotonic() - started < 10
     assert customer.child.exitstatus == 0
-
-
-def test_ctrl_c_ends_the_wait_for_another_terminal(log_in: LogIn, shop: Shop) -> None:
-    customer = log_in(say("Hello."))
-    until = datetime.now(timezone.utc) + timedelta(minutes=1)
-    shop[DB_NAME].conversations.update_one(
-        {"_id": "support_alice_at_example_com"},
-        {"$set": {"email": "alice@example.com", "lease": {"holder": "another", "until": until}}},
-        upsert=True,
-    )
-    customer.press("hello\r")
-    customer.wait_for("waiting for it")
-    customer.press(CTRL_C)
-    customer.wait_for("Stopped.")
-    customer.answer("/quit\r")
-    assert customer.end()[-1].startswith("Goodbye.")
-    assert shop[DB_NAME].agent_messages.count_documents({}) == 0
 
 
 def test_a_sigterm_gives_back_the_cursor_and_the_conversation(log_in: LogIn, shop: Shop) -> None:

@@ -49,7 +49,6 @@ from tests.model_server import (
     raw,
     refuse,
     say,
-    stop_early,
 )
 from tests.processes import Chat, Shop, chat, order_of, run, times_returned
 
@@ -115,26 +114,6 @@ async def test_a_fault_of_the_model_is_told_in_one_line_and_retry_answers(
     assert await answer_of(conversation.turn("and now?")) == "Still here."
     users = [i for i in model.requests[-1]["input"] if i.get("role") == "user"]
     assert [u["content"] for u in users] == ["hello?", "and now?"]
-
-
-@pytest.mark.parametrize("seconds", [1, 2])
-def test_a_server_that_asks_to_wait_is_asked_again_and_a_long_wait_is_told(
-    shop: Shop, model: ModelServer, seconds: int
-) -> None:
-    model.script(fail(429, headers={"Retry-After": str(seconds)}), say("Here I am."))
-    done = run(shop, *ALICE, lines="hello?\n", model=model)
-    told = "· The model is busy; asking it again in 2 seconds\n"
-    assert (done.stderr, "Here I am." in done.stdout) == (told if seconds > 1 else "", True)
-
-
-def test_an_answer_that_was_cut_off_is_told_and_stored(shop: Shop, model: ModelServer) -> None:
-    model.script(stop_early(say("Your order was")), say("shipped."))
-    lines = "where is it?\n/history\n"
-    done = run(shop, *ALICE, lines=lines, model=model)
-    assert done.stderr == "The answer was cut off. Ask it to go on.\n"
-    assert done.stdout.count("Your order was *(cut off)*") == 2
-    done = run(shop, *ALICE, "go on", model=model)
-    assert (done.returncode, done.stderr) == (0, "") and "shipped." in done.stdout
 
 
 def test_a_refusal_of_the_model_is_an_answer(shop: Shop, model: ModelServer) -> None:

@@ -123,3 +123,9 @@ async def test_a_handoff_whose_next_answer_failed_counts_all_the_same(visits: Vi
     await visits.fails(triage, "one", call("to_desk"), RuntimeError("the model broke"))
     await visits.retry(triage, say("1"))
     assert visits.model.last_call.system_instructions == "Desk."
+
+
+async def test_the_first_agent_answers_for_one_that_exists_no_more(visits: Visits) -> None:
+    triage = Agent(name="Triage", handoffs=[Agent(name="Desk")])
+    await visits.turn(triage, "one", call("transfer_to_desk"), say("1"))
+    assert await who_answers(visits, Agent(name="Triage", instructions="Triage.")) == "Triage."

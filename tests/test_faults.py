@@ -83,13 +83,8 @@ FAULTS = {
     "a forbidden key": ([fail(403)], "refused the API key"),
     "an unknown model": ([fail(404)], "or this address. Check OPENAI_MODEL and OPENAI_BASE_URL"),
     "too many requests": ([fail(429)] * 3, "The model is busy."),
-    "no balance left": ([fail(402, message="Insufficient Balance")], "used up. Check the plan"),
-    "a request too large": ([fail(413)], "OPENAI_HISTORY_TOKENS sends less of it."),
-    "no money left": ([fail(429, code="insufficient_quota")], "used up"),
     "a server error": ([fail(500)] * 3, "The model did not answer."),
     "an overload": ([fail(503)] * 3, "The model did not answer."),
-    "a refused request": ([fail(400)], "refused the request"),
-    "a thread too long": ([fail(400, code="context_length_exceeded")], "too long for the model"),
     "a dead connection": ([hang(0)] * 3, "No connection to the model's server."),
     "a cut in mid-stream": ([cut(say("a b c d e f g h"), after=4)], "No connection to the"),
     "a stream without an end": ([raw(b"")], "could not be read"),
@@ -176,25 +171,18 @@ def test_mongodb_down_in_the_middle_of_a_turn_and_back(server: Mongod, model: Mo
     assert [item.count("hello?") for item in items] == [1, 0]
 
 
-@pytest.mark.parametrize("how", ["stopped", "frozen"])
-def test_mongodb_gone_between_turns_and_back(server: Mongod, model: ModelServer, how: str) -> None:
+def test_mongodb_silent_between_turns_and_back(server: Mongod, model: ModelServer) -> None:
     model.script(say("One."), say("Two."))
     address = impatient(("127.0.0.1", server.port))
     with chat(address, *ALICE, model=model, lease=3.0) as running:  # it tries for as long
         running.type("first")
         running.wait_for("One.")
-        if how == "stopped":
-            server.stop()
-        else:
-            os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(server.process.pid, signal.SIGSTOP)
         running.type("second")
         assert error_of(running).startswith(
             "MongoDB stopped answering. Your message may not be saved"
         )
-        if how == "stopped":
-            server.start()
-        else:
-            os.kill(server.process.pid, signal.SIGCONT)
+        os.kill(server.process.pid, signal.SIGCONT)
         done = running.finish("/retry\n/history\n")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(

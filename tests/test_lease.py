@@ -49,16 +49,6 @@ async def accepted(db: Database) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_customer_can_stop_waiting(db: Database, open_conversation: Open) -> None:
-    assert await lease_on(db).take()
-    conversation = await open_conversation(ScriptedModel())
-    turn = conversation.turn("hello?")
-    assert await anext(turn) == Waiting()
-    conversation.stop()
-    assert await events(turn) == [Stopped()]
-    assert await stored_items(db) == []
-
-
 async def test_who_opens_while_another_answers_is_told_so(
     db: Database, open_conversation: Open
 ) -> None:

@@ -109,13 +109,11 @@ def test_an_env_file_that_is_no_text_is_named_in_one_line(tmp_path: Path, conten
     assert told.startswith("Cannot read .env (") and told.count("\n") == 1
 
 
-@pytest.mark.parametrize("behind", ["\n", " ", "\r\n"])
-def test_a_key_with_a_line_break_behind_it_works(shop: Shop, behind: str) -> None:
+def test_a_key_with_a_line_break_behind_it_works(shop: Shop) -> None:
     with ModelServer([say("Hello!")]) as model:
-        done = run(
-            shop, "--email", "bob@example.com", "hi", model=model,
-            OPENAI_API_KEY=model.api_key + behind,
-        )  # fmt: skip
+        key = model.api_key + " \r\n"
+        bob = "--email", "bob@example.com"
+        done = run(shop, *bob, "hi", model=model, OPENAI_API_KEY=key)
     assert (done.returncode, "Hello!" in done.stdout) == (0, True), done.stderr
 
 
@@ -150,7 +148,7 @@ def test_a_log_line_holds_no_secret() -> None:
     assert "Bearer *** for mongodb://***@host/db" in said and SECRET not in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_in_mid_turn_gives_the_lease_back(shop: Shop, number: signal.Signals) -> None:
     with ModelServer([say("Hi.")]) as model, chat(shop, model=model) as running:
         gate = model.hold()

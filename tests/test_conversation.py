@@ -23,6 +23,7 @@ from tests.builders import (
     approval_of,
     call,
     events,
+    failure_of,
     return_1001,
     said,
     say,
@@ -42,8 +43,7 @@ async def test_a_new_message_withdraws_a_question_for_good(support: Support) -> 
     assert (await support.record())["pending"] is None
     for each in (conversation, await support.open()):
         assert await events(each.resume()) == []
-        with pytest.raises(TurnFailed, match="already answered elsewhere"):
-            await events(each.decide(withdrawn, True))
+        assert "already answered elsewhere" in str(await failure_of(each.decide(withdrawn, True)))
     assert (await support.order())["return"] is None
     assert await said(conversation) == ["return it", "how is the weather?", "Sunny."]
 
@@ -77,8 +77,7 @@ async def test_a_yes_to_an_earlier_question_does_not_answer_a_later_one(support:
     later = await approval_of(conversation.turn("then the other one"))
     assert "ORD-2001" in later.question
 
-    with pytest.raises(TurnFailed, match="already answered elsewhere"):
-        await events(conversation.decide(earlier, True))
+    assert "already answered elsewhere" in str(await failure_of(conversation.decide(earlier, True)))
     assert await support.db.orders.count_documents({"return": {"$ne": None}}) == 0
     assert (await approval_of(conversation.resume())).question == later.question
 
@@ -127,13 +126,11 @@ async def test_two_messages_in_one_response_are_two_paragraphs_shown_once(
 
 async def test_a_retry_knows_what_another_terminal_has_answered(support: Support) -> None:
     one = await support.open(RuntimeError("gone"), say("Again."))
-    with pytest.raises(TurnFailed):
-        await events(one.turn("hello?"))
+    await failure_of(one.turn("hello?"))
     two = await support.open(say("Hi."), say("More."))
     await events(two.retry())
     await events(two.turn("tell me more"))
-    with pytest.raises(TurnFailed, match="nothing to retry"):
-        await events(one.retry())
+    assert "nothing to retry" in str(await failure_of(one.retry()))
     assert len(await one.transcript()) == 4
 
 

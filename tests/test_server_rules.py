@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -64,12 +64,13 @@ def login(db: Database, monkeypatch: pytest.MonkeyPatch) -> Login:
     return login
 
 
-@contextlib.contextmanager
-def serving(rule: str, *script: Reply) -> Iterator[ModelServer]:
-    """A server with these replies; in the end, it has refused nothing."""
+@asynccontextmanager
+async def served(
+    login: Login, rule: str, api: str, *script: Reply
+) -> AsyncIterator[tuple[Conversation, ModelServer]]:
+    """A conversation on a server with these replies."""
     with ModelServer(script, rule=RULES[rule]) as server:
-        yield server
-        assert server.violations == []
+        yield await login(server, api), server
 
 
 # Under every rule
@@ -90,8 +91,7 @@ async def test_the_same_conversation_goes_through_under_every_rule(
         think() + say("It was shipped."),
         say("Bye."),
     ]
-    with serving(rule, *script) as server:
-        first = await login(server, api)
+    async with served(login, rule, api, *script) as (first, server):
         approval = await approval_of(first.turn("return my laptop"))
         assert await answer_of(first.decide(approval, True)) == "Done."
         assert await answer_of(first.turn("thank you")) == "You are welcome."
@@ -121,16 +121,14 @@ async def test_other_words_a_restart_and_a_failure_go_through_under_every_rule(
         think() + say("Two orders."),
         say("Bye."),
     ]
-    with serving(rule, *script) as server:
-        first = await login(server, api)
+    async with served(login, rule, api, *script) as (first, server):
         await approval_of(first.turn("return my laptop"))
         await approval_of(first.turn("wait, which one was it?"))
         second = await login(server, api)
         approval = await approval_of(second.resume())
         assert await answer_of(second.decide(approval, True)) == "Done."
         for message in ("hello?", "are you there?"):
-            with pytest.raises(TurnFailed, match="refused the request"):
-                await events(second.turn(message))
+            assert "refused the request" in str(await failure_of(second.turn(message)))
         assert await answer_of(second.retry()) == "Two orders."
         assert await answer_of(second.turn("bye")) == "Bye."
 
@@ -151,12 +149,11 @@ async def test_another_server_takes_over_in_the_middle_of_a_question(
     """What is bound to one server (ids, reasoning, signatures) is not sent to another."""
     rule, api = before
     script = [think() + call("transfer_to_orders"), think() + call("initiate_return", RETURN)]
-    with serving(rule, *script, say("I wait.")) as server:
+    with ModelServer([*script, say("I wait.")], rule=RULES[rule]) as server:
         approval = await approval_of((await login(server, api)).turn("return my laptop"))
     script = [think() + say("Done."), say("Bye.")]
     for each in RULES[after].apis:
-        with serving(after, *script) as server:
-            conversation = await login(server, each)
+        async with served(login, after, each, *script) as (conversation, server):
             if each == RULES[after].apis[0]:
                 approval = await approval_of(conversation.resume())
                 assert await answer_of(conversation.decide(approval, True)) == "Done."
@@ -191,10 +188,8 @@ async def test_arguments_that_are_no_object_poison_no_turn(
         say("Sorry."),
         say("Bye."),
     ]
-    with serving("bedrock", *script) as server:
-        conversation = await login(server, api)
-        with pytest.raises(TurnFailed, match="refused the request"):
-            await events(conversation.turn("where is it?"))
+    async with served(login, "bedrock", api, *script) as (conversation, server):
+        assert "refused the request" in str(await failure_of(conversation.turn("where is it?")))
         assert await answer_of(conversation.retry()) == "Sorry."
         assert await answer_of((await login(server, api)).turn("bye")) == "Bye."
         outputs = [m["content"] for m in messages_of(server.requests[-1]) if m["role"] == "tool"]
@@ -204,8 +199,7 @@ async def test_arguments_that_are_no_object_poison_no_turn(
 async def test_two_calls_with_one_place_stay_two_calls(login: Login) -> None:
     two = call("get_order", {"order_id": "ORD-1001"}) + call("get_order", {"order_id": "ORD-1002"})
     script = [call("transfer_to_orders"), two, say("Both are here.")]
-    with serving("gemini", *script) as server:
-        conversation = await login(server, "chat_completions")
+    async with served(login, "gemini", "chat_completions", *script) as (conversation, server):
         assert await answer_of(conversation.turn("both?")) == "Both are here."
         *_, one, other = server.requests[-1]["messages"]
     assert "ORD-1001" in one["content"] and "ORD-1002" in other["content"]
@@ -215,10 +209,8 @@ async def test_two_calls_with_one_place_stay_two_calls(login: Login) -> None:
 @pytest.mark.parametrize("blank", [" ", "\n\n", "\t\u00a0"])
 async def test_an_answer_of_blanks_is_an_empty_answer(login: Login, blank: str, api: str) -> None:
     script = [say(blank), say("Hello."), say("Bye.")]
-    with serving("bedrock", *script) as server:
-        conversation = await login(server, api)
-        with pytest.raises(TurnFailed, match="empty answer"):
-            await events(conversation.turn("hello?"))
+    async with served(login, "bedrock", api, *script) as (conversation, server):
+        assert "empty answer" in str(await failure_of(conversation.turn("hello?")))
         again = await login(server, api)
         assert again.unanswered == "hello?"
         assert await answer_of(again.retry()) == "Hello."
@@ -246,7 +238,7 @@ async def test_an_old_conversation_heals_when_it_is_sent(
     db: Database, login: Login, rule: str, api: str
 ) -> None:
     await session_for(db).add_items(OLD)
-    with serving(rule, say("Still here.")) as server:
+    with ModelServer([say("Still here.")], rule=RULES[rule]) as server:
         assert await answer_of((await login(server, api)).turn("hi")) == "Still here."
 
 
@@ -256,8 +248,7 @@ async def test_an_answer_that_was_cut_off_is_kept_and_marked(
     login: Login, why: str, api: str
 ) -> None:
     script = [stop_early(say("Your order was"), why), say("Go on.")]
-    with serving("openai", *script) as server:
-        conversation = await login(server, api)
+    async with served(login, "openai", api, *script) as (conversation, server):
         seen = await events(conversation.turn("where is it?"))
         assert (text_of(seen), CutOff() in seen) == (f"Your order was {CUT_OFF}", True)
         again = await login(server, api)
@@ -271,8 +262,8 @@ async def test_a_stream_that_is_done_without_a_reason_is_whole(login: Login) -> 
     """Some servers and gateways never send a `finish_reason`. Half a call is still not made."""
     half = call("get_order", '{"order_id": "ORD-10')
     script = [call("transfer_to_orders"), call("list_orders"), half, say("Both are here.")]
-    with serving("openai", *[stop_early(each, "[DONE]") for each in script]) as server:
-        conversation = await login(server, "chat_completions")
+    script = [stop_early(each, "[DONE]") for each in script]
+    async with served(login, "openai", "chat_completions", *script) as (conversation, server):
         seen = await events(conversation.turn("my orders?"))
         assert (text_of(seen), CutOff() in seen) == ("Both are here.", False)
         *_, listed, _, refused = messages_of(server.requests[-1])
@@ -288,8 +279,7 @@ async def test_a_call_that_was_cut_off_is_not_made(
 ) -> None:
     cut = stop_early(call("list_orders", piece or " "), why)
     script = [call("transfer_to_orders"), cut, say("Sorry."), say("Bye.")]
-    with serving("bedrock", *script) as server:
-        conversation = await login(server, api)
+    async with served(login, "bedrock", api, *script) as (conversation, server):
         try:
             assert await answer_of(conversation.turn("my orders?")) == "Sorry."
         except TurnFailed as failed:
@@ -302,10 +292,9 @@ async def test_a_call_that_was_cut_off_is_not_made(
 @pytest.mark.parametrize("api", APIS)
 async def test_thoughts_without_words_are_an_empty_answer(login: Login, api: str) -> None:
     """Cut off before the first word: there is nothing to keep."""
-    with serving("openai", stop_early(say("<think>Let me"), "length"), say("Hi.")) as server:
-        conversation = await login(server, api)
-        with pytest.raises(TurnFailed, match="empty answer"):
-            await events(conversation.turn("hello?"))
+    script = [stop_early(say("<think>Let me"), "length"), say("Hi.")]
+    async with served(login, "openai", api, *script) as (conversation, _):
+        assert "empty answer" in str(await failure_of(conversation.turn("hello?")))
         assert await answer_of(conversation.retry()) == "Hi."
 
 
@@ -317,7 +306,7 @@ async def test_a_first_word_may_take_long_and_a_piece_may_not(login: Login, api:
     """A model that is being loaded is not asked again: it would start anew."""
     waits = {"OPENAI_FIRST_SECONDS": "1.5", "OPENAI_STALL_SECONDS": "0.3"}
     script = [say("Here I am."), hang(), say("One two three.", delay=0.6), say("At last.")]
-    with serving("openai", *script) as server:
+    with ModelServer(script) as server:
         start = server.hold()
         conversation = await login(server, api, **waits)
         turn = asyncio.create_task(answer_of(conversation.turn("hello?")))
@@ -326,8 +315,7 @@ async def test_a_first_word_may_take_long_and_a_piece_may_not(login: Login, api:
         start.release()
         assert await turn == "Here I am."
         for told in ("silence", "a stall"):
-            with pytest.raises(TurnFailed, match="The model did not answer"):
-                await events(conversation.turn(told))
+            assert "The model did not answer" in str(await failure_of(conversation.turn(told)))
         assert len(server.requests) == 3
         assert await answer_of(conversation.retry()) == "At last."
 
@@ -335,12 +323,12 @@ async def test_a_first_word_may_take_long_and_a_piece_may_not(login: Login, api:
 @pytest.mark.parametrize("api", APIS)
 async def test_a_busy_server_is_waited_for_and_the_customer_is_told(login: Login, api: str) -> None:
     busy = fail(429, "rate_limit_exceeded", headers={"Retry-After": "2"})
-    with serving("openai", busy, fail(503), say("Here I am.")) as server:
+    with ModelServer([busy, fail(503), say("Here I am.")]) as server:
         seen = await events((await login(server, api)).turn("hello?"))
     # The pause after the 503 is too short to be told.
     assert (text_of(seen), told(seen, ServerBusy)) == ("Here I am.", [ServerBusy(2.0)])
     busy = fail(429, headers={"Retry-After": "3600"})
-    with serving("openai", busy) as server, pytest.raises(TurnFailed, match="The model is busy"):
+    with ModelServer([busy]) as server, pytest.raises(TurnFailed, match="The model is busy"):
         await events((await login(server, api)).turn("and now?"))
 
 
@@ -348,7 +336,7 @@ async def test_a_busy_server_is_waited_for_and_the_customer_is_told(login: Login
 async def test_tokens_are_counted_over_chat_completions_and_unknown_is_not_0(
     db: Database, login: Login, asked: str, known: bool
 ) -> None:
-    with serving("openai", say("Hello.")) as server:
+    with ModelServer([say("Hello.")]) as server:
         conversation = await login(server, "chat_completions", OPENAI_INCLUDE_USAGE=asked)
         await events(conversation.turn("hi"))
     counted = {"calls": 1, "input_tokens": 100, "cached_tokens": 0, "output_tokens": 10}
@@ -415,8 +403,7 @@ FAILURES = {
 @pytest.mark.parametrize("name", FAILURES)
 async def test_the_reason_of_a_refusal_is_told(login: Login, name: str) -> None:
     reply, reason, api = FAILURES[name]
-    with ModelServer([reply] * 3) as server:
-        conversation = await login(server, api)
+    async with served(login, "openai", api, *[reply] * 3) as (conversation, _):
         assert (await failure_of(conversation.turn("hello?"))).reason is reason
 
 
@@ -425,11 +412,10 @@ async def test_the_reason_of_a_refusal_is_told(login: Login, name: str) -> None:
 async def test_a_message_that_a_filter_refuses_is_not_sent_again(
     login: Login, name: str, api: str
 ) -> None:
-    with serving("openai", say("Hi."), ERRORS[name][0], say("Hello."), say("Bye.")) as server:
-        conversation = await login(server, api)
+    script = [say("Hi."), ERRORS[name][0], say("Hello."), say("Bye.")]
+    async with served(login, "openai", api, *script) as (conversation, server):
         await events(conversation.turn("hi"))
-        with pytest.raises(TurnFailed, match="Put it differently"):
-            await events(conversation.turn("something awful"))
+        assert "Put it differently" in str(await failure_of(conversation.turn("something awful")))
         assert await answer_of(conversation.turn("hello")) == "Hello."
         assert await answer_of((await login(server, api)).turn("bye")) == "Bye."
         assert not any("awful" in str(request) for request in server.requests[2:])

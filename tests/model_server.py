@@ -449,9 +449,8 @@ def completion_chunks(answer: Json, body: Json) -> Iterator[Event]:
         return made if counts else {k: v for k, v in made.items() if k != "usage"}
 
     yield chunk({"role": "assistant", "content": None}), ""
-    for name in ("reasoning_content", "reasoning"):
-        if name in message:
-            yield chunk({name: message[name]}), ""
+    if thought := message.get("reasoning_content"):
+        yield chunk({"reasoning_content": thought}), ""
     for name in ("content", "refusal"):
         for word in words(message[name] or ""):
             yield chunk({name: word}), word

@@ -56,9 +56,9 @@ def reasoning_back(body: Json, messages: list[Json]) -> None:
         raise Refused(text)
 
 
-def thinks_beside(name: str, message: Json) -> None:
+def thinks_beside(message: Json) -> None:
     if message.pop("thought", None):
-        message[name] = THOUGHT
+        message["reasoning_content"] = THOUGHT
 
 
 def thinks_aloud(message: Json) -> None:
@@ -151,21 +151,21 @@ RULES = {
     "deepseek": Rule(
         "the reasoning of every call comes back",
         reasoning_back,
-        lambda message: thinks_beside("reasoning_content", message),
+        thinks_beside,
         apis=CHAT_ONLY,
         settings={"OPENAI_MODEL": "deepseek-v4-pro"},
     ),
     "kimi": Rule(
         "the reasoning of every call comes back, under a name that the SDK does not know",
         reasoning_back,
-        lambda message: thinks_beside("reasoning_content", message),
+        thinks_beside,
         apis=CHAT_ONLY,
         settings={"OPENAI_MODEL": "kimi-k3", "OPENAI_REPLAY_REASONING": "always"},
     ),
     "groq": Rule(
         "no reasoning and no unknown field comes back",
         known_fields,
-        lambda message: thinks_beside("reasoning_content", message),
+        thinks_beside,
         has_reasoning_items=False,
     ),
     "r1": Rule("thoughts are in the text", no_thoughts, thinks_aloud, thinks_aloud_in_item),

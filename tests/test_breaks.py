@@ -336,7 +336,10 @@ async def test_a_message_that_moves_while_it_is_read_is_told_once(
     assert await said(reader) == ["one", "1"]
 
 
-async def test_a_message_is_kept_though_a_stop_comes_while_it_is_sealed(visits: Visits) -> None:
+@pytest.mark.parametrize("seconds", [0, 0.02], ids=["at once", "while it is sealed"])
+async def test_a_message_is_kept_though_its_stop_comes_before_it_is_stored(
+    visits: Visits, seconds: float
+) -> None:
     class Sealing(MongoDBSession):
         async def _serialize_item(self, item: Any) -> str:
             await asyncio.sleep(0.1)
@@ -345,7 +348,7 @@ async def test_a_message_is_kept_though_a_stop_comes_while_it_is_sealed(visits: 
     visits.session = Sealing
     conversation = await visits.open(PLAIN, say("1"))
     reading = asyncio.create_task(events(conversation.turn("one")))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(seconds)
     conversation.stop()
     assert await reading == [Stopped()]
     assert text_of(await events(conversation.retry())) == "1"

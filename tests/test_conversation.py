@@ -160,16 +160,6 @@ async def test_a_message_that_failed_is_retried_though_the_same_was_answered_bef
     assert await said(conversation) == ["hi", "One.", "hi", "Two."]
 
 
-async def test_handoffs_without_end_become_a_polite_answer(support: Support) -> None:
-    there = [call("transfer_to_orders", f"a{number}") for number in range(5)]
-    back = [call("transfer_to_triage", f"b{number}") for number in range(5)]
-    conversation = await support.open(
-        *[step for both in zip(there, back, strict=True) for step in both]
-    )
-    assert "one thing at a time" in await answer_of(conversation.turn("hm"))
-    assert conversation.unanswered is None
-
-
 async def test_what_was_reset_is_not_sent_though_as_much_was_said_since(support: Support) -> None:
     one = await support.open(say("Forgotten."), say("Hello."), say("Fine."))
     two = await support.open(model=support.model)

@@ -368,8 +368,8 @@ def refused(status: int, **error: Any) -> Reply:
 AZURE = {"code": "ResponsibleAIPolicyViolation"}
 TOO_LONG = "This model's maximum context length is 8192 tokens. You requested 9000 tokens."
 ERRORS = {
-    "402": (refused(402, message="Insufficient Balance"), Reason.QUOTA_USED_UP),
-    "413": (refused(413, message="Request too large"), Reason.HISTORY_TOO_LONG),
+    "402": (refused(402, message="Payment Required"), Reason.QUOTA_USED_UP),
+    "413": (refused(413, message="Payload Too Large"), Reason.HISTORY_TOO_LONG),
     "422": (refused(422, message="Extra inputs"), Reason.REQUEST_REFUSED),
     "vLLM": (refused(400, message=TOO_LONG, code=400), Reason.HISTORY_TOO_LONG),
     "llama.cpp": (refused(400, type="exceed_context_size_error"), Reason.HISTORY_TOO_LONG),

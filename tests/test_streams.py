@@ -104,15 +104,6 @@ async def test_what_was_made_and_never_read_runs_nothing(visits: Visits) -> None
 # Stop
 
 
-async def test_a_message_is_kept_though_its_stop_comes_at_once(visits: Visits) -> None:
-    conversation = await visits.open(DESK, say("Hello."))
-    reading = asyncio.create_task(events(conversation.turn("one")))
-    await asyncio.sleep(0)
-    conversation.stop()
-    assert await reading == [Stopped()]
-    assert text_of(await events(conversation.retry())) == "Hello."
-
-
 ACTION = ActionSearch(type="search", query="rooms")
 SEARCH = ResponseFunctionWebSearch(
     id="ws_1", type="web_search_call", status="completed", action=ACTION

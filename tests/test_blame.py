@@ -49,10 +49,6 @@ def bad_instructions(context: Any, agent: Any) -> str:
     raise AttributeError("no such customer")
 
 
-def bad_filter(data: Any) -> Any:
-    raise IndexError("no such item")
-
-
 def desk(**options: Any) -> Agent[Any]:
     return Agent(name="Desk", tools=[book, broken], **options)
 

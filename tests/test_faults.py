@@ -83,7 +83,6 @@ FAULTS = {
     "an unknown model": ([fail(404)], "or this address. Check OPENAI_MODEL and OPENAI_BASE_URL"),
     "too many requests": ([fail(429)] * 3, "The model is busy."),
     "a server error": ([fail(500)] * 3, "The model did not answer."),
-    "an overload": ([fail(503)] * 3, "The model did not answer."),
     "a dead connection": ([hang(0)] * 3, "No connection to the model's server."),
     "a cut in mid-stream": ([cut(say("a b c d e f g h"), after=4)], "No connection to the"),
     "a stream without an end": ([raw(b"")], "could not be read"),

@@ -270,38 +270,24 @@ async def test_a_long_table_is_drawn_less_often_but_whole(
 LAMP_SHIPS = [HandedOff("Orders"), ToolStarted("list_orders"), *pieces("Your **lamp**\n\nships.")]
 LOOKED: list[Event] = [Text("Let me"), Text(" look."), ToolStarted("x")]
 WAITS = "· Another terminal is answering in this conversation; waiting for it."
-STOPPED = "Ask something else, or Ctrl-D to leave."
-SHOWN: dict[str, tuple[list[Event], list[str]]] = {
-    "as in the README": (
-        LAMP_SHIPS,
-        ["→ Orders", "· Looking up your orders", "Your lamp", "", "ships."],
-    ),
-    "notices in their place": (
-        [Waiting(), *LOOKED, Settled(True, "n"), Text("It is."), Stopped()],
-        [WAITS, "Let me look.", "· X", "· n", "It is.", f"Stopped. {STOPPED}"],
-    ),
-    "a stop before any word": ([Stopped()], [f"Stopped. /retry answers it. {STOPPED}"]),
-    "a stop before the answer": (
-        [*LOOKED, Stopped()],
-        ["Let me look.", "· X", f"Stopped. /retry answers it. {STOPPED}"],
-    ),
-    "cut off": (
-        [Text("Your order was"), CutOff()],
-        ["Your order was", "The answer was cut off. Ask it to go on."],
-    ),
-    "busy": (
-        [ServerBusy(2.0), Text("Hello.")],
-        ["· The model is busy; asking it again in 2 seconds", "Hello."],
-    ),
-}
+STOPPED = "Stopped. Ask something else, or Ctrl-D to leave."
+RETRY = "Stopped. /retry answers it. Ask something else, or Ctrl-D to leave."
+SHOWN: list[tuple[list[Event], str]] = [
+    (LAMP_SHIPS, "→ Orders\n· Looking up your orders\nYour lamp\n\nships."),  # as in the README
+    ([Waiting(), *LOOKED, Settled(True, "n")], f"{WAITS}\nLet me look.\n· X\n· n"),
+    ([*LOOKED, Text("It is."), Stopped()], f"Let me look.\n· X\nIt is.\n{STOPPED}"),
+    ([*LOOKED, Stopped()], f"Let me look.\n· X\n{RETRY}"),
+    ([Stopped()], RETRY),
+    ([Text("It was"), CutOff()], "It was\nThe answer was cut off. Ask it to go on."),
+    ([ServerBusy(2.0)], "· The model is busy; asking it again in 2 seconds"),
+]
 
 
-@pytest.mark.parametrize("name", SHOWN)
-async def test_an_answer_and_its_notices_read_so(draw: Draw, name: str) -> None:
+@pytest.mark.parametrize(("told", "shown"), SHOWN)
+async def test_an_answer_and_its_notices_read_so(draw: Draw, told: list[Event], shown: str) -> None:
     screen, display = draw()
-    told, lines = SHOWN[name]
     await screen.show(stream(told), PHRASES)
-    assert display.text.split("\n") == lines
+    assert display.text == shown
 
 
 async def test_the_spinner_says_what_is_waited_for(draw: Draw) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pytest
@@ -43,14 +43,13 @@ async def ask(server: ModelServer, input: Any = "Hi", **options: Any) -> Any:
 
 async def test_both_apis_answer_whole_requests_and_streamed_ones(server: ModelServer) -> None:
     server.script(*[think() + say(WORDS) + call("look", {"order_id": "ORD-1002"})] * 4)
-    client, hi = client_of(server), [{"role": "user", "content": "Hi"}]
+    client, messages = client_of(server), cast(Any, [USER])
     whole = await ask(server)
     async with client.responses.stream(model="gpt-test", input="Hi") as events:
         streamed = await events.get_final_response()
     for answer in whole, streamed:
         assert answer.output_text == WORDS
         assert answer.output[-1].arguments == '{"order_id": "ORD-1002"}'
-    messages: Any = hi
     chat = await client.chat.completions.create(model="gpt-test", messages=messages)
     async with client.chat.completions.stream(model="gpt-test", messages=messages) as chunks:
         last = await chunks.get_final_completion()

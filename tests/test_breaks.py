@@ -453,7 +453,7 @@ async def test_a_cancel_in_the_builders_code_is_no_empty_answer_and_no_stop(
     async def cancel(*_: Any) -> Any:
         raise asyncio.CancelledError
 
-    async def instructions(*_: Any) -> str:
+    async def instructions(_: Any, __: Any) -> str:
         return str(await cancel()) if where == "instructions" else "Help."
 
     @function_tool(failure_error_function=None)

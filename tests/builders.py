@@ -97,6 +97,11 @@ async def returning(open_conversation: Open, *more: Any, **options: Any) -> tupl
     return conversation, await approval_of(conversation.turn("return it"))
 
 
+async def said(conversation: Conversation) -> list[str]:
+    """All that the two sides have said."""
+    return [message.text for message in await conversation.transcript()]
+
+
 def settled(seen: list[Event]) -> list[tuple[bool, str]]:
     return [(event.done, event.text) for event in told(seen, Settled)]
 
@@ -127,17 +132,29 @@ class Visits:
     names: dict[str, str] = field(default_factory=dict)  # of the session's collections
     session: type[MongoDBSession] = MongoDBSession
     database: str = field(default_factory=lambda: f"test_{uuid.uuid4().hex}")
+    conversation: Any = None  # the one that was opened last
+    model: Any = None  # its model
 
     @property
     def db(self) -> Any:
         return self.client[self.database]
 
-    async def open(self, agent: Agent[Any], model: Any = None, **options: Any) -> Conversation:
+    @property
+    def sent(self) -> list[Any]:
+        """What the model was sent last."""
+        sent: list[Any] = self.model.last_call.input
+        return sent
+
+    async def open(self, agent: Agent[Any], *replies: Any, **options: Any) -> Conversation:
+        """`replies` are a model, or what one answers; without any, the agent's own is asked."""
+        self.model = next(iter(replies), None)
+        if not isinstance(self.model, Model):
+            self.model = ScriptedModel(replies)
+        config = {"run_config": RunConfig(model=self.model)} if replies else {}
         session = self.session(SESSION, client=self.client, database=self.database, **self.names)
-        config = {"run_config": RunConfig(model=model)} if model else {}
-        return await Conversation.open(
-            session, **{"owner": OWNER, "agent": agent, **config, **self.options, **options}
-        )
+        settings = {"owner": OWNER, "agent": agent, **config, **self.options, **options}
+        conversation = self.conversation = await Conversation.open(session, **settings)
+        return conversation
 
     async def turn(
         self, agent: Agent[Any], message: Any, *replies: Any, **options: Any
@@ -145,6 +162,12 @@ class Visits:
         """The events of one turn; the model answers with `replies`."""
         conversation = await self.open(agent, ScriptedModel(replies), **options)
         return await events(conversation.turn(message))
+
+    async def fails(
+        self, agent: Agent[Any], message: Any, *replies: Any, **options: Any
+    ) -> TurnFailed:
+        """How a turn fails."""
+        return await failure_of((await self.open(agent, *replies, **options)).turn(message))
 
     async def resume(self, agent: Agent[Any], *replies: Any, **options: Any) -> list[Any]:
         conversation = await self.open(agent, ScriptedModel(replies), **options)
@@ -167,6 +190,13 @@ class Visits:
     async def items(self) -> list[dict[str, Any]]:
         """What the history holds, oldest first."""
         return await stored_items(self.db, **self.names)
+
+    async def users(self) -> list[str]:
+        """The messages of the customer in the history."""
+        return [item["content"] for item in await self.items() if item.get("role") == "user"]
+
+    async def is_free(self) -> bool:
+        return (await self.record())["lease"] is None
 
     async def calls_without_output(self) -> list[str]:
         items = await self.items()

@@ -21,10 +21,10 @@ def nine_letters(_: Json, messages: list[Json]) -> None:
     for call_id in call_ids(messages):
         if not re.fullmatch("[a-zA-Z0-9]{9}", call_id):
             text = f"Tool call id was {call_id} but must be a-z, A-Z, 0-9, with a length of 9."
-            raise Refused(text, code="3280")
+            raise Refused(text)
     for before, message in itertools.pairwise(messages):
         if before["role"] == "tool" and message["role"] == "user":
-            raise Refused("Unexpected role 'user' after role 'tool'", code="3230")
+            raise Refused("Unexpected role 'user' after role 'tool'")
     alternate(_, messages)
 
 
@@ -53,12 +53,12 @@ def alternate(_: Json, messages: list[Json]) -> None:
 def reasoning_back(body: Json, messages: list[Json]) -> None:
     if any(m.get("tool_calls") and "reasoning_content" not in m for m in messages):
         text = "The `reasoning_content` in the thinking mode must be passed back to the API."
-        raise Refused(text, code="invalid_request_error")
+        raise Refused(text)
 
 
-def thinks_beside(name: str, message: Json) -> None:
+def thinks_beside(message: Json) -> None:
     if message.pop("thought", None):
-        message[name] = THOUGHT
+        message["reasoning_content"] = THOUGHT
 
 
 def thinks_aloud(message: Json) -> None:
@@ -119,9 +119,7 @@ def signed_calls(message: Json) -> None:
 
 def no_parallel_tool_calls(body: Json, _: list[Json]) -> None:
     if "parallel_tool_calls" in body:
-        name = "parallel_tool_calls"
-        text = f"Unsupported parameter: '{name}' is not supported with this model."
-        raise Refused(text, name, "unsupported_parameter")
+        raise Refused("'parallel_tool_calls' is not supported with this model.")
 
 
 def typed_answers(body: Json, _: list[Json]) -> None:
@@ -153,21 +151,21 @@ RULES = {
     "deepseek": Rule(
         "the reasoning of every call comes back",
         reasoning_back,
-        lambda message: thinks_beside("reasoning_content", message),
+        thinks_beside,
         apis=CHAT_ONLY,
         settings={"OPENAI_MODEL": "deepseek-v4-pro"},
     ),
     "kimi": Rule(
         "the reasoning of every call comes back, under a name that the SDK does not know",
         reasoning_back,
-        lambda message: thinks_beside("reasoning_content", message),
+        thinks_beside,
         apis=CHAT_ONLY,
         settings={"OPENAI_MODEL": "kimi-k3", "OPENAI_REPLAY_REASONING": "always"},
     ),
     "groq": Rule(
         "no reasoning and no unknown field comes back",
         known_fields,
-        lambda message: thinks_beside("reasoning_content", message),
+        thinks_beside,
         has_reasoning_items=False,
     ),
     "r1": Rule("thoughts are in the text", no_thoughts, thinks_aloud, thinks_aloud_in_item),

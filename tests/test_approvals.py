@@ -16,18 +16,17 @@ from agents import (
     ShellTool,
     Tool,
     ToolGuardrailFunctionOutput,
-    ToolOutputText,
     function_tool,
     output_guardrail,
     tool_input_guardrail,
 )
-from agents.testing import ModelStep, ScriptedModel
+from agents.testing import ModelStep
 from openai.types.responses import ResponseCustomToolCall, ResponseFunctionShellToolCall
 from openai.types.responses.response_output_item import McpApprovalRequest, McpCall
 
 from engine import Approval, Refusal, TurnFailed
 from engine.events import ApprovalLost, HandedOff
-from tests.builders import Visits, asked, call, events, hosted, say, settled, text_of, told
+from tests.builders import Visits, asked, call, hosted, say, settled, text_of, told
 
 NOT_DONE = "Nothing was booked."
 Made = RunContextWrapper["Book"]
@@ -97,21 +96,12 @@ async def test_a_decision_is_told_in_the_calls_own_words(
     inner = [say("I have booked it!")] * nested
     seen = await visits.decide(agent, needed, yes, *inner, say("So it is."))
     assert settled(seen) == [words]
+    if not (yes or nested):
+        assert visits.sent[-1]["output"] == "The answer was no, so it was not done."
     assert (text_of(seen), len(made.days)) == ("So it is.", 1 + (yes and not full))
     assert told(seen, HandedOff) == []
     assert await visits.calls_without_output() == []
     assert (await visits.record())["active_agent"] in ("", agent.name)
-
-
-async def test_a_yes_to_a_tool_that_answers_in_parts_is_told_in_words(visits: Visits) -> None:
-    @function_tool(needs_approval=True)
-    async def draw(day: str) -> ToolOutputText:
-        """Draw a day."""
-        return ToolOutputText(text=f"Drawn: {day}.\nIn colour.")
-
-    needed = asked(await visits.turn(desk(draw), "draw", call("draw", day="Monday")))
-    seen = await visits.decide(desk(draw), needed, True, say("There."))
-    assert settled(seen) == [(True, "Drawn: Monday.")]
 
 
 @pytest.mark.parametrize("first, second", [(True, False), (False, True), (False, False)])
@@ -126,13 +116,6 @@ async def test_equal_calls_are_told_one_by_one(visits: Visits, first: bool, seco
     assert settled(seen) == [words[second]]
     assert made.days == ["Monday"] * (first + second)
     assert await visits.calls_without_output() == []
-
-
-async def test_a_message_withdraws_the_question_and_says_so(visits: Visits) -> None:
-    booking(visits)
-    asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
-    seen = await visits.turn(desk(), "no, wait", say("I wait."))
-    assert settled(seen) == [(False, NOT_DONE)]
 
 
 @function_tool(needs_approval=True)
@@ -172,32 +155,23 @@ DEPLOYS: dict[str, Callable[[], Agent[Any]]] = {
 
 
 @pytest.mark.parametrize("deploy", DEPLOYS)
-async def test_after_the_tool_is_gone_nobody_is_asked_in_vain(visits: Visits, deploy: str) -> None:
-    made = booking(visits)
-    asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
-    model = ScriptedModel([say("I cannot book any more.")])
-    conversation = await visits.open(DEPLOYS[deploy](), model)
-    assert conversation.opened.pending
-    seen = await events(conversation.resume())
-    assert (text_of(seen), made.days) == ("I cannot book any more.", [])
-    assert model.first_call and "not available any more" in model.first_call.input[-1]["output"]
-    assert await visits.calls_without_output() == []
-    assert (await visits.record())["pending"] is None
-    seen = await visits.turn(desk(), "and now?", say("Hello."))
-    assert text_of(seen) == "Hello."
-
-
-@pytest.mark.parametrize("deploy", DEPLOYS)
-@pytest.mark.parametrize("yes", [True, False])
-async def test_a_decision_that_comes_after_the_deploy_ends_well_too(
-    visits: Visits, deploy: str, yes: bool
+@pytest.mark.parametrize("yes", [None, True, False], ids=["asked again", "a yes", "a no"])
+async def test_after_the_tool_is_gone_nobody_is_asked_in_vain(
+    visits: Visits, deploy: str, yes: bool | None
 ) -> None:
     made = booking(visits)
     needed = asked(await visits.turn(desk(), "Monday", call("book", day="Monday")))
-    seen = await visits.decide(DEPLOYS[deploy](), needed, yes, say("I cannot book any more."))
-    assert settled(seen) == [(False, NOT_DONE)]
+    agent, sorry = DEPLOYS[deploy](), say("I cannot book any more.")
+    if yes is None:
+        seen = await visits.resume(agent, sorry)
+        assert visits.conversation.opened.pending
+        assert "not available any more" in visits.model.first_call.input[-1]["output"]
+    else:
+        seen = await visits.decide(agent, needed, yes, sorry)
+        assert settled(seen) == [(False, NOT_DONE)]
     assert (text_of(seen), made.days) == ("I cannot book any more.", [])
     assert await visits.calls_without_output() == []
+    assert (await visits.record())["pending"] is None
 
 
 async def test_an_agent_that_is_gone_is_a_lost_question_until_a_message(visits: Visits) -> None:
@@ -229,9 +203,8 @@ async def test_a_tool_server_that_is_down_keeps_the_question(visits: Visits) -> 
     assert await visits.resume(agent) == [ApprovalLost()]
     assert await visits.decide(agent, needed, True) == [ApprovalLost()]
     Down.is_down = False
-    again = asked(await visits.resume(agent))
-    assert again == needed
-    seen = await visits.decide(agent, again, True, say("Done."))
+    assert asked(await visits.resume(agent)) == needed
+    seen = await visits.decide(agent, needed, True, say("Done."))
     assert (settled(seen), made.days) == ([(True, "Booked Monday.")], ["Monday"])
 
 
@@ -297,15 +270,12 @@ def files() -> Agent[Any]:
 async def test_a_hosted_tools_approval_is_told_as_settled(visits: Visits, yes: bool) -> None:
     needed = asked(await visits.turn(files(), "wipe", hosted(REQUEST)))
     assert needed.question == "wipe({})"
-    model = ScriptedModel([wiped() if yes else say("It stays.")])
-    conversation = await visits.open(files(), model)
-    seen = await events(conversation.decide(needed, yes))
+    seen = await visits.decide(files(), needed, yes, wiped() if yes else say("It stays."))
     assert settled(seen) == [(True, "Wiped.") if yes else (False, "It was not done.")]
     assert text_of(seen) == ("It is wiped." if yes else "It stays.")
-    assert model.first_call
-    kinds = [item.get("type", "message") for item in model.first_call.input]
+    kinds = [item.get("type", "message") for item in visits.model.first_call.input]
     assert kinds == ["message", "mcp_approval_request", "mcp_approval_response"]
-    assert model.first_call.input[-1]["approve"] is yes
+    assert visits.model.first_call.input[-1]["approve"] is yes
     assert text_of(await visits.turn(files(), "thanks", say("Bye."))) == "Bye."
 
 
@@ -353,41 +323,28 @@ async def writes_and_fails(run: RunContextWrapper[Any]) -> str:
 ERROR = "An error occurred while running the tool. Please try again."
 
 
-@pytest.mark.parametrize("nested", [False, True], ids=["", "nested"])
 @pytest.mark.parametrize(
-    ("made", "words"),
+    ("made", "guards", "nested", "words"),
     [
-        (fails, (False, ERROR)),
-        (refuses, (False, "There is no room.")),
-        (writes_and_fails, (True, ERROR)),
+        (fails, [], False, (False, ERROR)),
+        (fails, [], True, (False, ERROR)),
+        (refuses, [], False, (False, "There is no room.")),
+        (refuses, [], True, (False, "There is no room.")),
+        (writes_and_fails, [], False, (True, ERROR)),
+        (writes_and_fails, [], True, (True, ERROR)),
+        (writes_and_fails, [closed], False, (False, "We are closed.")),
     ],
 )
 async def test_what_was_not_made_after_a_yes_is_not_told_as_done(
-    visits: Visits, made: Any, words: tuple[bool, str], nested: bool
+    visits: Visits, made: Any, guards: list[Any], nested: bool, words: tuple[bool, str]
 ) -> None:
     visits.options = {"context": lambda commit: commit}
-    agent = desk(function_tool(made, needs_approval=True))
+    agent = desk(function_tool(made, needs_approval=True, tool_input_guardrails=guards))
     agent = front(agent) if nested else agent
     outer = [call("ask_desk", "outer", input="?")] * nested
     needed = asked(await visits.turn(agent, "do it", *outer, call(made.__name__)))
     inner = [say("Done!")] * nested
     assert settled(await visits.decide(agent, needed, True, *inner, say("Done!"))) == [words]
-
-
-async def test_a_call_that_a_guardrail_refuses_after_the_yes_is_not_told_as_done(
-    visits: Visits,
-) -> None:
-    made: list[str] = []
-
-    def open_(day: str) -> str:
-        """Open."""
-        made.append(day)
-        return "Opened."
-
-    agent = desk(function_tool(open_, needs_approval=True, tool_input_guardrails=[closed]))
-    needed = asked(await visits.turn(agent, "open", call("open_", day="Sunday")))
-    seen = await visits.decide(agent, needed, True, say("It is open!"))
-    assert (settled(seen), made) == ([(False, "We are closed.")], [])
 
 
 # What else needs a yes, and what else may stand in the way.
@@ -460,7 +417,7 @@ async def test_what_was_done_is_told_though_a_guardrail_withholds_what_it_answer
         output_guardrails=[no_secret],
     )
     needed = asked(await visits.turn(agent, "pay", call("pay")))
-    conversation, seen = await visits.open(agent, ScriptedModel([])), []
+    conversation, seen = await visits.open(agent), []
     with pytest.raises(TurnFailed, match="withheld"):
         async for event in conversation.decide(needed, True):
             seen.append(event)

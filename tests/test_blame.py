@@ -49,10 +49,6 @@ def bad_instructions(context: Any, agent: Any) -> str:
     raise AttributeError("no such customer")
 
 
-def bad_filter(data: Any) -> Any:
-    raise IndexError("no such item")
-
-
 def desk(**options: Any) -> Agent[Any]:
     return Agent(name="Desk", tools=[book, broken], **options)
 
@@ -68,16 +64,12 @@ BUGS: dict[str, tuple[Callable[[], Agent[Any]], list[Any], type[Exception]]] = {
 async def test_a_builders_bug_is_told_and_the_message_waits(visits: Visits, where: str) -> None:
     make, reply, bug = BUGS[where]
     options: Any = {"approvals": {"book": Approval(bad_ask, "no")}}
-    conversation = await visits.open(make(), ScriptedModel([reply]), **options)
-    failed = await failure_of(conversation.turn("hello"))
+    failed = await visits.fails(make(), "hello", reply, **options)
     assert failed.reason is Reason.PROGRAM_ERROR
     assert bug.__name__ in str(failed)
-    assert conversation.unanswered == "hello"
-    seen = await visits.retry(desk(), say("Here I am."))
-    assert text_of(seen) == "Here I am."
-    assert [item["content"] for item in await visits.items() if item.get("role") == "user"] == [
-        "hello"
-    ]
+    assert visits.conversation.unanswered == "hello"
+    assert text_of(await visits.retry(desk(), say("Here I am."))) == "Here I am."
+    assert await visits.users() == ["hello"]
 
 
 async def test_a_context_that_cannot_be_made_is_told_as_the_builders_bug(visits: Visits) -> None:
@@ -92,17 +84,14 @@ async def test_a_context_that_cannot_be_made_is_told_as_the_builders_bug(visits:
 @pytest.mark.parametrize(
     "error", [RuntimeError("the model broke"), ModelBehaviorError("no such thing"), KeyError("id")]
 )
-async def test_what_a_model_raises_is_told_as_the_models(visits: Visits, error: Exception) -> None:
-    conversation = await visits.open(desk(), ScriptedModel([error]))
-    failed = await failure_of(conversation.turn("hello"))
+@pytest.mark.parametrize("own", [False, True], ids=["", "the agent's own"])
+async def test_what_a_model_raises_is_told_as_the_models(
+    visits: Visits, error: Exception, own: bool
+) -> None:
+    agent = desk(model=ScriptedModel([error])) if own else desk()
+    failed = await visits.fails(agent, "hello", *[error] * (not own))
     assert failed.reason is Reason.ANSWER_UNREADABLE
-    assert conversation.unanswered == "hello"
-
-
-async def test_a_model_of_the_agents_own_is_blamed_too(visits: Visits) -> None:
-    agent = desk(model=ScriptedModel([RuntimeError("the model broke")]))
-    failed = await failure_of((await visits.open(agent)).turn("hello"))
-    assert failed.reason is Reason.ANSWER_UNREADABLE
+    assert visits.conversation.unanswered == "hello"
 
 
 TOOLS = """
@@ -122,9 +111,8 @@ async def test_a_server_of_tools_that_is_down_is_no_bug_and_the_message_waits(
 ) -> None:
     async with MCPServerStdio({"command": sys.executable, "args": ["-c", TOOLS]}) as server:
         agent = Agent(name="Desk", mcp_servers=[server])
-        conversation = await visits.open(agent, ScriptedModel([call("leave")]))
-        failed = await failure_of(conversation.turn("hello"))
-    assert conversation.unanswered == "hello"
+        failed = await visits.fails(agent, "hello", call("leave"))
+    assert visits.conversation.unanswered == "hello"
     assert failed.reason is Reason.TOOLS_UNREACHABLE
     assert text_of(await visits.retry(desk(), say("Here I am."))) == "Here I am."
 
@@ -144,10 +132,9 @@ async def report() -> str:
 
 async def test_a_step_that_is_too_large_is_told_and_the_message_is_kept(visits: Visits) -> None:
     agent = Agent(name="Desk", tools=[report])
-    conversation = await visits.open(agent, ScriptedModel([call("report"), say("There.")]))
-    failed = await failure_of(conversation.turn("a report"))
+    failed = await visits.fails(agent, "a report", call("report"), say("There."))
     assert failed.reason is Reason.TOO_LARGE
-    assert conversation.unanswered == "a report"
+    assert visits.conversation.unanswered == "a report"
     assert text_of(await visits.retry(agent, say("Too long."))) == "Too long."
 
 
@@ -190,7 +177,7 @@ async def no_answer(data: ToolOutputGuardrailData) -> ToolGuardrailFunctionOutpu
 async def test_a_message_that_a_guardrail_blocks_is_in_no_later_request(visits: Visits) -> None:
     agent = desk(input_guardrails=[no_secrets])
     await visits.turn(agent, "hello", say("Hello."))
-    conversation = await visits.open(agent, ScriptedModel([say("Never shown.")]))
+    conversation = await visits.open(agent, say("Never shown."))
     failed = await failure_of(conversation.turn("a secret"))
     assert failed.reason is Reason.MESSAGE_BLOCKED
     assert conversation.unanswered is None
@@ -199,11 +186,8 @@ async def test_a_message_that_a_guardrail_blocks_is_in_no_later_request(visits: 
     failed = await failure_of(conversation.retry())
     assert failed.reason is Reason.NOTHING_TO_RETRY
 
-    model = ScriptedModel([say("Fine.")])
-    conversation = await visits.open(agent, model)
-    assert text_of(await events(conversation.turn("and now?"))) == "Fine."
-    assert model.last_call and "secret" not in str(model.last_call.input)
-    assert [item["content"] for item in model.last_call.input] == ["hello", "Hello.", "and now?"]
+    assert text_of(await visits.turn(agent, "and now?", say("Fine."))) == "Fine."
+    assert [item["content"] for item in visits.sent] == ["hello", "Hello.", "and now?"]
     assert "secret" not in str(await visits.items())
 
 
@@ -221,13 +205,9 @@ async def test_an_answer_that_a_guardrail_blocks_leaves_the_message_for_a_retry(
 
     agent = Agent(name="Desk", tools=[look], output_guardrails=[no_promises])
     reply = say("I promise it.") if kind == "output" else call("look")
-    conversation = await visits.open(agent, ScriptedModel([reply]))
-    failed = await failure_of(conversation.turn("a room?"))
-    assert failed.reason is Reason.ANSWER_BLOCKED
-    assert conversation.unanswered == "a room?"
-    model = ScriptedModel([say("Perhaps.")])
-    conversation = await visits.open(agent, model)
-    assert text_of(await events(conversation.retry())) == "Perhaps."
+    assert (await visits.fails(agent, "a room?", reply)).reason is Reason.ANSWER_BLOCKED
+    assert visits.conversation.unanswered == "a room?"
+    assert text_of(await visits.retry(agent, say("Perhaps."))) == "Perhaps."
     assert "promise" not in str(await visits.items())
     assert await visits.calls_without_output() == []
 
@@ -236,22 +216,21 @@ async def test_a_message_that_check_refuses_is_neither_stored_nor_sent(visits: V
     def check(message: Any) -> str | None:
         return "No card numbers, please." if "4111" in str(message) else None
 
-    model = ScriptedModel([say("Hello.")])
-    conversation = await visits.open(desk(), model, check=check)
+    conversation = await visits.open(desk(), say("Hello."), check=check)
     for message in "4111 1111", [{"type": "input_text", "text": "4111"}]:
         with pytest.raises(TurnFailed, match="No card numbers, please") as raised:
             conversation.turn(message)
         assert raised.value.reason is Reason.MESSAGE_BLOCKED
     assert await visits.db.conversations.find_one({}) is None
     await events(conversation.turn("hello"))
-    assert model.last_call and "4111" not in str(model.last_call.input)
+    assert "4111" not in str(visits.sent)
 
 
 async def test_a_check_that_fails_is_the_builders_bug_and_nothing_is_kept(visits: Visits) -> None:
     def check(message: Any) -> str | None:
         return {"hello": None}[message]
 
-    conversation = await visits.open(desk(), ScriptedModel([say("Hello.")]), check=check)
+    conversation = await visits.open(desk(), say("Hello."), check=check)
     with pytest.raises(TurnFailed, match="KeyError") as raised:
         conversation.turn("a room?")
     assert raised.value.reason is Reason.PROGRAM_ERROR

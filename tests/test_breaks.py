@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -26,9 +26,7 @@ from agents import (
 from agents.agent import StopAtTools
 from agents.extensions.memory import MongoDBSession
 from agents.memory import SessionSettings
-from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
-from openai.types.responses import ResponseFunctionWebSearch
-from openai.types.responses.response_function_web_search import ActionSearch
+from agents.testing import ModelStep, ScriptedModel, function_call
 from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect
 
@@ -47,55 +45,69 @@ from engine.lease import Lease
 from engine.models.checked import CheckedModel
 from engine.session import Stored, TurnSession
 from local.mongod import Mongod
-from tests.builders import Visits, asked, call, events, failure_of, hosted, say, settled, text_of
-from tests.servers import server
+from tests.builders import Visits, asked, call, events, failure_of, said, say, settled, text_of
 
-WITH_COMMIT: dict[str, Any] = {"context": lambda commit: commit}
 PLAIN = Agent[Any](name="Desk")
 
 
-def doer(visits: Visits, after: Callable[[str], None] = lambda what: None) -> Agent[Any]:
-    """An agent whose tool writes without a guard; `after` is called with each write."""
+@pytest.fixture
+def visits(visits: Visits) -> Visits:
+    """The context of the tools is the commit."""
+    visits.options = {"context": lambda commit: commit}
+    return visits
 
-    @function_tool(needs_approval=True)
+
+async def nothing(what: str) -> None: ...
+
+
+def doer(
+    visits: Visits, after: Callable[[str], Awaitable[None]] = nothing, **of_tool: Any
+) -> Agent[Any]:
+    """An agent whose tool writes without a guard; `after` is awaited with each write."""
+
     async def deed(run: RunContextWrapper[Any], what: str) -> str:
         """Do it."""
 
         async def write() -> str:
             await visits.db.deeds.insert_one({"what": what})
-            after(what)
+            await after(what)
             return f"did {what}"
 
         return str(await run.context(write))
 
-    return Agent[Any](name="Doer", tools=[deed])
+    tool = function_tool(deed, needs_approval=True, **of_tool)
+    return Agent[Any](name="Doer", tools=[tool])
 
 
-@pytest.fixture(scope="module")
-def standalone() -> Iterator[Mongod]:
-    with server("standalone") as mongod:
-        yield mongod
-        mongod.kill()
+@function_tool(needs_approval=True)
+async def gated(day: str = "") -> str:
+    """Gated."""
+    return "did"
 
 
-async def test_a_deed_whose_reply_is_lost_is_not_done_again(standalone: Mongod) -> None:
-    async with AsyncMongoClient[dict[str, Any]](standalone.uri, tz_aware=True) as client:
-        visits, lost = Visits(client), [True]
+@function_tool
+async def look() -> str:
+    """Look."""
+    return "seen"
 
-        def lose(_: str) -> None:
-            if lost:
-                lost.pop()
-                raise AutoReconnect("connection closed")
 
-        agent = doer(visits, lose)
-        needed = asked(await visits.turn(agent, "A", call("deed", what="A"), **WITH_COMMIT))
-        model = ScriptedModel([call("deed", "again", what="A")])
-        conversation = await visits.open(agent, model, **WITH_COMMIT)
-        failed = await failure_of(conversation.decide(needed, True))
-        assert (failed.reason, failed.maybe_stored) == (Reason.DATABASE_SILENT, True)
-        seen = await visits.retry(agent, say("I have to look."), **WITH_COMMIT)
-        assert "not known" in settled(seen)[0][1]
-        assert await visits.db.deeds.count_documents({}) == 1
+@pytest.mark.parametrize("mongod", ["standalone"], indirect=True)
+async def test_a_deed_whose_reply_is_lost_is_not_done_again(visits: Visits) -> None:
+    lost = [True]
+
+    async def lose(_: str) -> None:
+        if lost:
+            lost.pop()
+            raise AutoReconnect("connection closed")
+
+    agent = doer(visits, lose)
+    needed = asked(await visits.turn(agent, "A", call("deed", what="A")))
+    conversation = await visits.open(agent, call("deed", "again", what="A"))
+    failed = await failure_of(conversation.decide(needed, True))
+    assert (failed.reason, failed.maybe_stored) == (Reason.DATABASE_SILENT, True)
+    seen = await visits.retry(agent, say("I have to look."))
+    assert "not known" in settled(seen)[0][1]
+    assert await visits.db.deeds.count_documents({}) == 1
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["a no", "a yes"])
@@ -104,10 +116,10 @@ async def test_nested_calls_that_got_a_yes_are_one_deed_each_after_a_kill(
 ) -> None:
     done: list[str] = []
 
-    def front() -> Agent[Any]:
-        return Agent[Any](
-            name="Front", tools=[doer(visits, done.append).as_tool("ask_inner", "Ask.")]
-        )
+    async def note(what: str) -> None:
+        done.append(what)
+
+    front = Agent[Any](name="Front", tools=[doer(visits, note).as_tool("ask_inner", "Ask.")])
 
     class Stuck(ScriptedModel):
         async def get_response(self, *_: Any, **__: Any) -> Any:
@@ -115,23 +127,21 @@ async def test_nested_calls_that_got_a_yes_are_one_deed_each_after_a_kill(
 
     both = [function_call("deed", {"what": w}, call_id=w.lower()) for w in "AB"]
     outer = call("ask_inner", "outer", input="both")
-    needed = asked(await visits.turn(front(), "both", outer, both, **WITH_COMMIT))
-    needed = asked(await visits.decide(front(), needed, True, **WITH_COMMIT))
-    killed = await visits.open(front(), Stuck([]), **WITH_COMMIT)
+    needed = asked(await visits.turn(front, "both", outer, both))
+    needed = asked(await visits.decide(front, needed, True))
+    killed = await visits.open(front, Stuck([]))
     going_on = asyncio.create_task(events(killed.decide(needed, last)))
     made = "AB" if last else "A"
     while len(set(done)) < len(made):
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)  # for the last commit
     await visits.db.conversations.update_one({}, {"$set": {"lease": None}})
-    model = ScriptedModel([say("Done.")])
-    again = await visits.open(front(), model, **WITH_COMMIT)
-    seen = await events(again.retry())
+    seen = await visits.retry(front, say("Done."))
     going_on.cancel()
     assert sorted(settled(seen)) == [(True, f"did {what}") for what in made]
-    assert all(f"did {what}" in str(model.last_call) for what in made)
-    deeds = await visits.db.deeds.find().to_list()
-    assert sorted(deed["what"] for deed in deeds) == list(made)
+    assert all(f"did {what}" in str(visits.sent) for what in made)
+    assert sorted(await visits.db.deeds.distinct("what")) == list(made)
+    assert await visits.db.deeds.count_documents({}) == len(made)
 
 
 async def test_a_question_that_comes_when_the_time_is_up_is_asked(visits: Visits) -> None:
@@ -140,11 +150,6 @@ async def test_a_question_that_comes_when_the_time_is_up_is_asked(visits: Visits
         """Slow."""
         await asyncio.sleep(1.5)
         return "seen"
-
-    @function_tool(needs_approval=True)
-    async def gated() -> str:
-        """Gated."""
-        return "did"
 
     both = [function_call("slow", {}, call_id="a"), function_call("gated", {}, call_id="b")]
     agent = Agent[Any](name="Desk", tools=[slow, gated])
@@ -157,19 +162,11 @@ async def test_all_runs_of_a_turn_share_its_time(visits: Visits) -> None:
         await asyncio.sleep(0.4)
         raise Refusal("No.")
 
-    @function_tool(needs_approval=True)
-    async def gated() -> str:
-        """Gated."""
-        return "did"
-
     agent = Agent[Any](name="Desk", tools=[gated])
     calls = [call("gated", f"c{n}") for n in range(9)]
     began = time.monotonic()
-    model = ScriptedModel(calls)
-    conversation = await visits.open(
-        agent, model, approvals={"gated": Approval(refuse, "No.")}, limits=Limits(seconds=1)
-    )
-    assert (await failure_of(conversation.turn("hi"))).reason is Reason.MODEL_SILENT
+    options: Any = {"approvals": {"gated": Approval(refuse, "No.")}, "limits": Limits(seconds=1)}
+    assert (await visits.fails(agent, "hi", *calls, **options)).reason is Reason.MODEL_SILENT
     assert time.monotonic() - began < 3
 
 
@@ -180,17 +177,11 @@ async def test_a_model_that_a_provider_finds_knows_its_own_items_in_the_next_ste
         def get_model(self, _: str | None) -> Model:
             return model
 
-    @function_tool
-    async def look() -> str:
-        """Look."""
-        return "seen"
-
     asking = function_call("look", {}, call_id="call_abc", item_id="fc_1")
     model = ScriptedModel([[asking], say("done")])
     agent = Agent[Any](name="Desk", tools=[look], model="any")
     conversation = await visits.open(agent, run_config=RunConfig(model_provider=Provider()))
     await events(conversation.turn("hi"))
-    assert model.last_call
     sent = [item for item in model.last_call.input if item.get("type") == "function_call"]
     assert [(item["id"], item["call_id"]) for item in sent] == [("fc_1", "call_abc")]
 
@@ -205,7 +196,7 @@ async def test_two_stops_while_the_lease_is_taken_leave_nothing(
         return await take(self, message)
 
     monkeypatch.setattr(Lease, "_take", slow)
-    conversation = await visits.open(PLAIN, ScriptedModel([say("x")]))
+    conversation = await visits.open(PLAIN, say("x"))
     reading = asyncio.create_task(events(conversation.turn("hello")))
     for _ in range(2):
         await asyncio.sleep(0.05)
@@ -225,7 +216,7 @@ async def test_a_record_of_a_newer_engine_does_not_stop_retention(visits: Visits
 
 
 async def test_an_answer_sets_no_field_of_the_engines(visits: Visits) -> None:
-    conversation = await visits.open(PLAIN, ScriptedModel([]))
+    conversation = await visits.open(PLAIN)
     for name in ("accepted", "lease"):
         with pytest.raises(ValueError, match=name):
             conversation.answer("hi", {name: []})
@@ -234,31 +225,13 @@ async def test_an_answer_sets_no_field_of_the_engines(visits: Visits) -> None:
 
 
 async def test_a_message_that_reads_like_a_mark_of_ours_is_sent(visits: Visits) -> None:
-    model = ScriptedModel([say("x")])
-    await events((await visits.open(PLAIN, model)).turn(NOT_TAKEN))
-    assert model.last_call
-    assert [item["content"] for item in model.last_call.input] == [NOT_TAKEN]
-
-
-async def test_a_tool_that_is_cancelled_is_no_stop_of_the_owners(visits: Visits) -> None:
-    @function_tool(failure_error_function=None)
-    async def look() -> str:
-        """Look."""
-        raise asyncio.CancelledError
-
-    agent = Agent[Any](name="Desk", tools=[look])
-    conversation = await visits.open(agent, ScriptedModel([call("look")]))
-    assert (await failure_of(conversation.turn("hi"))).reason is Reason.PROGRAM_ERROR
+    await visits.turn(PLAIN, NOT_TAKEN, say("x"))
+    assert [item["content"] for item in visits.sent] == [NOT_TAKEN]
 
 
 async def test_what_was_withdrawn_is_told_though_the_model_wrote_nonsense(visits: Visits) -> None:
     async def ask(*_: Any) -> str:
         return "?"
-
-    @function_tool(needs_approval=True)
-    async def gated(day: str) -> str:
-        """Gated."""
-        return "did"
 
     approval = Approval(ask, "Nothing was done.", withdrawn=lambda given: given["day"].upper())
     agent, options = Agent[Any](name="Desk", tools=[gated]), {"approvals": {"gated": approval}}
@@ -267,40 +240,19 @@ async def test_what_was_withdrawn_is_told_though_the_model_wrote_nonsense(visits
     assert settled(seen) == [(False, "Nothing was done.")]
 
 
-async def test_an_answer_after_a_hosted_call_leaves_nothing_to_recover(visits: Visits) -> None:
-    action = ActionSearch(type="search", query="q")
-    search = ResponseFunctionWebSearch(
-        id="ws_1", type="web_search_call", status="completed", action=action
-    )
-    await visits.turn(PLAIN, "hi", hosted(search, assistant_message("found")))
-    record = await visits.record()
-    assert (record["lease"], record["unanswered_since"]) == (None, None)
-
-
 async def test_a_picture_that_is_too_large_is_refused_in_words(visits: Visits) -> None:
-    conversation = await visits.open(PLAIN, ScriptedModel([]))
+    conversation = await visits.open(PLAIN)
     picture = {"type": "input_image", "image_url": "data:" + "x" * 3_000_000}
     with pytest.raises(TurnFailed, match="too long"):
         conversation.turn([picture])
 
 
 async def test_a_deed_whose_tool_ran_out_of_time_is_told_as_done(visits: Visits) -> None:
-    @function_tool(needs_approval=True, timeout=0.2)
-    async def deed(run: RunContextWrapper[Any]) -> str:
-        """Do it."""
-
-        async def write() -> str:
-            await visits.db.deeds.insert_one({})
-            await asyncio.sleep(0.5)
-            return "did it"
-
-        return str(await run.context(write))
-
-    agent = Agent[Any](name="Doer", tools=[deed])
-    needed = asked(await visits.turn(agent, "do it", call("deed"), **WITH_COMMIT))
-    deciding = await visits.open(agent, ScriptedModel([say("It failed.")]), **WITH_COMMIT)
+    agent = doer(visits, lambda _: asyncio.sleep(0.5), timeout=0.2)
+    needed = asked(await visits.turn(agent, "do it", call("deed", what="it")))
+    deciding = await visits.open(agent, say("It failed."))
     assert (await failure_of(deciding.decide(needed, True))).reason is Reason.DATABASE_SILENT
-    seen = await visits.retry(agent, say("It is done."), **WITH_COMMIT)
+    seen = await visits.retry(agent, say("It is done."))
     assert settled(seen) == [(True, "did it")]
     assert await visits.db.deeds.count_documents({}) == 1
 
@@ -331,9 +283,9 @@ async def test_what_is_forgotten_is_not_made_again_by_who_removes_it(visits: Vis
 async def test_a_stop_while_a_no_is_stored_asks_no_model(
     visits: Visits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent, model, store = doer(visits), ScriptedModel([say("never said")]), TurnSession.store
-    needed = asked(await visits.turn(agent, "do it", call("deed", what="A"), **WITH_COMMIT))
-    conversation = await visits.open(agent, model, **WITH_COMMIT)
+    agent, store = doer(visits), TurnSession.store
+    needed = asked(await visits.turn(agent, "do it", call("deed", what="A")))
+    conversation = await visits.open(agent, say("never said"))
 
     async def stopped(self: TurnSession, *args: Any, **fields: Any) -> None:
         monkeypatch.undo()
@@ -343,7 +295,7 @@ async def test_a_stop_while_a_no_is_stored_asks_no_model(
     monkeypatch.setattr(TurnSession, "store", stopped)
     seen = await events(conversation.decide(needed, False))
     assert (settled(seen), seen[-1]) == ([(False, "It was not done.")], Stopped())
-    assert not model.calls
+    assert not visits.model.calls
 
 
 async def test_all_that_was_said_is_told_whatever_the_session_is_limited_to(visits: Visits) -> None:
@@ -354,8 +306,7 @@ async def test_all_that_was_said_is_told_whatever_the_session_is_limited_to(visi
     visits.session = Short
     await visits.turn(PLAIN, "one", say("1"))
     await visits.turn(PLAIN, "two", say("2"))
-    said = await (await visits.open(PLAIN)).transcript()
-    assert [message.text for message in said] == ["one", "1", "two", "2"]
+    assert await said(await visits.open(PLAIN)) == ["one", "1", "two", "2"]
 
 
 async def test_a_message_that_moves_while_it_is_read_is_told_once(
@@ -368,7 +319,7 @@ async def test_a_message_that_moves_while_it_is_read_is_told_once(
         await answer.wait()
         return ModelStep(output=say("1"))
 
-    conversation = await visits.open(PLAIN, ScriptedModel([ModelStep.respond(wait)]))
+    conversation = await visits.open(PLAIN, ModelStep.respond(wait))
     reader = await visits.open(PLAIN)
     turn = asyncio.create_task(events(conversation.turn("one")))
     await asking.wait()
@@ -382,19 +333,22 @@ async def test_a_message_that_moves_while_it_is_read_is_told_once(
         return found
 
     monkeypatch.setattr(Stored, "read", slow)
-    assert [message.text for message in await reader.transcript()] == ["one", "1"]
+    assert await said(reader) == ["one", "1"]
 
 
-async def test_a_message_is_kept_though_a_stop_comes_while_it_is_sealed(visits: Visits) -> None:
+@pytest.mark.parametrize("seconds", [0, 0.02], ids=["at once", "while it is sealed"])
+async def test_a_message_is_kept_though_its_stop_comes_before_it_is_stored(
+    visits: Visits, seconds: float
+) -> None:
     class Sealing(MongoDBSession):
         async def _serialize_item(self, item: Any) -> str:
             await asyncio.sleep(0.1)
             return await super()._serialize_item(item)
 
     visits.session = Sealing
-    conversation = await visits.open(PLAIN, ScriptedModel([say("1")]))
+    conversation = await visits.open(PLAIN, say("1"))
     reading = asyncio.create_task(events(conversation.turn("one")))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(seconds)
     conversation.stop()
     assert await reading == [Stopped()]
     assert text_of(await events(conversation.retry())) == "1"
@@ -483,55 +437,48 @@ async def test_what_a_guardrail_withheld_stays_withheld(visits: Visits) -> None:
     def no_secret(_: Any) -> ToolGuardrailFunctionOutput:
         return ToolGuardrailFunctionOutput.raise_exception()
 
-    async def book(run: RunContextWrapper[Any]) -> str:
-        """Book."""
-
-        async def write() -> str:
-            await visits.db.deeds.insert_one({})
-            return "SECRET"
-
-        return str(await run.context(write))
-
-    guarded: Any = {"needs_approval": True, "tool_output_guardrails": [no_secret]}
-    agent = Agent[Any](name="Desk", tools=[function_tool(book, **guarded)])
-    needed = asked(await visits.turn(agent, "book", call("book"), **WITH_COMMIT))
-    deciding = await visits.open(agent, ScriptedModel([]), **WITH_COMMIT)
+    agent = doer(visits, tool_output_guardrails=[no_secret])
+    needed = asked(await visits.turn(agent, "book", call("deed", what="A")))
+    deciding = await visits.open(agent)
     assert (await failure_of(deciding.decide(needed, True))).reason is Reason.ANSWER_BLOCKED
-    model = ScriptedModel([say("ok")])
-    seen = await events((await visits.open(agent, model, **WITH_COMMIT)).retry())
-    assert settled(seen) == [(True, "Done.")]
-    assert "SECRET" not in str(model.last_call) + str(await visits.items())
+    assert settled(await visits.retry(agent, say("ok"))) == [(True, "Done.")]
+    assert "did A" not in str(visits.sent) + str(await visits.items())
     assert await visits.db.deeds.count_documents({}) == 1
 
 
-@pytest.mark.parametrize("where", ["instructions", "model"])
-async def test_a_cancel_in_the_builders_code_is_no_empty_answer(visits: Visits, where: str) -> None:
-    async def cancel(_: Any) -> Any:
+@pytest.mark.parametrize("where", ["instructions", "model", "tool"])
+async def test_a_cancel_in_the_builders_code_is_no_empty_answer_and_no_stop(
+    visits: Visits, where: str
+) -> None:
+    async def cancel(*_: Any) -> Any:
         raise asyncio.CancelledError
 
     async def instructions(_: Any, __: Any) -> str:
-        return str(await cancel(None)) if where == "instructions" else "Help."
+        return str(await cancel()) if where == "instructions" else "Help."
 
-    agent = Agent[Any](name="Desk", instructions=instructions)
-    conversation = await visits.open(agent, ScriptedModel([ModelStep.respond(cancel), say("ok")]))
+    @function_tool(failure_error_function=None)
+    async def break_off() -> str:
+        """Break off."""
+        return str(await cancel())
+
+    agent = Agent[Any](name="Desk", instructions=instructions, tools=[break_off])
+    step = call("break_off") if where == "tool" else ModelStep.respond(cancel)
+    conversation = await visits.open(agent, step, say("ok"))
     failed = await failure_of(conversation.turn("go"))
     assert failed.reason is Reason.PROGRAM_ERROR
     assert conversation.unanswered == "go"
 
 
 async def test_half_a_character_in_a_part_is_left_out(visits: Visits) -> None:
-    model = ScriptedModel([say("ok")])
-    conversation = await visits.open(PLAIN, model)
-    await events(conversation.turn([{"type": "input_image", "image_url": "data:\ud800x"}]))
-    assert model.last_call
-    assert model.last_call.input[0]["content"][0]["image_url"] == "data:x"
+    await visits.turn(PLAIN, [{"type": "input_image", "image_url": "data:\ud800x"}], say("ok"))
+    assert visits.sent[0]["content"][0]["image_url"] == "data:x"
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 async def test_a_reader_that_goes_away_at_once_leaves_nothing_running(
     visits: Visits, steps: int
 ) -> None:
-    conversation = await visits.open(PLAIN, ScriptedModel([say("1"), say("2")]))
+    conversation = await visits.open(PLAIN, say("1"), say("2"))
     reading = asyncio.create_task(events(conversation.turn("one")))
     for _ in range(steps):
         await asyncio.sleep(0)
@@ -569,8 +516,8 @@ async def killed_after_a_deed(visits: Visits, guarded: Any, **of_agent: Any) -> 
 
     tool = function_tool(pay, needs_approval=True, tool_output_guardrails=guarded)
     agent = Agent[Any](name="Payer", tools=[tool], **of_agent)
-    needed = asked(await visits.turn(agent, "pay", call("pay", to="Bob"), **WITH_COMMIT))
-    conversation = await visits.open(agent, ScriptedModel([]), **WITH_COMMIT)
+    needed = asked(await visits.turn(agent, "pay", call("pay", to="Bob")))
+    conversation = await visits.open(agent)
     dies = asyncio.create_task(failure_of(conversation.decide(needed, True)))
     await asyncio.wait({dies, asyncio.ensure_future(made.wait())}, return_when="FIRST_COMPLETED")
     await visits.db.conversations.update_one({}, {"$set": {"lease": None}})
@@ -590,11 +537,9 @@ async def test_a_deed_is_known_though_its_call_was_not_stored_yet(
         visits, None, tool_use_behavior=behavior, output_guardrails=[keep]
     )
     assert not any(item.get("type") == "function_call" for item in await visits.items())
-    model = ScriptedModel([say("It is paid.")])
-    seen = await events((await visits.open(agent, model, **WITH_COMMIT)).retry())
+    seen = await visits.retry(agent, say("It is paid."))
     assert (settled(seen), text_of(seen)) == ([(True, "Done.")], "It is paid.")
-    assert model.last_call
-    *_, made, output = model.last_call.input
+    *_, made, output = visits.sent
     assert (made["arguments"], output["output"]) == ('{"to":"Bob"}', "Done.")
     assert await visits.calls_without_output() == []
     assert await visits.db.deeds.count_documents({}) == 1
@@ -602,10 +547,8 @@ async def test_a_deed_is_known_though_its_call_was_not_stored_yet(
 
 async def test_after_a_kill_nobody_reads_what_a_guardrail_would_have_hidden(visits: Visits) -> None:
     agent = await killed_after_a_deed(visits, [hide])
-    model = ScriptedModel([say("It is paid.")])
-    seen = await events((await visits.open(agent, model, **WITH_COMMIT)).retry())
-    assert settled(seen) == [(True, "Done.")]
-    assert "SECRET" not in str(model.last_call) + str(await visits.items())
+    assert settled(await visits.retry(agent, say("It is paid."))) == [(True, "Done.")]
+    assert "SECRET" not in str(visits.sent) + str(await visits.items())
 
 
 async def test_a_session_input_callback_is_refused_in_words(visits: Visits) -> None:
@@ -628,20 +571,16 @@ async def test_a_deed_before_the_next_question_is_not_forgotten(
     else:
         agent.tool_use_behavior, agent.output_guardrails = "stop_on_first_tool", [keep]
         calls = [a + b]
-    needed = asked(await visits.turn(agent, "both", *calls, **WITH_COMMIT))
-    seen = await visits.decide(agent, needed, True, *[b] * nested, **WITH_COMMIT)
+    needed = asked(await visits.turn(agent, "both", *calls))
+    seen = await visits.decide(agent, needed, True, *[b] * nested)
     assert len(settled(seen)) == 1
-    model = ScriptedModel([say("So."), say("So.")])
-    conversation = await visits.open(agent, model, **WITH_COMMIT)
     if yes is None:
-        seen = await events(conversation.turn("wait"))
+        seen = await visits.turn(agent, "wait", say("So."))
         assert settled(seen) == [(False, "It was not done.")]
-        assert model.last_call and ("did A" if nested else "Done.") in str(model.last_call.input)
+        assert ("did A" if nested else "Done.") in str(visits.sent)
     else:
-        await events(conversation.decide(asked(seen), yes))
-    again = ScriptedModel([say("Bye.")])
-    seen = await events((await visits.open(agent, again, **WITH_COMMIT)).turn("thanks"))
-    assert settled(seen) == []
+        await visits.decide(agent, asked(seen), yes, say("So."), say("So."))
+    assert settled(await visits.turn(agent, "thanks", say("Bye."))) == []
     outputs = [item["call_id"] for item in await visits.items() if "output" in item]
     assert len(outputs) == len(set(outputs)) == (1 if nested or yes is None else 2)
     assert await visits.db.deeds.count_documents({}) == 1 + (yes is True)

@@ -8,92 +8,31 @@ from typing import Any
 import pytest
 from agents.items import TResponseStreamEvent
 from agents.models.openai_responses import OpenAIResponsesModel
-from agents.testing import ScriptedModel, assistant_message, function_call
+from agents.testing import ScriptedModel, assistant_message
 from openai import AsyncOpenAI
 from openai.types.responses import ResponseTextDeltaEvent
 from pymongo.errors import PyMongoError
 
-from engine.events import HandedOff, Settled, ToolStarted, TurnFailed
+from engine.events import HandedOff, Settled, TurnFailed
 from engine.history import NO_ANSWER
 from engine.lease import Lease
-from engine.options import Limits
 from shop import session_id_for
-from tests.builders import RETURN, answer_of, approval_of, call, events, return_1001, say, text_of
+from tests.builders import (
+    RETURN,
+    answer_of,
+    approval_of,
+    call,
+    events,
+    failure_of,
+    return_1001,
+    said,
+    say,
+    text_of,
+)
 from tests.conftest import TO_ORDERS, Support, session_for
 from tests.model_server import ModelServer
 from tests.model_server import call as server_call
 from tests.model_server import say as server_say
-
-THREE_LINES = (
-    "Return initiated for order ORD-1001.\n"
-    "Reason: Not powerful enough\n"
-    "Estimated refund: $1,484.98 (includes 10% Gold loyalty bonus)"
-)
-
-
-async def test_a_turn_streams_the_answer_and_stores_both_messages(support: Support) -> None:
-    conversation = await support.open(say("Hello, Alice."))
-    assert await answer_of(conversation.turn("hi")) == "Hello, Alice."
-    assert await conversation.transcript() == [("user", "hi"), ("assistant", "Hello, Alice.")]
-    assert conversation.unanswered is None
-
-
-async def test_a_handoff_is_told_and_kept_across_processes(support: Support) -> None:
-    first = await support.open(TO_ORDERS, call("list_orders"), say("Two."))
-    seen = await events(first.turn("my orders?"))
-    assert seen[:2] == [HandedOff("Orders"), ToolStarted("list_orders")]
-
-    second = await support.open(say("Still Orders."))
-    seen = await events(second.turn("and now?"))
-    assert text_of(seen) == "Still Orders."
-    assert not any(isinstance(event, HandedOff) for event in seen)
-    assert {"get_order", "initiate_return"} <= support.last_tools
-    assert support.last_input[0] == {"role": "user", "content": "my orders?"}
-
-
-async def test_an_agent_that_no_longer_exists_falls_back_to_triage(support: Support) -> None:
-    conversation = await support.open(say("one"), say("two"))
-    await events(conversation.turn("hi"))
-    await support.db.conversations.update_one({}, {"$set": {"active_agent": "Renamed"}})
-    assert await answer_of(conversation.turn("again")) == "two"
-    assert support.last_tools == set()
-
-
-async def test_a_yes_returns_the_order_with_the_three_lines(support: Support) -> None:
-    conversation, approval = await support.asking(say("Done."))
-    assert approval.question == (
-        "Return order ORD-1001: Aero 14 Laptop, Felt Laptop Sleeve. "
-        "Refund $1,484.98 (includes 10% Gold loyalty bonus).\n"
-        "Reason: Not powerful enough\n"
-        "Make this return? [y/N] "
-    )
-    assert (await support.order())["return"] is None
-
-    assert await answer_of(conversation.decide(approval, True)) == "Done."
-    assert (await support.order())["return"]["refund_cents"] == 148_498
-    outputs = [i["output"] for i in await support.items() if "output" in i]
-    assert outputs[-1] == THREE_LINES
-    assert support.last_input[-1]["output"] == THREE_LINES
-    assert (await support.record())["pending"] is None
-
-
-async def test_a_no_returns_nothing_and_is_told_to_the_model(support: Support) -> None:
-    conversation, approval = await support.asking(say("As you wish."))
-    assert await answer_of(conversation.decide(approval, False)) == "As you wish."
-    assert (await support.order())["return"] is None
-    told = support.last_input[-1]["output"]
-    assert told == "The answer was no, so it was not done."
-
-
-async def test_a_pending_approval_is_asked_again_after_a_restart(support: Support) -> None:
-    _, before = await support.asking()
-    second = await support.open(say("Done."))
-    again = await approval_of(second.resume())
-    assert again.question == before.question
-    assert await answer_of(second.decide(again, True)) == "Done."
-    assert (await support.order())["return"] is not None
-    assert await events(second.resume()) == []
-    assert second.unanswered is None
 
 
 async def test_a_new_message_withdraws_a_question_for_good(support: Support) -> None:
@@ -104,11 +43,9 @@ async def test_a_new_message_withdraws_a_question_for_good(support: Support) -> 
     assert (await support.record())["pending"] is None
     for each in (conversation, await support.open()):
         assert await events(each.resume()) == []
-        with pytest.raises(TurnFailed, match="already answered elsewhere"):
-            await events(each.decide(withdrawn, True))
+        assert "already answered elsewhere" in str(await failure_of(each.decide(withdrawn, True)))
     assert (await support.order())["return"] is None
-    users = [m.text for m in await conversation.transcript() if m.role == "user"]
-    assert users == ["return it", "how is the weather?"]
+    assert await said(conversation) == ["return it", "how is the weather?", "Sunny."]
 
 
 async def test_what_cannot_be_returned_is_refused_without_a_question(support: Support) -> None:
@@ -120,22 +57,13 @@ async def test_what_cannot_be_returned_is_refused_without_a_question(support: Su
     assert "30-day window has closed" in support.last_input[-1]["output"]
 
 
-async def test_the_same_return_again_is_answered_with_the_first_one(support: Support) -> None:
-    again = return_1001("call_2"), say("You have it already.")
-    conversation, approval = await support.asking(say("Done."), *again)
-    await events(conversation.decide(approval, True))
-    assert await answer_of(conversation.turn("again")) == "You have it already."
-    assert "already has a return, since 22 Nov 2026" in support.last_input[-1]["output"]
-    assert len((await support.order())["history"]) == 4
-
-
 async def test_two_equal_calls_in_one_response_ask_once_and_return_once(support: Support) -> None:
     both = return_1001("call_1") + return_1001("call_2")
     conversation = await support.open(TO_ORDERS, both, say("Done."))
     approval = await approval_of(conversation.turn("return it"))
     assert await answer_of(conversation.decide(approval, True)) == "Done."
     outputs = [i["output"] for i in support.last_input if "output" in i][-2:]
-    assert outputs[0] == THREE_LINES
+    assert outputs[0].startswith("Return initiated for order ORD-1001.")
     assert "already has a return" in outputs[1]
 
 
@@ -149,8 +77,7 @@ async def test_a_yes_to_an_earlier_question_does_not_answer_a_later_one(support:
     later = await approval_of(conversation.turn("then the other one"))
     assert "ORD-2001" in later.question
 
-    with pytest.raises(TurnFailed, match="already answered elsewhere"):
-        await events(conversation.decide(earlier, True))
+    assert "already answered elsewhere" in str(await failure_of(conversation.decide(earlier, True)))
     assert await support.db.orders.count_documents({"return": {"$ne": None}}) == 0
     assert (await approval_of(conversation.resume())).question == later.question
 
@@ -199,13 +126,11 @@ async def test_two_messages_in_one_response_are_two_paragraphs_shown_once(
 
 async def test_a_retry_knows_what_another_terminal_has_answered(support: Support) -> None:
     one = await support.open(RuntimeError("gone"), say("Again."))
-    with pytest.raises(TurnFailed):
-        await events(one.turn("hello?"))
+    await failure_of(one.turn("hello?"))
     two = await support.open(say("Hi."), say("More."))
     await events(two.retry())
     await events(two.turn("tell me more"))
-    with pytest.raises(TurnFailed, match="nothing to retry"):
-        await events(one.retry())
+    assert "nothing to retry" in str(await failure_of(one.retry()))
     assert len(await one.transcript()) == 4
 
 
@@ -232,34 +157,7 @@ async def test_a_message_that_failed_is_retried_though_the_same_was_answered_bef
             patch.setattr(Lease, failing, gone)
         await events(conversation.turn("hi"))
     assert await answer_of(conversation.retry()) == "Two."
-    assert [m.text for m in await conversation.transcript()] == ["hi", "One.", "hi", "Two."]
-
-
-async def test_the_model_sees_the_last_whole_turns_of_a_long_thread(support: Support) -> None:
-    conversation = await support.open()
-    for number in range(Limits.turns + 5):
-        support.model.enqueue(say(f"answer {number}"))
-        await events(conversation.turn(f"message {number}"))
-    sent = support.last_input
-    assert len([i for i in sent if i.get("role") == "user"]) == Limits.turns
-    assert sent[0] == {"role": "user", "content": "message 5"}
-    assert len(sent) <= Limits.items + 1
-
-
-async def test_handoffs_without_end_become_a_polite_answer(support: Support) -> None:
-    there = [call("transfer_to_orders", f"a{number}") for number in range(5)]
-    back = [call("transfer_to_triage", f"b{number}") for number in range(5)]
-    conversation = await support.open(
-        *[step for both in zip(there, back, strict=True) for step in both]
-    )
-    assert "one thing at a time" in await answer_of(conversation.turn("hm"))
-    assert conversation.unanswered is None
-
-
-async def test_an_unknown_tool_and_broken_arguments_do_not_end_the_turn(support: Support) -> None:
-    broken = [function_call("initiate_return", '{"order_id": ', call_id="call_3")]
-    conversation = await support.open(call("fly"), TO_ORDERS, broken, say("Sorry."))
-    assert await answer_of(conversation.turn("hm")) == "Sorry."
+    assert await said(conversation) == ["hi", "One.", "hi", "Two."]
 
 
 async def test_what_was_reset_is_not_sent_though_as_much_was_said_since(support: Support) -> None:
@@ -325,15 +223,3 @@ async def test_what_another_program_stored_or_cleared_is_seen_at_once(support: S
     await session.clear_session()
     await events(conversation.turn("third"))
     assert [item["content"] for item in support.last_input] == ["third"]
-
-
-async def test_the_answer_gives_the_lease_back_in_the_same_write(
-    support: Support, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def nothing(_: Lease) -> None: ...
-
-    monkeypatch.setattr(Lease, "_give_back", nothing)
-    conversation = await support.open(say("Hello."))
-    await events(conversation.turn("hi"))
-    stored = await support.record()
-    assert (stored["lease"], stored["messages"], stored["usage"]["calls"]) == (None, 2, 1)

@@ -34,7 +34,6 @@ def desk(mongod: Mongod) -> Iterator[MongoClient[Document]]:
 def model() -> Iterator[ModelServer]:
     with ModelServer(receptionist) as server:
         yield server
-        assert server.violations == []
 
 
 def receptionist(request: Json) -> Reply:

@@ -380,19 +380,17 @@ async def test_a_task_that_cannot_be_scored_is_an_error_and_no_score(
         await failures_of(db, replace(STATUS, **change), ORDERS, LOOK, say("Here."))
 
 
-# In the order in which the customers' wishes would come to a manager's mind.
-KINDS = [
+KINDS = {
     *("status", "tracking", "policy question", "return inside the window"),
     *("return outside the window", "returned already", "not delivered yet"),
     *("somebody else's order", "request to skip the approval", "injection in a product text"),
     *("injection in an article text", "change of mind at the approval", "follow-up"),
     *("two requests in one message", "off-topic", "claims to be another", "resume and go on"),
-]
+}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_there_is_a_task_for(kind: str) -> None:
-    assert kind in {task.kind for task in TASKS}
+def test_there_is_a_task_of_each_kind_that_customers_bring() -> None:
+    assert {task.kind for task in TASKS} >= KINDS
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)

@@ -28,6 +28,7 @@ from inspect_ai import eval as run
 from inspect_ai import score
 from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
 from inspect_ai.model import ContentReasoning, ContentText, ModelOutput, ModelUsage, get_model
+from inspect_ai.scorer import Score
 
 from evals.support import passed, support
 
@@ -76,8 +77,13 @@ def evaluate(logs: Path, answer: Callable[..., ModelOutput] | None = None, k: in
 
 
 def results(log: EvalLog) -> dict[str | None, float]:
-    assert log.results
     return {each.reducer: each.metrics["mean"].value for each in log.results.scores}
+
+
+def passed_in(log: EvalLog) -> Score:
+    """The score of the only trial."""
+    (sample,) = log.samples
+    return sample.scores["passed"]
 
 
 def lines_of(sample: EvalSample) -> list[str]:
@@ -89,7 +95,9 @@ def lines_of(sample: EvalSample) -> list[str]:
     return lines
 
 
-def assert_shows_a_return(sample: EvalSample) -> None:
+def assert_shows_a_return(log: EvalLog) -> None:
+    assert log.status == "success"
+    (sample,) = log.samples
     lines = lines_of(sample)
     assert lines[:2] == [
         "user: I want to return ORD-1001, it is not powerful enough.",
@@ -108,10 +116,8 @@ def test_the_log_of_an_offline_run_shows_what_was_said(
 ) -> None:
     log = evaluate(tmp_path)
     assert "No --model is given: the rule-based offline model answers." in capsys.readouterr().err
-    assert log.status == "success" and log.samples
-    (sample,) = log.samples
-    assert_shows_a_return(sample)
-    assert sample.scores and sample.scores["passed"].explanation == "Nothing was wrong."
+    assert_shows_a_return(log)
+    assert passed_in(log).explanation == "Nothing was wrong."
     assert databases() == []
 
 
@@ -120,12 +126,10 @@ def test_a_model_of_any_provider_is_bridged_and_its_tokens_are_counted(
 ) -> None:
     log = evaluate(tmp_path, answer)
     assert "No --model" not in capsys.readouterr().err
-    assert log.status == "success" and log.samples
-    (sample,) = log.samples
-    assert_shows_a_return(sample)
-    assert lines_of(sample)[-1] == f"assistant: {DONE}"
-    assert sample.scores and sample.scores["passed"].value == "C"
-    calls: list[Any] = [event for event in sample.events if event.event == "model"]
+    assert_shows_a_return(log)
+    assert lines_of(log.samples[0])[-1] == f"assistant: {DONE}"
+    assert passed_in(log).value == "C"
+    calls: list[Any] = [event for event in log.samples[0].events if event.event == "model"]
     assert len(calls) == 3
     assert "initiate_return" in [tool.name for tool in calls[1].tools]
     assert log.stats.model_usage["mockllm/model"].total_tokens == 330
@@ -146,9 +150,7 @@ def test_what_a_model_thinks_is_kept_for_it_and_not_scored(
         output.message.content = [ContentReasoning(reasoning=thought, signature="s"), text]
         return output
 
-    log = evaluate(tmp_path, thinks)
-    assert log.samples and log.samples[0].scores
-    passed = log.samples[0].scores["passed"]
+    passed = passed_in(evaluate(tmp_path, thinks))
     assert passed.explanation == r"words: nothing like 1,?484\.98 in the last answer"
     assert passed.answer == "ORD-1001 is on its way back to us."
     assert any(f'"reasoning":"{thought}"' in message for message in seen)
@@ -166,7 +168,7 @@ def test_pass_hat_k_is_the_chance_that_k_trials_all_pass(
     assert results(log) == {"pass_k_1": 0.75, "pass_k_2": 0.5, "pass_k_3": 0.25, "pass_k_4": 0}
     wrong = [s.scores["passed"] for s in log.samples or [] if s.scores]
     (found,) = [each.explanation for each in wrong if each.value == "I"]
-    assert found and found.startswith("words: nothing like")
+    assert found.startswith("words: nothing like")
 
 
 def test_a_provider_that_fails_is_an_error_and_no_score(
@@ -177,7 +179,7 @@ def test_a_provider_that_fails_is_an_error_and_no_score(
 
     log = evaluate(tmp_path, breaks_down)
     assert log.status == "error"
-    assert log.error and "no route to the model" in log.error.traceback
+    assert "no route to the model" in log.error.traceback
     assert [sample.scores for sample in log.samples or []] == [{}]
     assert databases() == []
 
@@ -190,9 +192,9 @@ def test_a_log_is_scored_again_without_a_model_or_a_database(
     monkeypatch.setattr("evals.score.TODAY", "another day")
     again = score(read_eval_log(log.location), passed(), action="overwrite", display="none")
     assert results(log) == {"pass_k_1": 1}
-    assert again.samples and again.samples[0].scores
-    found = again.samples[0].scores["passed"].explanation
-    assert found and found.startswith("database: orders ORD-1001 was returned, but not as it")
+    assert passed_in(again).explanation.startswith(
+        "database: orders ORD-1001 was returned, but not as it"
+    )
 
 
 def command(*arguments: str) -> subprocess.Popen[str]:
@@ -232,6 +234,6 @@ def test_ctrl_c_keeps_finished_trials_and_leaves_nothing_behind(
     assert process.returncode == 0, output
     last = read_eval_log(list_eval_logs(str(tmp_path))[0])
     assert last.status == "success"
-    assert last.samples and len(last.samples) == 8
+    assert len(last.samples) == 8
     assert kept <= {sample.uuid for sample in last.samples}
     assert re.search(r"pass_k_1", output)

@@ -34,7 +34,7 @@ from local.mongod import Mongod, temporary_mongod
 from seed_data import seed
 from settings import choose_model
 from terminal.chat import words_for
-from tests.builders import RETURN, answer_of, approval_of, delta, events, failure_of, text_of
+from tests.builders import RETURN, answer_of, approval_of, delta, events, failure_of, said, text_of
 from tests.builders import call as tool_call
 from tests.builders import say as answer
 from tests.conftest import TO_ORDERS, TODAY, Support, customer_of, session_for
@@ -49,7 +49,6 @@ from tests.model_server import (
     raw,
     refuse,
     say,
-    stop_early,
 )
 from tests.processes import Chat, Shop, chat, order_of, run, times_returned
 
@@ -63,7 +62,6 @@ def served(*replies: Reply) -> Iterator[tuple[OpenAIResponsesModel, ModelServer]
     with ModelServer(replies) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
         yield OpenAIResponsesModel("m", client), server
-        assert server.violations == []
 
 
 async def next_turn_works(support: Support) -> None:
@@ -84,13 +82,7 @@ FAULTS = {
     "a forbidden key": ([fail(403)], "refused the API key"),
     "an unknown model": ([fail(404)], "or this address. Check OPENAI_MODEL and OPENAI_BASE_URL"),
     "too many requests": ([fail(429)] * 3, "The model is busy."),
-    "no balance left": ([fail(402, message="Insufficient Balance")], "used up. Check the plan"),
-    "a request too large": ([fail(413)], "OPENAI_HISTORY_TOKENS sends less of it."),
-    "no money left": ([fail(429, code="insufficient_quota")], "used up"),
     "a server error": ([fail(500)] * 3, "The model did not answer."),
-    "an overload": ([fail(503)] * 3, "The model did not answer."),
-    "a refused request": ([fail(400)], "refused the request"),
-    "a thread too long": ([fail(400, code="context_length_exceeded")], "too long for the model"),
     "a dead connection": ([hang(0)] * 3, "No connection to the model's server."),
     "a cut in mid-stream": ([cut(say("a b c d e f g h"), after=4)], "No connection to the"),
     "a stream without an end": ([raw(b"")], "could not be read"),
@@ -117,41 +109,12 @@ async def test_a_fault_of_the_model_is_told_in_one_line_and_retry_answers(
     assert [u["content"] for u in users] == ["hello?", "and now?"]
 
 
-@pytest.mark.parametrize("seconds", [1, 2])
-def test_a_server_that_asks_to_wait_is_asked_again_and_a_long_wait_is_told(
-    shop: Shop, model: ModelServer, seconds: int
-) -> None:
-    model.script(fail(429, headers={"Retry-After": str(seconds)}), say("Here I am."))
-    done = run(shop, *ALICE, lines="hello?\n", model=model)
-    told = "· The model is busy; asking it again in 2 seconds\n"
-    assert (done.stderr, "Here I am." in done.stdout) == (told if seconds > 1 else "", True)
-
-
-def test_an_answer_that_was_cut_off_is_told_and_stored(shop: Shop, model: ModelServer) -> None:
-    model.script(stop_early(say("Your order was")), say("shipped."))
-    lines = "where is it?\n/history\n"
-    done = run(shop, *ALICE, lines=lines, model=model)
-    assert done.stderr == "The answer was cut off. Ask it to go on.\n"
-    assert done.stdout.count("Your order was *(cut off)*") == 2
-    done = run(shop, *ALICE, "go on", model=model)
-    assert (done.returncode, done.stderr) == (0, "") and "shipped." in done.stdout
-
-
 def test_a_refusal_of_the_model_is_an_answer(shop: Shop, model: ModelServer) -> None:
     model.script(refuse("I can't help with that."), say("Hello again."))
     done = run(shop, *ALICE, lines="hm\nhello\n", model=model)
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout.count("I can't help with that.") == 1
     assert "Hello again." in done.stdout
-
-
-async def test_a_model_that_hangs_is_given_up(support: Support) -> None:
-    with served(hang(), say("Here I am.")) as (model, _):
-        # Long enough for the request to be sent on a busy machine: else the next one would hang.
-        conversation = await support.open(model=model, limits=Limits(seconds=2.0))
-        with pytest.raises(TurnFailed, match="The model did not answer"):
-            await asyncio.wait_for(events(conversation.turn("hello?")), 15)
-        assert await answer_of((await support.open(model=model)).retry()) == "Here I am."
 
 
 # MongoDB
@@ -206,25 +169,18 @@ def test_mongodb_down_in_the_middle_of_a_turn_and_back(server: Mongod, model: Mo
     assert [item.count("hello?") for item in items] == [1, 0]
 
 
-@pytest.mark.parametrize("how", ["stopped", "frozen"])
-def test_mongodb_gone_between_turns_and_back(server: Mongod, model: ModelServer, how: str) -> None:
+def test_mongodb_silent_between_turns_and_back(server: Mongod, model: ModelServer) -> None:
     model.script(say("One."), say("Two."))
     address = impatient(("127.0.0.1", server.port))
     with chat(address, *ALICE, model=model, lease=3.0) as running:  # it tries for as long
         running.type("first")
         running.wait_for("One.")
-        if how == "stopped":
-            server.stop()
-        else:
-            os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(server.process.pid, signal.SIGSTOP)
         running.type("second")
         assert error_of(running).startswith(
             "MongoDB stopped answering. Your message may not be saved"
         )
-        if how == "stopped":
-            server.start()
-        else:
-            os.kill(server.process.pid, signal.SIGCONT)
+        os.kill(server.process.pid, signal.SIGCONT)
         done = running.finish("/retry\n/history\n")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(
@@ -260,9 +216,8 @@ async def test_what_was_shown_as_done_survives_a_kill_9_of_mongod(server: Mongod
             server.kill()
         server.start()
     async with await connect(server.uri) as client:
-        transcript = await (await open_on(client[DB_NAME], ScriptedModel())).transcript()
-    expected = [(f"message {n}", f"answer {n}") for n in range(3)]
-    assert [m.text for m in transcript] == [text for pair in expected for text in pair]
+        told = await said(await open_on(client[DB_NAME], ScriptedModel()))
+    assert told == [f"{whose} {n}" for n in range(3) for whose in ("message", "answer")]
 
 
 async def open_on(db: Database, model: Any) -> Conversation:
@@ -300,7 +255,6 @@ def test_a_failover_loses_no_turn_and_no_return() -> None:
             assert history.count("> hello\n") == 1
             assert "About your return: " in history
             assert times_returned(order_of(client)) == 1
-        assert model.violations == []
         for node in nodes.values():
             node.kill()  # told to stop, each would wait for the others
 
@@ -400,20 +354,6 @@ async def test_whatever_is_pasted_the_next_turn_works(support: Support, name: st
     assert (await support.items())[0]["content"] == stored
 
 
-NASTY = {
-    "half a surrogate pair": [answer("a\ud83d\u202eb")],
-    "a tool with a forbidden name": [tool_call("no such tool; \u20ac" * 9, "c1"), answer("ok")],
-    "half a pair in arguments": [tool_call("x", "c2", query="\ud83d"), answer("ok")],
-}
-
-
-@pytest.mark.parametrize("name", NASTY)
-async def test_whatever_the_model_writes_the_next_turn_works(support: Support, name: str) -> None:
-    with contextlib.suppress(TurnFailed):  # the SDK itself refuses half a pair in arguments
-        await events((await support.open(*NASTY[name])).turn("hi"))
-    await next_turn_works(support)
-
-
 @pytest.mark.parametrize("when", ["before it runs", "while it runs"])
 async def test_a_stop_does_not_take_back_a_yes_and_the_approved_tool_finishes(
     support: Support, monkeypatch: pytest.MonkeyPatch, when: str
@@ -458,15 +398,6 @@ async def test_a_slow_reader_gets_all_of_an_answer_that_came_in_time(support: Su
             seen.append(event)
             await asyncio.sleep(1.3 if len(seen) == 3 else 0)
     assert text_of(seen) == words
-
-
-async def test_a_model_that_fails_after_a_return_does_not_hide_it(support: Support) -> None:
-    conversation, approval = await support.asking(RuntimeError("gone"))
-    seen = []
-    with pytest.raises(TurnFailed, match="could not be read"):
-        async for event in conversation.decide(approval, True):
-            seen.append(event)
-    assert seen == [RETURNED]
 
 
 async def test_a_server_may_count_call_ids_anew_in_each_turn(support: Support) -> None:
@@ -541,13 +472,6 @@ async def test_an_abandoned_run_keeps_the_lease_until_its_end(support: Support, 
     assert asked == ["hi", "again"]
 
 
-async def test_what_is_too_long_is_refused_at_once(support: Support) -> None:
-    conversation = await support.open()
-    for size in (4_001, 10_000_000):
-        with pytest.raises(TurnFailed, match=f"{size:,} characters"):
-            conversation.turn("x" * size)
-
-
 async def test_a_state_that_cannot_be_read_waits_for_the_next_message(support: Support) -> None:
     await support.asking()
     pending = (await support.record())["pending"]
@@ -614,6 +538,8 @@ ILL_FORMED = {
     "half a pair in arguments": [output(CALL, arguments='{"q": "\ud83d"}')],
     "a call without an id": [output(CALL, call_id=None), *answer("ok")],
     "an item without a type": [output(CALL, type=None), *answer("ok")],
+    "half a surrogate pair": answer("o\ud83dk\u202e"),
+    "a tool with a forbidden name": tool_call("no such tool; \u20ac" * 9, "c1"),
 }
 
 
@@ -643,12 +569,11 @@ async def test_what_an_earlier_version_stored_ill_formed_is_left_out(support: Su
 async def test_a_step_of_more_than_a_hundred_items_hides_no_message(support: Support) -> None:
     many = [tool_call("list_orders", f"c{n}")[0] for n in range(60)]  # 120 items with outputs
     conversation = await support.open(TO_ORDERS, many, RuntimeError("gone"))
-    with pytest.raises(TurnFailed):
-        await events(conversation.turn("my orders?"))
+    await failure_of(conversation.turn("my orders?"))
     again = await support.open(answer("Done."))
     assert again.unanswered == "my orders?"
     assert await answer_of(again.retry()) == "Done."
-    assert [m.text for m in await again.transcript()] == ["my orders?", "Done."]
+    assert await said(again) == ["my orders?", "Done."]
 
 
 async def test_a_delta_that_is_no_text_is_left_out(support: Support) -> None:
@@ -668,8 +593,7 @@ async def test_a_delta_that_is_no_text_is_left_out(support: Support) -> None:
 async def test_words_then_a_tool_then_nothing_is_no_answer(support: Support) -> None:
     look = [*answer("Let me look."), *tool_call("list_orders", "c1")]
     conversation = await support.open(TO_ORDERS, look, answer(""), answer("Two orders."))
-    with pytest.raises(TurnFailed, match="empty answer"):
-        await events(conversation.turn("my orders?"))
+    assert "empty answer" in str(await failure_of(conversation.turn("my orders?")))
     assert conversation.unanswered == "my orders?"
     assert await answer_of(conversation.retry()) == "Two orders."
 
@@ -705,7 +629,7 @@ async def test_a_stop_while_a_finished_answer_is_stored_keeps_it(
 
     monkeypatch.setattr(owner, name, stopped)
     await events(conversation.turn("hi"))
-    assert [m.text for m in await conversation.transcript()] == ["hi", "Finished."]
+    assert await said(conversation) == ["hi", "Finished."]
 
 
 async def test_a_stopped_answer_is_kept_as_far_as_it_was_shown(support: Support) -> None:
@@ -718,7 +642,7 @@ async def test_a_stopped_answer_is_kept_as_far_as_it_was_shown(support: Support)
         if isinstance(event, Text):
             assert event.delta == "As far as"
             conversation.stop()
-    assert (await conversation.transcript())[-1].text == "As far as *(stopped)*"
+    assert (await said(conversation))[-1] == "As far as *(stopped)*"
     again = await support.open(answer("Next."))
     assert again.unanswered is None
     assert await answer_of(again.turn("next")) == "Next."

@@ -43,11 +43,10 @@ FORMS: dict[str, tuple[Callable[[Agent[Any]], Any], str, dict[str, Any]]] = {
 
 async def who_answers(visits: Visits, triage: Agent[Any]) -> str | None:
     """The instructions of the agent that answers the next message."""
-    model = ScriptedModel([say("Well.")])
-    seen = await events((await visits.open(triage, model)).turn("next"))
+    seen = await visits.turn(triage, "next", say("Well."))
     assert (path(seen), text_of(seen)) == ([], "Well.")
-    assert model.last_call
-    return model.last_call.system_instructions
+    instructions: str | None = visits.model.last_call.system_instructions
+    return instructions
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -59,8 +58,7 @@ async def test_who_took_over_answers_the_next_turn(visits: Visits, form: str) ->
     assert (path(seen), text_of(seen)) == (["Desk"], "Which day?")
 
     assert await who_answers(visits, triage) == "You are the desk."
-    said = [item["content"] for item in await visits.items() if item.get("role") == "user"]
-    assert said == ["a room, please", "next"]
+    assert await visits.users() == ["a room, please", "next"]
 
 
 async def test_nested_history_set_for_the_whole_run_changes_nothing_of_it(visits: Visits) -> None:
@@ -70,7 +68,7 @@ async def test_nested_history_set_for_the_whole_run_changes_nothing_of_it(visits
         model = ScriptedModel(replies)
         config = RunConfig(model=model, nest_handoff_history=True)
         await events((await visits.open(triage, run_config=config)).turn(message))
-    assert model.last_call and model.last_call.system_instructions == "You are the desk."
+    assert model.last_call.system_instructions == "You are the desk."
 
 
 @pytest.mark.parametrize("name", ['The "best" desk', "O'Hara's", "Bestellungen (außen)", "$desk"])
@@ -113,9 +111,8 @@ async def test_agents_are_found_through_several_handoffs_and_back(visits: Visits
     desk.handoffs, bill.handoffs = [handoff(bill)], [handoff(triage)]
     both = call("transfer_to_desk"), call("transfer_to_bill", "b")
     await visits.turn(triage, "1", *both, say("."))
-    model = ScriptedModel([call("transfer_to_triage", "c"), say("back")])
-    seen = await events((await visits.open(triage, model)).turn("2"))
-    assert model.first_call and model.first_call.system_instructions == "Bill."
+    seen = await visits.turn(triage, "2", call("transfer_to_triage", "c"), say("back"))
+    assert visits.model.first_call.system_instructions == "Bill."
     assert path(seen) == ["Triage"]
     assert await who_answers(visits, triage) == "Triage."
 
@@ -123,10 +120,12 @@ async def test_agents_are_found_through_several_handoffs_and_back(visits: Visits
 async def test_a_handoff_whose_next_answer_failed_counts_all_the_same(visits: Visits) -> None:
     desk = Agent(name="Desk", instructions="Desk.")
     triage = Agent(name="Triage", handoffs=[handoff(desk, tool_name_override="to_desk")])
-    broken = ScriptedModel([call("to_desk"), RuntimeError("the model broke")])
-    conversation = await visits.open(triage, broken)
-    with pytest.raises(Exception, match="could not be read"):
-        await events(conversation.turn("one"))
-    model = ScriptedModel([say("1")])
-    await events((await visits.open(triage, model)).retry())
-    assert model.last_call and model.last_call.system_instructions == "Desk."
+    await visits.fails(triage, "one", call("to_desk"), RuntimeError("the model broke"))
+    await visits.retry(triage, say("1"))
+    assert visits.model.last_call.system_instructions == "Desk."
+
+
+async def test_the_first_agent_answers_for_one_that_exists_no_more(visits: Visits) -> None:
+    triage = Agent(name="Triage", handoffs=[Agent(name="Desk")])
+    await visits.turn(triage, "one", call("transfer_to_desk"), say("1"))
+    assert await who_answers(visits, Agent(name="Triage", instructions="Triage.")) == "Triage."

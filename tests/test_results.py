@@ -26,9 +26,8 @@ from openai.types.responses import ResponseOutputRefusal
 from pydantic import BaseModel
 
 from engine import Finished, Limits, Reason, Text, TurnFailed, Words
-from engine.history import Message
 from engine.models.checked import CheckedModel
-from tests.builders import Visits, call, events, failure_of, say, text_of, told
+from tests.builders import Visits, call, events, said, say, text_of, told
 
 USED = Usage(requests=1, input_tokens=10, output_tokens=2, total_tokens=12)
 
@@ -55,10 +54,6 @@ def finished(seen: list[Any]) -> Finished:
     return seen[-1]
 
 
-async def said(visits: Visits) -> list[Message]:
-    return await (await visits.open(Agent(name="Any"))).transcript()
-
-
 @pytest.mark.parametrize(
     "behavior, output, text",
     [
@@ -75,12 +70,11 @@ async def test_the_output_that_ends_a_run_is_told_and_stored_as_the_answer(
     assert text_of(seen) == text
     end = finished(seen)
     assert (end.agent, end.output, end.usage.requests) == ("Desk", output, 1)
-    assert await said(visits) == [("user", "rooms?"), ("assistant", text)]
-    assert (await visits.open(agent)).unanswered is None
-    model = ScriptedModel([say("Bye.")])
-    await events((await visits.open(Agent(name="Desk"), model)).turn("thanks"))
-    assert model.last_call
-    sent = [item.get("content") for item in model.last_call.input if item.get("role")]
+    again = await visits.open(agent)
+    assert await again.transcript() == [("user", "rooms?"), ("assistant", text)]
+    assert again.unanswered is None
+    await visits.turn(Agent(name="Desk"), "thanks", say("Bye."))
+    sent = [item.get("content") for item in visits.sent if item.get("role")]
     assert sent == ["rooms?", text, "thanks"]
 
 
@@ -100,8 +94,9 @@ async def test_a_value_that_a_function_made_of_outputs_is_stored_not_told(visits
     seen = await visits.turn(agent, "Monday?", call("rooms", day="Monday"))
     assert told(seen, Text) == []
     assert finished(seen).output == Day(name="Monday", rooms=2)
-    assert (await said(visits))[-1].text == '{"name":"Monday","rooms":2}'
-    assert (await visits.open(agent)).unanswered is None
+    again = await visits.open(agent)
+    assert (await said(again))[-1] == '{"name":"Monday","rooms":2}'
+    assert again.unanswered is None
 
 
 def refusal() -> list[Any]:
@@ -110,36 +105,31 @@ def refusal() -> list[Any]:
     return [message.model_copy(update={"content": content})]
 
 
-async def test_a_refusal_where_a_value_is_due_is_told_as_one(visits: Visits) -> None:
-    agent = Agent(name="Desk", output_type=Day)
-    failed = await failure_of(
-        (await visits.open(agent, ScriptedModel([refusal()]))).turn("Monday?")
-    )
-    assert failed.reason is Reason.MODEL_REFUSED
+STEPS = [call("rooms", f"c{n}", day="Monday") for n in range(9)]
 
 
-async def test_too_many_steps_where_a_value_is_due_are_told_as_such(visits: Visits) -> None:
+@pytest.mark.parametrize(
+    ("replies", "reason"),
+    [
+        ([refusal()], Reason.MODEL_REFUSED),
+        (STEPS, Reason.TOO_MANY_STEPS),
+        ([say("Monday, I think.")], Reason.ANSWER_UNREADABLE),
+    ],
+)
+async def test_where_a_value_is_due_whatever_else_comes_is_told_as_such(
+    visits: Visits, replies: list[Any], reason: Reason
+) -> None:
     agent = Agent(name="Desk", tools=[rooms], output_type=Day)
-    model = ScriptedModel([call("rooms", f"c{n}", day="Monday") for n in range(9)])
-    conversation = await visits.open(agent, model, limits=Limits(model_calls=2))
-    failed = await failure_of(conversation.turn("Monday?"))
-    assert failed.reason is Reason.TOO_MANY_STEPS
-
-
-async def test_what_cannot_be_read_as_the_value_is_the_models_fault(visits: Visits) -> None:
-    agent = Agent(name="Desk", output_type=Day)
-    model = ScriptedModel([say("Monday, I think.")])
-    failed = await failure_of((await visits.open(agent, model)).turn("Monday?"))
-    assert failed.reason is Reason.ANSWER_UNREADABLE
+    failed = await visits.fails(agent, "Monday?", *replies, limits=Limits(model_calls=2))
+    assert failed.reason is reason
 
 
 async def test_too_many_steps_and_a_refusal_are_told_in_the_builders_words(visits: Visits) -> None:
     agent = Agent(name="Desk", tools=[rooms])
     words = Words(too_many_steps="Zu viele Schritte.", refused="Das geht nicht.")
-    steps = [call("rooms", f"c{n}", day="Monday") for n in range(9)]
-    seen = await visits.turn(agent, "1", *steps, limits=Limits(model_calls=2), words=words)
+    seen = await visits.turn(agent, "1", *STEPS, limits=Limits(model_calls=2), words=words)
     assert text_of(seen) == "Zu viele Schritte."
-    assert (await said(visits))[-1].text == "Zu viele Schritte."
+    assert (await said(visits.conversation))[-1] == "Zu viele Schritte."
     seen = await visits.turn(agent, "2", refusal(), words=words)
     assert text_of(seen).endswith("Das geht nicht.")
     assert (await visits.open(agent)).unanswered is None
@@ -177,7 +167,6 @@ async def test_limits_say_what_the_model_sees_whatever_the_run_config_says(visit
     conversation = await visits.open(Agent(name="Desk"), run_config=config)
     for message in ("hi", "still there?"):
         await events(conversation.turn(message))
-    assert model.last_call
     assert [item["content"] for item in model.last_call.input] == ["hi", "Hello.", "still there?"]
 
 
@@ -203,7 +192,6 @@ async def test_a_model_by_name_is_the_builders_providers_and_is_checked(visits: 
     agent = Agent(name="Desk", model_settings=ModelSettings(temperature=0.1, max_tokens=9))
     seen = await events((await visits.open(agent, run_config=config)).turn("hi"))
     assert text_of(seen) == "one"
-    assert model.last_call
     settings = model.last_call.model_settings
     assert (settings.temperature, settings.max_tokens) == (0.1, 7)
     by_agent = RunConfig(model_provider=Provider())
@@ -237,8 +225,8 @@ async def test_the_run_config_of_the_builder_reaches_the_run(visits: Visits) -> 
         await events((await visits.open(agent, run_config=config)).turn("hello"))
         assert (seen[-1].workflow_name, seen[-1].group_id) == ("Appointments", group)
         assert seen[-1].trace_metadata == {"a": "b"}
-        assert model.last_call and model.last_call.system_instructions == "Be brief."
-        assert model.first_call and model.first_call.input == [{"role": "user", "content": "hello"}]
+        assert model.last_call.system_instructions == "Be brief."
+        assert model.first_call.input == [{"role": "user", "content": "hello"}]
         assert config.group_id == given  # the builder's own object stays as it is
 
 
@@ -278,29 +266,22 @@ def words(text: str) -> dict[str, Any]:
     return {"type": "input_text", "text": text}
 
 
-@pytest.mark.parametrize(
-    "parts, shown", [([words("What is this?"), PICTURE], "What is this?"), ([PICTURE], "")]
-)
+@pytest.mark.parametrize("parts", [[words("What is this?"), PICTURE], [PICTURE]])
 async def test_content_parts_are_sent_stored_and_sent_again(
-    visits: Visits, parts: list[Any], shown: str
+    visits: Visits, parts: list[Any]
 ) -> None:
     agent = Agent(name="Desk")
-    model = ScriptedModel([say("A room."), say("Yes.")])
-    conversation = await visits.open(agent, model)
-    await events(conversation.turn(parts))
-    assert conversation.unanswered is None
-    assert model.last_call and model.last_call.input == [{"role": "user", "content": parts}]
-    conversation = await visits.open(agent, model)
-    await events(conversation.turn("Sure?"))
-    assert model.last_call and model.last_call.input[0] == {"role": "user", "content": parts}
-    assert [m.role for m in await conversation.transcript()][-2:] == ["user", "assistant"]
+    await visits.turn(agent, parts, say("A room."))
+    assert visits.conversation.unanswered is None
+    assert visits.sent == [{"role": "user", "content": parts}]
+    await visits.turn(agent, "Sure?", say("Yes."))
+    assert visits.sent[0] == {"role": "user", "content": parts}
 
 
 async def test_a_picture_alone_waits_for_its_answer_and_is_retried(visits: Visits) -> None:
     agent = Agent(name="Desk")
-    conversation = await visits.open(agent, ScriptedModel([RuntimeError("broken")]))
-    await failure_of(conversation.turn([PICTURE]))
-    conversation = await visits.open(agent, ScriptedModel([say("A room.")]))
+    await visits.fails(agent, [PICTURE], RuntimeError("broken"))
+    conversation = await visits.open(agent, say("A room."))
     assert conversation.unanswered is not None
     assert text_of(await events(conversation.retry())) == "A room."
 
@@ -330,11 +311,10 @@ async def test_the_limits_of_turns_and_items_are_the_builders(visits: Visits) ->
     for number in range(4):
         await visits.turn(agent, f"question {number}", say(f"answer {number}"))
     for limits, first in (Limits(turns=2), "question 3"), (Limits(items=4), "question 2"):
-        model = ScriptedModel([say("Last.")])
-        conversation = await visits.open(agent, model, limits=limits)
+        conversation = await visits.open(agent, say("Last."), limits=limits)
         shown = await conversation.next_input()
         assert shown[0]["content"] == ("question 2" if limits.turns == 2 else first)
         await events(conversation.turn("last"))
-        assert model.last_call and model.last_call.input[0]["content"] == first, limits
+        assert visits.sent[0]["content"] == first, limits
         await visits.db.agent_messages.delete_many({"seq": {"$gte": 8}})
         await visits.db.agent_sessions.update_one({}, {"$set": {"_seq": 8}})

@@ -8,12 +8,11 @@ from typing import Any
 
 from agents import Agent, function_tool
 from agents.extensions.memory import MongoDBSession
-from agents.testing import ScriptedModel
 from bson import json_util
 
 from engine import Approval, Reason
 from engine.history import NO_ANSWER
-from tests.builders import Visits, asked, call, events, failure_of, say, settled, text_of
+from tests.builders import Visits, asked, call, events, failure_of, said, say, settled, text_of
 
 
 class Sealed(MongoDBSession):
@@ -44,15 +43,11 @@ async def test_an_encrypting_session_covers_all_that_the_customer_said(visits: V
     visits.options = {"approvals": {"book": Approval(ask, "no", lambda a: f"Not {a['day']}.")}}
 
     async def holds(*words: str) -> list[str]:
-        stored = [await visits.db[name].find().to_list() for name in await names()]
+        names = await visits.db.list_collection_names()
+        stored = [await visits.db[name].find().to_list() for name in names]
         return [word for word in words if word in json_util.dumps(stored)]
 
-    async def names() -> list[str]:
-        found: list[str] = await visits.db.list_collection_names()
-        return found
-
-    conversation = await visits.open(DESK, ScriptedModel([RuntimeError("broken")]))
-    await failure_of(conversation.turn("my giraffe"))
+    await visits.fails(DESK, "my giraffe", RuntimeError("broken"))
     assert (await visits.record())["inbox"] and await holds("giraffe") == []
     needed = asked(await visits.retry(DESK, call("book", day="zebraday")))
     assert needed.question == "Book zebraday?"
@@ -62,8 +57,7 @@ async def test_an_encrypting_session_covers_all_that_the_customer_said(visits: V
     seen = await visits.decide(DESK, asked(seen), True, say("See you, heron."))
     assert (settled(seen), text_of(seen)) == ([(True, "Booked lionday, heron.")], "See you, heron.")
     assert await holds("giraffe", "zebra", "lion", "heron") == []
-    said = [message.text for message in await (await visits.open(DESK)).transcript()]
-    assert said == ["my giraffe", "wait", "See you, heron."]
+    assert await said(await visits.open(DESK)) == ["my giraffe", "wait", "See you, heron."]
 
 
 def person_answers(record: Mapping[str, object]) -> str | None:
@@ -88,11 +82,9 @@ async def test_while_somebody_else_answers_messages_wait_and_no_model_is_asked(
     assert (await visits.record())["person"] is None
     failed = await failure_of((await visits.open(DESK)).retry())
     assert failed.reason is Reason.NOTHING_TO_RETRY
-    model = ScriptedModel([say("Bye.")])
-    await events((await visits.open(DESK, model)).turn("thanks"))
-    assert model.last_call
-    said = [item["content"] for item in model.last_call.input]
-    assert said == ["hello", "Hello.", "one", NO_ANSWER, "two", "Yes, we do.", "thanks"]
+    await visits.turn(DESK, "thanks", say("Bye."))
+    sent = [item["content"] for item in visits.sent]
+    assert sent == ["hello", "Hello.", "one", NO_ANSWER, "two", "Yes, we do.", "thanks"]
 
 
 async def test_a_persons_answer_closes_the_question_that_waits(visits: Visits) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from agents.testing import ScriptedModel, assistant_message
 import main
 from database import Database
 from engine.conversation import Conversation
-from engine.events import CutOff, Event, Reason, ServerBusy, Text, TurnFailed
+from engine.events import CutOff, Reason, ServerBusy, TurnFailed
 from engine.history import CUT_OFF, tokens_in, without_thoughts
 from engine.models.checked import MOST_IDS, CheckedModel
 from engine.models.request import fit, shown
@@ -23,7 +24,7 @@ from engine.models.response import Thoughts
 from engine.options import Limits
 from settings import CHOICES, NUMBERS, choose_model
 from terminal.chat import words_of_usage
-from tests.builders import RETURN, approval_of
+from tests.builders import RETURN, answer_of, approval_of, events, failure_of, text_of, told
 from tests.conftest import TODAY, customer_of, session_for
 from tests.model_server import (
     ModelServer,
@@ -63,9 +64,13 @@ def login(db: Database, monkeypatch: pytest.MonkeyPatch) -> Login:
     return login
 
 
-async def heard(stream: Any) -> tuple[str, list[Event]]:
-    seen = [event async for event in stream]
-    return "".join(event.delta for event in seen if isinstance(event, Text)), seen
+@asynccontextmanager
+async def served(
+    login: Login, rule: str, api: str, *script: Reply
+) -> AsyncIterator[tuple[Conversation, ModelServer]]:
+    """A conversation on a server with these replies."""
+    with ModelServer(script, rule=RULES[rule]) as server:
+        yield await login(server, api), server
 
 
 # Under every rule
@@ -86,15 +91,13 @@ async def test_the_same_conversation_goes_through_under_every_rule(
         think() + say("It was shipped."),
         say("Bye."),
     ]
-    with ModelServer(script, rule=RULES[rule]) as server:
-        first = await login(server, api)
+    async with served(login, rule, api, *script) as (first, server):
         approval = await approval_of(first.turn("return my laptop"))
-        assert (await heard(first.decide(approval, True)))[0] == "Done."
-        assert (await heard(first.turn("thank you")))[0] == "You are welcome."
+        assert await answer_of(first.decide(approval, True)) == "Done."
+        assert await answer_of(first.turn("thank you")) == "You are welcome."
         second = await login(server, api)
-        assert (await heard(second.turn("where is ORD-1002?")))[0] == "It was shipped."
-        assert (await heard(second.turn("bye")))[0] == "Bye."
-        assert server.violations == []
+        assert await answer_of(second.turn("where is ORD-1002?")) == "It was shipped."
+        assert await answer_of(second.turn("bye")) == "Bye."
     order = await db.orders.find_one({"_id": "ORD-1001"})
     assert order and order["return"]["refund_cents"] == 148_498
     assert THOUGHT not in str(await second.transcript())
@@ -118,19 +121,16 @@ async def test_other_words_a_restart_and_a_failure_go_through_under_every_rule(
         think() + say("Two orders."),
         say("Bye."),
     ]
-    with ModelServer(script, rule=RULES[rule]) as server:
-        first = await login(server, api)
+    async with served(login, rule, api, *script) as (first, server):
         await approval_of(first.turn("return my laptop"))
         await approval_of(first.turn("wait, which one was it?"))
         second = await login(server, api)
         approval = await approval_of(second.resume())
-        assert (await heard(second.decide(approval, True)))[0] == "Done."
+        assert await answer_of(second.decide(approval, True)) == "Done."
         for message in ("hello?", "are you there?"):
-            with pytest.raises(TurnFailed, match="refused the request"):
-                await heard(second.turn(message))
-        assert (await heard(second.retry()))[0] == "Two orders."
-        assert (await heard(second.turn("bye")))[0] == "Bye."
-        assert server.violations == []
+            assert "refused the request" in str(await failure_of(second.turn(message)))
+        assert await answer_of(second.retry()) == "Two orders."
+        assert await answer_of(second.turn("bye")) == "Bye."
 
 
 @pytest.mark.parametrize(
@@ -151,18 +151,15 @@ async def test_another_server_takes_over_in_the_middle_of_a_question(
     script = [think() + call("transfer_to_orders"), think() + call("initiate_return", RETURN)]
     with ModelServer([*script, say("I wait.")], rule=RULES[rule]) as server:
         approval = await approval_of((await login(server, api)).turn("return my laptop"))
-        assert server.violations == []
     script = [think() + say("Done."), say("Bye.")]
     for each in RULES[after].apis:
-        with ModelServer(script, rule=RULES[after]) as server:
-            conversation = await login(server, each)
+        async with served(login, after, each, *script) as (conversation, server):
             if each == RULES[after].apis[0]:
                 approval = await approval_of(conversation.resume())
-                assert (await heard(conversation.decide(approval, True)))[0] == "Done."
+                assert await answer_of(conversation.decide(approval, True)) == "Done."
             else:
-                assert (await heard(conversation.turn("thanks")))[0] == "Done."
-            assert (await heard(conversation.turn("bye")))[0] == "Bye."
-            assert server.violations == []
+                assert await answer_of(conversation.turn("thanks")) == "Done."
+            assert await answer_of(conversation.turn("bye")) == "Bye."
 
 
 # What comes back
@@ -191,13 +188,10 @@ async def test_arguments_that_are_no_object_poison_no_turn(
         say("Sorry."),
         say("Bye."),
     ]
-    with ModelServer(script, rule=RULES["bedrock"]) as server:
-        conversation = await login(server, api)
-        with pytest.raises(TurnFailed, match="refused the request"):
-            await heard(conversation.turn("where is it?"))
-        assert (await heard(conversation.retry()))[0] == "Sorry."
-        assert (await heard((await login(server, api)).turn("bye")))[0] == "Bye."
-        assert server.violations == []
+    async with served(login, "bedrock", api, *script) as (conversation, server):
+        assert "refused the request" in str(await failure_of(conversation.turn("where is it?")))
+        assert await answer_of(conversation.retry()) == "Sorry."
+        assert await answer_of((await login(server, api)).turn("bye")) == "Bye."
         outputs = [m["content"] for m in messages_of(server.requests[-1]) if m["role"] == "tool"]
     assert len(outputs) == 3 and not any("Aero 14" in output for output in outputs)
 
@@ -205,10 +199,8 @@ async def test_arguments_that_are_no_object_poison_no_turn(
 async def test_two_calls_with_one_place_stay_two_calls(login: Login) -> None:
     two = call("get_order", {"order_id": "ORD-1001"}) + call("get_order", {"order_id": "ORD-1002"})
     script = [call("transfer_to_orders"), two, say("Both are here.")]
-    with ModelServer(script, rule=RULES["gemini"]) as server:
-        conversation = await login(server, "chat_completions")
-        assert (await heard(conversation.turn("both?")))[0] == "Both are here."
-        assert server.violations == []
+    async with served(login, "gemini", "chat_completions", *script) as (conversation, server):
+        assert await answer_of(conversation.turn("both?")) == "Both are here."
         *_, one, other = server.requests[-1]["messages"]
     assert "ORD-1001" in one["content"] and "ORD-1002" in other["content"]
 
@@ -217,15 +209,12 @@ async def test_two_calls_with_one_place_stay_two_calls(login: Login) -> None:
 @pytest.mark.parametrize("blank", [" ", "\n\n", "\t\u00a0"])
 async def test_an_answer_of_blanks_is_an_empty_answer(login: Login, blank: str, api: str) -> None:
     script = [say(blank), say("Hello."), say("Bye.")]
-    with ModelServer(script, rule=RULES["bedrock"]) as server:
-        conversation = await login(server, api)
-        with pytest.raises(TurnFailed, match="empty answer"):
-            await heard(conversation.turn("hello?"))
+    async with served(login, "bedrock", api, *script) as (conversation, server):
+        assert "empty answer" in str(await failure_of(conversation.turn("hello?")))
         again = await login(server, api)
         assert again.unanswered == "hello?"
-        assert (await heard(again.retry()))[0] == "Hello."
-        assert (await heard(again.turn("bye")))[0] == "Bye."
-        assert server.violations == []
+        assert await answer_of(again.retry()) == "Hello."
+        assert await answer_of(again.turn("bye")) == "Bye."
     said = [m.text for m in await again.transcript()]
     assert said == ["hello?", "Hello.", "bye", "Bye."]
 
@@ -250,8 +239,7 @@ async def test_an_old_conversation_heals_when_it_is_sent(
 ) -> None:
     await session_for(db).add_items(OLD)
     with ModelServer([say("Still here.")], rule=RULES[rule]) as server:
-        assert (await heard((await login(server, api)).turn("hi")))[0] == "Still here."
-        assert server.violations == []
+        assert await answer_of((await login(server, api)).turn("hi")) == "Still here."
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -260,15 +248,13 @@ async def test_an_answer_that_was_cut_off_is_kept_and_marked(
     login: Login, why: str, api: str
 ) -> None:
     script = [stop_early(say("Your order was"), why), say("Go on.")]
-    with ModelServer(script) as server:
-        conversation = await login(server, api)
-        told, seen = await heard(conversation.turn("where is it?"))
-        assert (told, CutOff() in seen) == (f"Your order was {CUT_OFF}", True)
+    async with served(login, "openai", api, *script) as (conversation, server):
+        seen = await events(conversation.turn("where is it?"))
+        assert (text_of(seen), CutOff() in seen) == (f"Your order was {CUT_OFF}", True)
         again = await login(server, api)
         assert again.unanswered is None
-        assert (await heard(again.turn("go on")))[0] == "Go on."
+        assert await answer_of(again.turn("go on")) == "Go on."
         assert f"Your order was {CUT_OFF}" in str(server.requests[-1])
-        assert server.violations == []
     assert (await again.transcript())[1].text == f"Your order was {CUT_OFF}"
 
 
@@ -276,11 +262,10 @@ async def test_a_stream_that_is_done_without_a_reason_is_whole(login: Login) -> 
     """Some servers and gateways never send a `finish_reason`. Half a call is still not made."""
     half = call("get_order", '{"order_id": "ORD-10')
     script = [call("transfer_to_orders"), call("list_orders"), half, say("Both are here.")]
-    with ModelServer([stop_early(each, "[DONE]") for each in script]) as server:
-        conversation = await login(server, "chat_completions")
-        told, seen = await heard(conversation.turn("my orders?"))
-        assert (told, CutOff() in seen) == ("Both are here.", False)
-        assert server.violations == []
+    script = [stop_early(each, "[DONE]") for each in script]
+    async with served(login, "openai", "chat_completions", *script) as (conversation, server):
+        seen = await events(conversation.turn("my orders?"))
+        assert (text_of(seen), CutOff() in seen) == ("Both are here.", False)
         *_, listed, _, refused = messages_of(server.requests[-1])
     assert "ORD-1001" in listed["content"]
     assert "ORD-1001" not in refused["content"] and refused["role"] == "tool"
@@ -294,26 +279,23 @@ async def test_a_call_that_was_cut_off_is_not_made(
 ) -> None:
     cut = stop_early(call("list_orders", piece or " "), why)
     script = [call("transfer_to_orders"), cut, say("Sorry."), say("Bye.")]
-    with ModelServer(script, rule=RULES["bedrock"]) as server:
-        conversation = await login(server, api)
+    async with served(login, "bedrock", api, *script) as (conversation, server):
         try:
-            assert (await heard(conversation.turn("my orders?")))[0] == "Sorry."
+            assert await answer_of(conversation.turn("my orders?")) == "Sorry."
         except TurnFailed as failed:
             assert "empty answer" in str(failed)
-            assert (await heard(conversation.retry()))[0] == "Sorry."
-        assert (await heard(conversation.turn("bye")))[0] == "Bye."
-        assert server.violations == []
+            assert await answer_of(conversation.retry()) == "Sorry."
+        assert await answer_of(conversation.turn("bye")) == "Bye."
         assert "Aero 14" not in str(server.requests)
 
 
 @pytest.mark.parametrize("api", APIS)
 async def test_thoughts_without_words_are_an_empty_answer(login: Login, api: str) -> None:
     """Cut off before the first word: there is nothing to keep."""
-    with ModelServer([stop_early(say("<think>Let me"), "length"), say("Hi.")]) as server:
-        conversation = await login(server, api)
-        with pytest.raises(TurnFailed, match="empty answer"):
-            await heard(conversation.turn("hello?"))
-        assert (await heard(conversation.retry()))[0] == "Hi."
+    script = [stop_early(say("<think>Let me"), "length"), say("Hi.")]
+    async with served(login, "openai", api, *script) as (conversation, _):
+        assert "empty answer" in str(await failure_of(conversation.turn("hello?")))
+        assert await answer_of(conversation.retry()) == "Hi."
 
 
 # Waits, counts and errors
@@ -327,27 +309,27 @@ async def test_a_first_word_may_take_long_and_a_piece_may_not(login: Login, api:
     with ModelServer(script) as server:
         start = server.hold()
         conversation = await login(server, api, **waits)
-        turn = asyncio.create_task(heard(conversation.turn("hello?")))
+        turn = asyncio.create_task(answer_of(conversation.turn("hello?")))
         await asyncio.to_thread(start.wait_reached)
         await asyncio.sleep(0.8)
         start.release()
-        assert (await turn)[0] == "Here I am."
+        assert await turn == "Here I am."
         for told in ("silence", "a stall"):
-            with pytest.raises(TurnFailed, match="The model did not answer"):
-                await heard(conversation.turn(told))
+            assert "The model did not answer" in str(await failure_of(conversation.turn(told)))
         assert len(server.requests) == 3
-        assert (await heard(conversation.retry()))[0] == "At last."
+        assert await answer_of(conversation.retry()) == "At last."
 
 
 @pytest.mark.parametrize("api", APIS)
 async def test_a_busy_server_is_waited_for_and_the_customer_is_told(login: Login, api: str) -> None:
     busy = fail(429, "rate_limit_exceeded", headers={"Retry-After": "2"})
     with ModelServer([busy, fail(503), say("Here I am.")]) as server:
-        told, seen = await heard((await login(server, api)).turn("hello?"))
-    assert (told, seen[0]) == ("Here I am.", ServerBusy(2.0))
+        seen = await events((await login(server, api)).turn("hello?"))
+    # The pause after the 503 is too short to be told.
+    assert (text_of(seen), told(seen, ServerBusy)) == ("Here I am.", [ServerBusy(2.0)])
     busy = fail(429, headers={"Retry-After": "3600"})
     with ModelServer([busy]) as server, pytest.raises(TurnFailed, match="The model is busy"):
-        await heard((await login(server, api)).turn("and now?"))
+        await events((await login(server, api)).turn("and now?"))
 
 
 @pytest.mark.parametrize(("asked", "known"), [("true", True), ("false", False)])
@@ -356,7 +338,7 @@ async def test_tokens_are_counted_over_chat_completions_and_unknown_is_not_0(
 ) -> None:
     with ModelServer([say("Hello.")]) as server:
         conversation = await login(server, "chat_completions", OPENAI_INCLUDE_USAGE=asked)
-        await heard(conversation.turn("hi"))
+        await events(conversation.turn("hi"))
     counted = {"calls": 1, "input_tokens": 100, "cached_tokens": 0, "output_tokens": 10}
     stored = (await db.conversations.find_one({}))["usage"]
     assert stored == (counted if known else {"calls": 1})
@@ -386,8 +368,8 @@ def refused(status: int, **error: Any) -> Reply:
 AZURE = {"code": "ResponsibleAIPolicyViolation"}
 TOO_LONG = "This model's maximum context length is 8192 tokens. You requested 9000 tokens."
 ERRORS = {
-    "402": (refused(402, message="Insufficient Balance"), Reason.QUOTA_USED_UP),
-    "413": (refused(413, message="Request too large"), Reason.HISTORY_TOO_LONG),
+    "402": (refused(402, message="Payment Required"), Reason.QUOTA_USED_UP),
+    "413": (refused(413, message="Payload Too Large"), Reason.HISTORY_TOO_LONG),
     "422": (refused(422, message="Extra inputs"), Reason.REQUEST_REFUSED),
     "vLLM": (refused(400, message=TOO_LONG, code=400), Reason.HISTORY_TOO_LONG),
     "llama.cpp": (refused(400, type="exceed_context_size_error"), Reason.HISTORY_TOO_LONG),
@@ -407,15 +389,22 @@ CODES = {
 }
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("name", ERRORS)
-async def test_the_reason_of_a_refusal_is_told(login: Login, name: str, api: str) -> None:
-    reply, reason = ERRORS[name]
-    with ModelServer([reply, say("Hello.")]) as server:
-        conversation = await login(server, api)
-        with pytest.raises(TurnFailed) as failed:
-            await heard(conversation.turn("hello?"))
-        assert failed.value.reason is reason
+INSIDE = (failed_response, "responses"), (in_stream, "responses"), (in_chunks, "chat_completions")
+FAILURES = {
+    **{f"{name}, {api}": (*case, api) for name, case in ERRORS.items() for api in APIS},
+    **{
+        f"{code} in {how.__name__}": (how(code), reason, api)
+        for code, reason in CODES.items()
+        for how, api in INSIDE
+    },
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_the_reason_of_a_refusal_is_told(login: Login, name: str) -> None:
+    reply, reason, api = FAILURES[name]
+    async with served(login, "openai", api, *[reply] * 3) as (conversation, _):
+        assert (await failure_of(conversation.turn("hello?"))).reason is reason
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -423,27 +412,13 @@ async def test_the_reason_of_a_refusal_is_told(login: Login, name: str, api: str
 async def test_a_message_that_a_filter_refuses_is_not_sent_again(
     login: Login, name: str, api: str
 ) -> None:
-    with ModelServer([say("Hi."), ERRORS[name][0], say("Hello."), say("Bye.")]) as server:
-        conversation = await login(server, api)
-        await heard(conversation.turn("hi"))
-        with pytest.raises(TurnFailed, match="Put it differently"):
-            await heard(conversation.turn("something awful"))
-        assert (await heard(conversation.turn("hello")))[0] == "Hello."
-        assert (await heard((await login(server, api)).turn("bye")))[0] == "Bye."
+    script = [say("Hi."), ERRORS[name][0], say("Hello."), say("Bye.")]
+    async with served(login, "openai", api, *script) as (conversation, server):
+        await events(conversation.turn("hi"))
+        assert "Put it differently" in str(await failure_of(conversation.turn("something awful")))
+        assert await answer_of(conversation.turn("hello")) == "Hello."
+        assert await answer_of((await login(server, api)).turn("bye")) == "Bye."
         assert not any("awful" in str(request) for request in server.requests[2:])
-
-
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("how", [failed_response, in_stream, in_chunks])
-async def test_the_reason_of_an_error_inside_a_stream_is_told(
-    login: Login, how: Callable[[str], Reply], code: str
-) -> None:
-    api = APIS[how is in_chunks]
-    with ModelServer([how(code)] * 3) as server:
-        conversation = await login(server, api)
-        with pytest.raises(TurnFailed) as failed:
-            await heard(conversation.turn("hello?"))
-        assert failed.value.reason is CODES[code]
 
 
 def test_the_page_on_servers_names_every_rule_and_real_tests() -> None:

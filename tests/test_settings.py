@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from settings import missing_setting
-from tests.model_server import ModelServer, hang, say
+from tests.model_server import ModelServer, say
 from tests.processes import ROOT, Shop, chat, run
 
 SECRET = "sk-never-to-be-seen"
@@ -44,11 +44,10 @@ def test_only_the_env_file_of_the_project_counts(tmp_path: Path) -> None:
     assert python(project, code) == "None None\n"
 
 
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_a_mark_before_the_first_variable_is_no_part_of_its_name(tmp_path: Path, mark: str) -> None:
+def test_a_mark_before_the_first_variable_is_no_part_of_its_name(tmp_path: Path) -> None:
     """Notepad writes one: the first variable was lost, and with it the database."""
     shutil.copy(ROOT / "settings.py", tmp_path)
-    (tmp_path / ".env").write_text(f"{mark}MONGODB_URI=mongodb://here\n", encoding="utf-8")
+    (tmp_path / ".env").write_text("\ufeffMONGODB_URI=mongodb://here\n", encoding="utf-8")
     code = "import os, settings; settings.load_settings(); print(os.environ['MONGODB_URI'])"
     assert python(tmp_path, code) == "mongodb://here\n"
 
@@ -109,13 +108,11 @@ def test_an_env_file_that_is_no_text_is_named_in_one_line(tmp_path: Path, conten
     assert told.startswith("Cannot read .env (") and told.count("\n") == 1
 
 
-@pytest.mark.parametrize("behind", ["\n", " ", "\r\n"])
-def test_a_key_with_a_line_break_behind_it_works(shop: Shop, behind: str) -> None:
+def test_a_key_with_a_line_break_behind_it_works(shop: Shop) -> None:
     with ModelServer([say("Hello!")]) as model:
-        done = run(
-            shop, "--email", "bob@example.com", "hi", model=model,
-            OPENAI_API_KEY=model.api_key + behind,
-        )  # fmt: skip
+        key = model.api_key + " \r\n"
+        bob = "--email", "bob@example.com"
+        done = run(shop, *bob, "hi", model=model, OPENAI_API_KEY=key)
     assert (done.returncode, "Hello!" in done.stdout) == (0, True), done.stderr
 
 
@@ -150,12 +147,13 @@ def test_a_log_line_holds_no_secret() -> None:
     assert "Bearer *** for mongodb://***@host/db" in said and SECRET not in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_in_mid_turn_gives_the_lease_back(shop: Shop, number: signal.Signals) -> None:
-    with ModelServer([hang()]) as model, chat(shop, model=model) as running:
+    with ModelServer([say("Hi.")]) as model, chat(shop, model=model) as running:
+        gate = model.hold()
         running.type("alice@example.com")
         running.type("hello?")
-        model.wait_for_request()
+        gate.wait_reached()
         held = shop.ecommerce_support.conversations.find_one()
         os.kill(running.pid, number)
         done = running.finish()

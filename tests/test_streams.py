@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from agents import Agent, function_tool
 from agents.extensions.memory import MongoDBSession
-from agents.testing import ModelStep, ScriptedModel
+from agents.testing import ModelStep
 from openai.types.responses import ResponseFunctionWebSearch
 from openai.types.responses.response_function_web_search import ActionSearch
 from openai.types.responses.response_output_item import McpCall
@@ -27,6 +27,7 @@ from tests.builders import (
     events,
     failure_of,
     hosted,
+    said,
     say,
     settled,
     text_of,
@@ -47,26 +48,16 @@ def never() -> tuple[Any, asyncio.Event]:
     return ModelStep.respond(wait), reached
 
 
-async def is_free(visits: Visits) -> bool:
-    return (await visits.record())["lease"] is None
-
-
-async def is_free_soon(visits: Visits) -> None:
-    while not await is_free(visits):
-        await asyncio.sleep(0.02)
-
-
 async def test_two_turns_made_at_once_and_read_in_order_are_both_answered(visits: Visits) -> None:
-    conversation = await visits.open(DESK, ScriptedModel([say("1"), say("2")]))
+    conversation = await visits.open(DESK, say("1"), say("2"))
     one, two = conversation.turn("one"), conversation.turn("two")
     assert text_of(await events(one)) + text_of(await events(two)) == "12"
-    said = [message.text for message in await conversation.transcript()]
-    assert said == ["one", "1", "two", "2"]
+    assert await said(conversation) == ["one", "1", "two", "2"]
 
 
 async def test_a_second_stream_while_one_runs_is_refused_in_words(visits: Visits) -> None:
     reply, reached = never()
-    conversation = await visits.open(DESK, ScriptedModel([reply, say("2")]))
+    conversation = await visits.open(DESK, reply, say("2"))
     one = conversation.turn("one")
     reading = asyncio.create_task(events(one))
     await reached.wait()
@@ -78,21 +69,22 @@ async def test_a_second_stream_while_one_runs_is_refused_in_words(visits: Visits
     conversation.stop()
     assert (await reading)[-1] == Stopped()
     assert text_of(await events(conversation.retry())) == "2"
-    assert [message.text for message in await conversation.transcript()] == ["one", "2"]
+    assert await said(conversation) == ["one", "2"]
 
 
 async def test_a_stream_that_everybody_has_forgotten_blocks_nobody(visits: Visits) -> None:
     """One that is closed or cancelled: tests/test_faults.py, with the lease until its end."""
     pieces = ModelStep.stream(lambda _: beginning())
-    conversation = await visits.open(DESK, ScriptedModel([pieces, say("2")]))
+    conversation = await visits.open(DESK, pieces, say("2"))
     one = conversation.turn("one")
     assert text_of([await anext(one)]) == "Well"
     del one
     gc.collect()
-    await asyncio.wait_for(is_free_soon(visits), 5)
+    while not await visits.is_free():
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)  # the stream ends a moment after its last write
     assert text_of(await events(conversation.turn("two"))) == "2"
-    said = [item["content"] for item in await visits.items() if item.get("role") == "user"]
-    assert said == ["one", "two"]
+    assert await visits.users() == ["one", "two"]
 
 
 async def beginning() -> AsyncIterator[Any]:
@@ -102,25 +94,15 @@ async def beginning() -> AsyncIterator[Any]:
 
 
 async def test_what_was_made_and_never_read_runs_nothing(visits: Visits) -> None:
-    model = ScriptedModel([say("2")])
-    conversation = await visits.open(DESK, model)
+    conversation = await visits.open(DESK, say("2"))
     one = conversation.turn("one")
     del one
     gc.collect()
     assert text_of(await events(conversation.turn("two"))) == "2"
-    assert [message.text for message in await conversation.transcript()] == ["two", "2"]
+    assert await said(conversation) == ["two", "2"]
 
 
 # Stop
-
-
-async def test_a_message_is_kept_though_its_stop_comes_at_once(visits: Visits) -> None:
-    conversation = await visits.open(DESK, ScriptedModel([say("Hello.")]))
-    reading = asyncio.create_task(events(conversation.turn("one")))
-    await asyncio.sleep(0)
-    conversation.stop()
-    assert await reading == [Stopped()]
-    assert text_of(await events(conversation.retry())) == "Hello."
 
 
 ACTION = ActionSearch(type="search", query="rooms")
@@ -159,13 +141,13 @@ def replies(item: Any, where: str) -> tuple[list[Any], asyncio.Event]:
 @WHERE
 async def test_stop_stops_after_a_hosted_call(visits: Visits, item: Any, where: str) -> None:
     script, reached = replies(item, where)
-    conversation = await visits.open(DESK, ScriptedModel(script))
+    conversation = await visits.open(DESK, *script)
     reading = asyncio.create_task(events(conversation.turn("rooms?")))
     await asyncio.wait_for(reached.wait(), 5)
     await asyncio.sleep(0.05)
     conversation.stop()
     assert (await asyncio.wait_for(reading, 5))[-1] == Stopped()
-    assert await is_free(visits)
+    assert await visits.is_free()
     assert conversation.unanswered == "rooms?"
 
 
@@ -173,10 +155,9 @@ async def test_stop_stops_after_a_hosted_call(visits: Visits, item: Any, where: 
 @WHERE
 async def test_time_is_limited_after_a_hosted_call(visits: Visits, item: Any, where: str) -> None:
     script, _ = replies(item, where)
-    conversation = await visits.open(DESK, ScriptedModel(script), limits=Limits(seconds=0.3))
-    failed = await asyncio.wait_for(failure_of(conversation.turn("rooms?")), 5)
+    failed = await visits.fails(DESK, "rooms?", *script, limits=Limits(seconds=0.3))
     assert failed.reason is Reason.MODEL_SILENT
-    assert await is_free(visits)
+    assert await visits.is_free()
 
 
 async def test_an_answer_whose_time_is_up_is_kept_as_cut_off(visits: Visits) -> None:
@@ -184,13 +165,19 @@ async def test_an_answer_whose_time_is_up_is_kept_as_cut_off(visits: Visits) -> 
         yield delta("Monday and")
         await asyncio.Event().wait()
 
-    script = ScriptedModel([ModelStep.stream(stream)])
-    conversation = await visits.open(DESK, script, limits=Limits(seconds=1))
+    limits = Limits(seconds=1)
+    conversation = await visits.open(DESK, ModelStep.stream(stream), limits=limits)
     seen = await asyncio.wait_for(events(conversation.turn("rooms?")), 5)
     assert (text_of(seen), seen[-1]) == ("Monday and", CutOff())
     assert (await conversation.transcript())[-1].text == f"Monday and {CUT_OFF}"
-    assert await is_free(visits)
+    assert await visits.is_free()
     assert conversation.unanswered is None
+
+
+async def test_an_answer_after_a_hosted_call_leaves_nothing_to_recover(visits: Visits) -> None:
+    await visits.turn(DESK, "hi", hosted(SEARCH, *say("found")))
+    assert await visits.is_free()
+    assert (await visits.record())["unanswered_since"] is None
 
 
 @function_tool(needs_approval=True)
@@ -207,8 +194,7 @@ async def test_an_answer_after_a_nested_approval_can_be_stopped(visits: Visits, 
     needed = asked(await visits.turn(front, "Monday", *replies))
     reply, reached = never()
     limits = Limits(seconds=1.5 if how == "time limit" else 300)
-    model = ScriptedModel([say("The desk: done."), reply])
-    conversation = await visits.open(front, model, limits=limits)
+    conversation = await visits.open(front, say("The desk: done."), reply, limits=limits)
     reading = asyncio.create_task(events(conversation.decide(needed, True)))
     await asyncio.wait_for(reached.wait(), 5)
     if how == "stop":
@@ -219,7 +205,7 @@ async def test_an_answer_after_a_nested_approval_can_be_stopped(visits: Visits, 
         with pytest.raises(TurnFailed) as raised:
             await asyncio.wait_for(reading, 5)
         assert raised.value.reason is Reason.MODEL_SILENT
-    assert await is_free(visits)
+    assert await visits.is_free()
     assert text_of(await visits.retry(front, say("It is booked."))) == "It is booked."
     assert await visits.calls_without_output() == []
 
@@ -231,12 +217,12 @@ NAMES = {"sessions_collection": "my_sessions", "messages_collection": "my_messag
 
 async def test_a_sessions_own_collections_are_used_seen_and_erased(visits: Visits) -> None:
     visits.names, visits.options = NAMES, {"records": "my_records"}
-    conversation = await visits.open(DESK, ScriptedModel([say("1"), say("2"), say("3")]))
+    conversation = await visits.open(DESK, say("1"), say("2"), say("3"))
     await events(conversation.turn("one"))
     foreign = MongoDBSession(SESSION, client=visits.client, database=visits.database, **NAMES)
     await foreign.add_items([{"role": "user", "content": "foreign"}])
     await events(conversation.turn("two"))
-    assert "foreign" in [message.text for message in await conversation.transcript()]
+    assert "foreign" in await said(conversation)
     names = set(await visits.db.list_collection_names())
     assert names == {"my_sessions", "my_messages", "my_records"}
     await conversation.erase()
@@ -246,7 +232,7 @@ async def test_a_sessions_own_collections_are_used_seen_and_erased(visits: Visit
 
 
 async def test_what_was_opened_is_a_snapshot_and_says_so(visits: Visits) -> None:
-    conversation = await visits.open(DESK, ScriptedModel([say("1")]))
+    conversation = await visits.open(DESK, say("1"))
     await events(conversation.turn("one"))
     assert (conversation.opened.total, conversation.opened.recent) == (0, ())
     again = await visits.open(DESK)

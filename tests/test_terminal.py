@@ -14,8 +14,7 @@ import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from datetime import datetime, timedelta, timezone
-from functools import partial
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,9 +26,11 @@ import terminal.answer
 import terminal.screen
 from database import DB_NAME
 from engine.events import (
+    CutOff,
     Event,
     HandedOff,
     Reason,
+    ServerBusy,
     Settled,
     Stopped,
     Text,
@@ -56,28 +57,26 @@ CTRL_C, CTRL_D, CTRL_Z, TAB, UP = "\x03", "\x04", "\x1a", "\t", "\x1b[A"
 # --- the screen ----------------------------------------------------------------------------------
 
 
-def on_screen(
-    monkeypatch: pytest.MonkeyPatch, columns: int = 80, rows: int = 24
-) -> tuple[Screen, Display]:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setenv("LINES", str(rows))
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    # A frame after every piece of text: whatever the clock could show, is shown.
-    monkeypatch.setattr(terminal.answer, "FRAMES_PER_SECOND", 1e9)
-    monkeypatch.setattr(terminal.answer, "REST", 0)
-    display = Display(columns, rows)
-    monkeypatch.setattr(sys, "stdout", display)
-    return Screen(), display
-
-
 Draw = Callable[..., tuple[Screen, Display]]
 
 
 @pytest.fixture
 def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
     """Gives a screen and its display, of 80 columns and 24 rows, or of those that are named."""
-    return partial(on_screen, monkeypatch)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    # A frame after every piece of text: whatever the clock could show, is shown.
+    monkeypatch.setattr(terminal.answer, "FRAMES_PER_SECOND", 1e9)
+    monkeypatch.setattr(terminal.answer, "REST", 0)
+
+    def on_screen(columns: int = 80, rows: int = 24) -> tuple[Screen, Display]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("LINES", str(rows))
+        display = Display(columns, rows)
+        monkeypatch.setattr(sys, "stdout", display)
+        return Screen(), display
+
+    return on_screen
 
 
 async def stream(events: Iterable[Event]) -> AsyncIterator[Event]:
@@ -253,12 +252,14 @@ def test_lists_and_code_are_cut_where_nothing_changes(text: str, above: str, res
     assert ((where.reopened if where else "") + text[length:] if where else "") == rest
 
 
-async def test_a_long_table_is_drawn_less_often_but_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_table_is_drawn_less_often_but_whole(
+    draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One block, in motion to its end: each frame draws all of it."""
     answer = "|w9999|\n|--|\n" + "\n".join(f"|w{n:04} {'x' * 30}|" for n in range(60))
     raw = []
     for rest in (0, 4):
-        screen, display = on_screen(monkeypatch)
+        screen, display = draw()
         monkeypatch.setattr(terminal.answer, "REST", rest)
         await screen.show(stream(pieces(answer, size=60)), PHRASES)
         assert re.findall(r"w\d{4}", display.text) == re.findall(r"w\d{4}", answer)
@@ -266,11 +267,27 @@ async def test_a_long_table_is_drawn_less_often_but_whole(monkeypatch: pytest.Mo
     assert raw[1] < raw[0] / 2
 
 
-async def test_an_answer_reads_as_in_the_readme(draw: Draw) -> None:
+LAMP_SHIPS = [HandedOff("Orders"), ToolStarted("list_orders"), *pieces("Your **lamp**\n\nships.")]
+LOOKED: list[Event] = [Text("Let me"), Text(" look."), ToolStarted("x")]
+WAITS = "· Another terminal is answering in this conversation; waiting for it."
+STOPPED = "Stopped. Ask something else, or Ctrl-D to leave."
+RETRY = "Stopped. /retry answers it. Ask something else, or Ctrl-D to leave."
+SHOWN: list[tuple[list[Event], str]] = [
+    (LAMP_SHIPS, "→ Orders\n· Looking up your orders\nYour lamp\n\nships."),  # as in the README
+    ([Waiting(), *LOOKED, Settled(True, "n")], f"{WAITS}\nLet me look.\n· X\n· n"),
+    ([*LOOKED, Text("It is."), Stopped()], f"Let me look.\n· X\nIt is.\n{STOPPED}"),
+    ([*LOOKED, Stopped()], f"Let me look.\n· X\n{RETRY}"),
+    ([Stopped()], RETRY),
+    ([Text("It was"), CutOff()], "It was\nThe answer was cut off. Ask it to go on."),
+    ([ServerBusy(2.0)], "· The model is busy; asking it again in 2 seconds"),
+]
+
+
+@pytest.mark.parametrize(("told", "shown"), SHOWN)
+async def test_an_answer_and_its_notices_read_so(draw: Draw, told: list[Event], shown: str) -> None:
     screen, display = draw()
-    events = [HandedOff("Orders"), ToolStarted("list_orders"), *pieces("Your **lamp**\n\nships.")]
-    await screen.show(stream(events), PHRASES)
-    assert display.text == "→ Orders\n· Looking up your orders\nYour lamp\n\nships."
+    await screen.show(stream(told), PHRASES)
+    assert display.text == shown
 
 
 async def test_the_spinner_says_what_is_waited_for(draw: Draw) -> None:
@@ -289,25 +306,6 @@ async def test_the_spinner_says_what_is_waited_for(draw: Draw) -> None:
 
     await screen.show(events(), PHRASES)
     assert lines == ["Thinking", "Orders is thinking", "Looking up your orders", "A b", "It"]
-
-
-async def test_notices_keep_their_place_in_the_answer(draw: Draw) -> None:
-    screen, display = draw()
-    before: list[Event] = [Waiting(), Text("Let me"), Text(" look."), ToolStarted("x")]
-    await screen.show(stream([*before, Settled(True, "n"), Text("It is."), Stopped()]), PHRASES)
-    first, *between, last = display.text.split("\n")
-    assert first == "· Another terminal is answering in this conversation; waiting for it."
-    assert between == ["Let me look.", "· X", "· n", "It is."]
-    assert last == "Stopped. Ask something else, or Ctrl-D to leave."
-
-
-async def test_a_stop_offers_a_retry_unless_a_part_of_the_answer_was_written(draw: Draw) -> None:
-    screen, display = draw()
-    early: list[list[Event]] = [[], [Text("Let me look."), ToolStarted("x")]]
-    for before in early:
-        await screen.show(stream([*before, Stopped()]), PHRASES)
-        last = display.text.split("\n")[-1]
-        assert last == "Stopped. /retry answers it. Ask something else, or Ctrl-D to leave."
 
 
 async def test_what_was_said_before_a_failure_stays(draw: Draw) -> None:
@@ -343,9 +341,10 @@ async def until(display: Display, shown: str) -> None:
 
 
 async def test_a_wait_shows_a_spinner_after_a_third_of_a_second_and_goes_on_with_it(
+    draw: Draw,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    screen, display = on_screen(monkeypatch)
+    screen, display = draw()
     started = time.monotonic()
     async with screen.waiting("Long"):
         await until(display, ". Long")
@@ -359,14 +358,16 @@ async def test_a_wait_shows_a_spinner_after_a_third_of_a_second_and_goes_on_with
         await until(display, ". More")
     assert display.raw.count("\x1b[?25h") == display.raw.count("\x1b[?25l") == 2
 
-    screen, display = on_screen(monkeypatch)
+    screen, display = draw()
     async with screen.waiting("Short"):
         await asyncio.sleep(0.1)
     assert display.raw == ""
 
 
-async def test_what_an_answer_waits_for_is_told_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen, display = on_screen(monkeypatch)
+async def test_what_an_answer_waits_for_is_told_meanwhile(
+    draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, display = draw()
     monkeypatch.setattr(terminal.screen, "WATCH", 0.05)
     told = ""
 
@@ -709,12 +710,16 @@ LogIn = Callable[..., Customer]
 
 @pytest.fixture
 def log_in(shop: Shop, model: ModelServer, seated: Sit) -> LogIn:
-    """Start main.py for Alice; its model gives these replies."""
+    """Start main.py, for Alice unless its arguments are given; its model gives these replies."""
 
-    def log_in_(*replies: Reply, columns: int = 80, rows: int = 24) -> Customer:
+    def log_in_(
+        *replies: Reply,
+        arguments: tuple[str, ...] = ("--email", "alice@example.com"),
+        columns: int = 80,
+    ) -> Customer:
         model.script(*replies)
-        arguments, env = ("--email", "alice@example.com"), environment(**access(shop, model))
-        customer = seated(Fork("main.py", arguments, env, (rows, columns)), columns, rows)
+        env = environment(**access(shop, model))
+        customer = seated(Fork("main.py", arguments, env, (24, columns)), columns, 24)
         customer.wait_for_prompt()
         return customer
 
@@ -881,23 +886,27 @@ def test_help_keeps_its_columns_in_a_narrow_window(log_in: LogIn) -> None:
     assert "stop an answer; say no to a question; clear a line" in about
 
 
+UNANSWERED = "Your last message has no answer yet. Answer it now? [y/N] "
+STARTING = "Starting mongod 7.0.14 (data in .mongodb/, `make stop` ends it) ..."
+
+
 @pytest.mark.parametrize("columns", [40, 200])
-def test_a_question_is_not_broken_inside_of_a_word(sit: Sit, columns: int) -> None:
-    question = "Your last message has no answer yet. Answer it now? [y/N] "
-    customer = sit(f"print('got', await screen.confirm({question!r}))", columns=columns)
+def test_a_question_and_what_make_chat_says_are_not_broken_inside_of_a_word(
+    sit: Sit, columns: int
+) -> None:
+    customer = sit(
+        f"""
+        import local.program
+        local.program.say({STARTING!r})
+        await screen.confirm({UNANSWERED!r})
+        """,
+        columns=columns,
+    )
     customer.answer("y\r")
     shown = customer.end()
-    assert " ".join(shown) == f"{question}y got y"
-    assert len(shown) == (3 if columns == 40 else 2)
-
-
-@pytest.mark.parametrize("columns", [40, 200])
-def test_what_make_chat_says_is_dim_and_not_broken_inside_of_a_word(sit: Sit, columns: int) -> None:
-    text = "Starting mongod 7.0.14 (data in .mongodb/, `make stop` ends it) ..."
-    customer = sit(f"import local.program; local.program.say({text!r})", columns=columns)
-    shown = customer.end()
-    assert " ".join(shown) == text and len(shown) == (2 if columns == 40 else 1)
-    assert customer.display.raw.startswith("\x1b[2m")
+    assert " ".join(shown) == f"{STARTING} {UNANSWERED}y"
+    assert len(shown) == (4 if columns == 40 else 2)
+    assert customer.display.raw.startswith("\x1b[2m")  # dim
 
 
 @pytest.mark.parametrize(
@@ -1057,13 +1066,10 @@ runpy.run_path("main.py", run_name="__main__")
 
 
 @pytest.mark.parametrize("leaves", ["quit", "/quit", "/exit", CTRL_C, CTRL_D])
-def test_at_the_email_one_can_ask_for_help_and_leave(sit: Sit, shop: Shop, leaves: str) -> None:
-    customer = sit(
-        [sys.executable, "-c", START, "--offline"],
-        MONGODB_URI="mongodb://{}:{}".format(*(shop.address or ())),
-    )
+def test_at_the_email_one_can_ask_for_help_and_leave(log_in: LogIn, leaves: str) -> None:
+    customer = log_in(arguments=("--offline",))
     help_text = "Type a customer's email, such as alice@example.com, or /quit to leave."
-    customer.answer("/help\r")
+    customer.press("/help\r")
     customer.wait_for(help_text)
     customer.answer("  \r")
     customer.answer(leaves if leaves < " " else f"{leaves}\r")
@@ -1209,23 +1215,6 @@ def test_a_mongodb_that_does_not_answer_is_told_and_ctrl_c_and_quit_end_the_wait
         assert "MongoDB" not in "\n".join(customer.end())
         assert time.monotonic() - started < 10
     assert customer.child.exitstatus == 0
-
-
-def test_ctrl_c_ends_the_wait_for_another_terminal(log_in: LogIn, shop: Shop) -> None:
-    customer = log_in(say("Hello."))
-    until = datetime.now(timezone.utc) + timedelta(minutes=1)
-    shop[DB_NAME].conversations.update_one(
-        {"_id": "support_alice_at_example_com"},
-        {"$set": {"email": "alice@example.com", "lease": {"holder": "another", "until": until}}},
-        upsert=True,
-    )
-    customer.press("hello\r")
-    customer.wait_for("waiting for it")
-    customer.press(CTRL_C)
-    customer.wait_for("Stopped.")
-    customer.answer("/quit\r")
-    assert customer.end()[-1].startswith("Goodbye.")
-    assert shop[DB_NAME].agent_messages.count_documents({}) == 0
 
 
 def test_a_sigterm_gives_back_the_cursor_and_the_conversation(log_in: LogIn, shop: Shop) -> None:

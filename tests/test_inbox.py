@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,18 +26,11 @@ from engine.session import NOT_KNOWN
 from local.mongod import Mongod
 from tests.builders import Open, approval_of, call, events, returning, say, stored_items, text_of
 from tests.proxy import Link, Side
-from tests.servers import TOPOLOGIES, server
+from tests.servers import on_both
 
 SAID: Any = [{"role": "assistant", "content": "Said elsewhere."}]
 LEASE = Limits(lease_seconds=2.0)
-
-
-@pytest.fixture(scope="module", params=TOPOLOGIES)
-def mongod(request: pytest.FixtureRequest) -> Iterator[Mongod]:
-    """In place of conftest's: a replica set of one, and a standalone."""
-    with server(request.param) as mongod:
-        yield mongod
-        mongod.kill()  # its data goes with it
+pytestmark = on_both
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import functools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -25,10 +26,11 @@ from seed_data import CUSTOMERS
 from shop import Customer, session_id_for
 from tests.builders import Visits, approval_of, call, return_1001, stored_items
 from tests.model_server import ModelServer
-from tests.seeded import TODAY, Shops, empty, shops
+from tests.seeded import Shops, empty, shops
 from tests.servers import server
 from tools import SupportContext
 
+TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
 TO_ORDERS = call("transfer_to_orders", "call_0")
 set_tracing_disabled(True)
 
@@ -63,7 +65,7 @@ async def client(mongod: Mongod) -> AsyncIterator[AsyncMongoClient[Document]]:
 def shops_on(servers: object) -> Iterator[Callable[[int], Shops]]:
     """The seeded databases of the mongod on a port; closed before their servers."""
     with contextlib.ExitStack() as open_:
-        yield functools.cache(lambda port: open_.enter_context(shops(port)))
+        yield functools.cache(lambda port: open_.enter_context(shops(port, TODAY)))
 
 
 @pytest.fixture

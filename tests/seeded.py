@@ -14,7 +14,6 @@ from pymongo import MongoClient
 from database import DB_NAME, Database, Document, connect
 from seed_data import seed
 
-TODAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
 Client = MongoClient[Document]
 
 
@@ -71,11 +70,11 @@ class Seeded:
 class Shops:
     """The databases of the tests on one mongod."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, today: datetime) -> None:
         self.client = client
         self._product = Seeded(client, DB_NAME, datetime.now(timezone.utc))
         # In turn: what a test's last command does late, the next test does not see.
-        self._others = itertools.cycle([Seeded(client, f"test_{n}", TODAY) for n in range(3)])
+        self._others = itertools.cycle([Seeded(client, f"test_{n}", today) for n in range(3)])
 
     def product(self) -> Client:
         """A client of the mongod whose database of the product's name is seeded as of today."""
@@ -83,14 +82,14 @@ class Shops:
         return self.client
 
     def another(self) -> str:
-        """The name of a database that is seeded as of TODAY."""
+        """The name of a database that is seeded as of `today`."""
         return next(self._others).again()
 
 
 @contextmanager
-def shops(port: int) -> Iterator[Shops]:
+def shops(port: int, today: datetime) -> Iterator[Shops]:
     with Client("127.0.0.1", port, tz_aware=True, directConnection=True) as client:
-        yield Shops(client)
+        yield Shops(client, today)
 
 
 async def empty(db: Database) -> None:

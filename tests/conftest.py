@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import socket
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,15 +17,16 @@ from agents.testing import ScriptedModel
 from pymongo import AsyncMongoClient, MongoClient
 
 import main
-from database import DB_NAME, Database, Document, connect
+from database import Database, Document, connect
 from engine.conversation import Conversation
 from engine.events import ApprovalNeeded
 from engine.lease import Lease
 from local.mongod import Mongod
-from seed_data import CUSTOMERS, seed
+from seed_data import CUSTOMERS
 from shop import Customer, session_id_for
 from tests.builders import Visits, approval_of, call, return_1001, stored_items
 from tests.model_server import ModelServer
+from tests.seeded import Shops, empty, shops
 from tests.servers import server
 from tools import SupportContext
 
@@ -62,13 +61,28 @@ async def client(mongod: Mongod) -> AsyncIterator[AsyncMongoClient[Document]]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def shops_on(servers: object) -> Iterator[Callable[[int], Shops]]:
+    """The seeded databases of the mongod on a port; closed before their servers."""
+    with contextlib.ExitStack() as open_:
+        yield functools.cache(lambda port: open_.enter_context(shops(port, TODAY)))
+
+
 @pytest.fixture
-async def db(client: AsyncMongoClient[Document]) -> AsyncIterator[Database]:
+def shop(mongod: Mongod, shops_on: Callable[[int], Shops]) -> MongoClient[Document]:
+    """The product's own database, seeded as of today, for tests that run main.py."""
+    return shops_on(mongod.port).product()
+
+
+@pytest.fixture
+def db_name(mongod: Mongod, shops_on: Callable[[int], Shops]) -> str:
+    return shops_on(mongod.port).another()
+
+
+@pytest.fixture
+def db(client: AsyncMongoClient[Document], db_name: str) -> Database:
     """A database of the test's own, seeded as of TODAY."""
-    db = client[f"test_{uuid.uuid4().hex}"]
-    await seed(db, TODAY)
-    yield db
-    await client.drop_database(db.name)
+    return client[db_name]
 
 
 @pytest.fixture
@@ -76,21 +90,7 @@ async def visits(client: AsyncMongoClient[Document]) -> AsyncIterator[Visits]:
     """The conversation of a builder's own agents, in a database of its own."""
     visits = Visits(client)
     yield visits
-    await client.drop_database(visits.database)
-
-
-@pytest.fixture
-def shop(mongod: Mongod) -> Iterator[MongoClient[Document]]:
-    """The product's own database, seeded as of today, for tests that run main.py."""
-
-    async def reset() -> None:
-        async with await connect(mongod.uri) as client:
-            await client.drop_database(DB_NAME)
-            await seed(client[DB_NAME], datetime.now(timezone.utc))
-
-    asyncio.run(reset())
-    with MongoClient[Document](mongod.uri, tz_aware=True) as client:
-        yield client
+    await empty(visits.db)
 
 
 @pytest.fixture

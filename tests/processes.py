@@ -29,15 +29,7 @@ Shop = MongoClient[dict[str, Any]]
 
 _forks = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 if os.name == "posix":
-    multiprocessing.set_forkserver_preload(
-        [
-            *("main", "agents_def", "engine.conversation", "terminal.chat", "terminal.inspect"),
-            *("local.offline_model", "tests.customer"),
-            # What the libraries import only when they are used; the half of a start, otherwise.
-            *("agents.extensions.memory.mongodb_session", "openai.lib.streaming.responses"),
-            *("openai.resources.responses.responses", "concurrent.futures.thread"),
-        ]
-    )
+    multiprocessing.set_forkserver_preload(["tests.warm"])
 
 
 def new_process(target: Callable[..., None], *arguments: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,18 +38,11 @@ from tests.builders import (
     text_of,
 )
 from tests.proxy import Link, Side
-from tests.servers import TOPOLOGIES, server
+from tests.servers import on_both
 
 SAID: Any = [{"role": "assistant", "content": "Said elsewhere."}]
 LEASE = Limits(lease_seconds=2.0)
-
-
-@pytest.fixture(scope="module", params=TOPOLOGIES)
-def mongod(request: pytest.FixtureRequest) -> Iterator[Mongod]:
-    """In place of conftest's: a replica set of one, and a standalone."""
-    with server(request.param) as mongod:
-        yield mongod
-        mongod.kill()  # its data goes with it
+pytestmark = on_both
 
 
 @asynccontextmanager

@@ -31,15 +31,7 @@ from pymongo import AsyncMongoClient, timeout
 from pymongo.errors import PyMongoError
 
 from agents_def import build_agents
-from database import (
-    DB_NAME,
-    Database,
-    DatabaseUnavailable,
-    Document,
-    connect,
-    explain,
-    mongodb_uri,
-)
+from database import DB_NAME, Database, DatabaseUnavailable, Document, connect, explain, mongodb_uri
 from engine import Conversation, Limits, TurnFailed, remove_idle
 from engine.text import clean
 from settings import choose_model, history_tokens

@@ -151,7 +151,7 @@ class Conversation:
         self.opened = Opened(
             tuple(history.transcript(found.items)),
             record["messages"] + len(history.transcript(found.coming)),
-            in_utc(record.get("updated_at")),
+            (last := record.get("updated_at")) and in_utc(last),
             bool(record.get("pending")),
             is_held(record),
         )
@@ -270,7 +270,7 @@ class Conversation:
             self.unanswered = history.text_of(item)
             self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
         message = self._sent if accepts else None
-        stream.stop_cancels()  # not before the message is kept
+        stream.stop_with(stream.cancel)  # not before the message is kept
         async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
             session = TurnSession(self._stored, self._lease, record)
             turn = Turn(self._setup, self._approvals, session, record, stream)

@@ -42,7 +42,6 @@ DELTAS = ("response.output_text.delta", "response.refusal.delta")
 ENDS = ("response.completed", "response.incomplete")
 # What a tool that raised has answered, unless the builder words it.
 RAISED = default_tool_error_function(RunContextWrapper(None), Exception())
-_Used = tuple[int, ...]  # calls of the model; tokens in, of them cached, out; all tokens
 
 
 class Run:
@@ -88,7 +87,7 @@ class Run:
             },
         )
         # A state that waited for approval brings the usage of the turns before.
-        self._used_before: _Used = earlier._used_before if earlier else self._used()
+        self._used_before: tuple[int, ...] = earlier._used_before if earlier else self._used()
 
     @property
     def usage(self) -> Usage:
@@ -100,7 +99,8 @@ class Run:
         usage.input_tokens_details.cached_tokens = cached
         return usage
 
-    def _used(self) -> _Used:
+    def _used(self) -> tuple[int, ...]:
+        """Calls of the model; tokens in, of them cached, out; all tokens."""
         usage = self.result.context_wrapper.usage
         cached = usage.input_tokens_details.cached_tokens or 0
         return (usage.requests, usage.input_tokens, cached, usage.output_tokens, usage.total_tokens)

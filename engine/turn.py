@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from agents import OutputGuardrailTripwireTriggered, RunState, Usage
 from pydantic_core import to_json
 
 from engine.approval import Approvals, call_in_history, call_of
-from engine.errors import blocks_message
+from engine.errors import failure
 from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopped, Text, TurnFailed
 from engine.history import CUT_OFF, assistant_item, first_line, unanswered
-from engine.record import Fields, Pending, Record
+from engine.record import Fields, Record
 from engine.run import Run
 from engine.session import DONE, TurnSession
 from engine.setup import Setup
 from engine.stream import Stream
 
 
+@dataclass(eq=False)
 class Turn:
     """It lives as long as its lease, and does one thing: `reply`, `store_answer`, `ask_again` or
     `decide`."""
 
-    def __init__(
-        self,
-        setup: Setup,
-        approvals: Approvals,
-        session: TurnSession,
-        record: Record,
-        stream: Stream,
-    ) -> None:
-        self.session = session
-        self._setup = setup
-        self._approvals = approvals
-        self._record = record
-        self._stream = stream
-        self._run: Run | None = None  # the last call of the SDK's Runner
+    _setup: Setup
+    _approvals: Approvals
+    session: TurnSession
+    _record: Record
+    _stream: Stream
+    _run: Run | None = None  # the last call of the SDK's Runner
 
     async def do(self, work: Callable[[Turn], Awaitable[None]]) -> None:
         """Tell what became of approvals, then do `work`, unless the owner has stopped already."""
@@ -65,7 +59,7 @@ class Turn:
 
     def spent(self) -> dict[str, int]:
         """What it adds to the record's `usage`; nothing if it called no model."""
-        if not self._run or not (used := self._run.usage).requests:
+        if not (used := self.usage).requests:
             return {}
         calls = {"usage.calls": used.requests}
         if not used.total_tokens:  # the server did not count them: unknown is not 0
@@ -107,7 +101,7 @@ class Turn:
             self._stream.tell(self._approvals.show(pending, asked))
         else:
             self.session.close_approval()
-            await self._go_on(state, _approved(pending))
+            await self._go_on(state, dict(pending.get("approved", [])))
 
     async def decide(self, id: str, yes: bool) -> None:
         """Go on after the decision on the approval `id`."""
@@ -118,7 +112,8 @@ class Turn:
         if state is None:
             self._stream.tell(ApprovalLost())
             return
-        call, around, approved = call_of(state), call_in_history(state), _approved(pending)
+        call, around = call_of(state), call_in_history(state)
+        approved = dict(pending.get("approved", []))  # tools by the ids of calls not made yet
         if await self._approvals.decide(state, yes):
             approved[call.call_id or ""] = pending["tool"]
         else:
@@ -149,7 +144,7 @@ class Turn:
             try:
                 await self._run.tell_all()
             except Exception as error:
-                if blocks_message(error):
+                if failure(error).reason is Reason.MESSAGE_BLOCKED:  # never send it again
                     await session.withhold()
                 elif (
                     isinstance(error, OutputGuardrailTripwireTriggered)
@@ -191,8 +186,3 @@ class Turn:
         elif self.session.holds_lease:  # the step with the answer did not look like the last
             await self.session.store(last=True)
         self._stream.tell(Finished(run.result.last_agent.name, output, self.usage))
-
-
-def _approved(pending: Pending) -> dict[str, str]:
-    """Tools by the ids of calls that have got their yes before, and are not made yet."""
-    return {id: tool for id, tool in pending.get("approved", [])}

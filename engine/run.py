@@ -187,11 +187,11 @@ class Run:
         self, call_id: str | None, output: object, tool: str | None = None, *, made: bool = True
     ) -> None:
         """If the call was approved, tell what it answered: a model may tell something else."""
-        if self._session.in_doubt:
+        if self._session.deed.in_doubt:
             return
         if call_id in self.approved and tool in (None, self.approved[call_id]):
             del self.approved[call_id]
-            if (written := self._session.written) is None:
+            if (written := self._session.deed.written) is None:
                 written = made and output != RAISED
             self._tell(Settled(written, first_line(output)))
 

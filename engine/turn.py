@@ -10,12 +10,13 @@ from agents import OutputGuardrailTripwireTriggered, RunState, Usage
 from pydantic_core import to_json
 
 from engine.approval import Approvals, call_in_history, call_of
+from engine.deed import DONE
 from engine.errors import failure
 from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopped, Text, TurnFailed
 from engine.history import CUT_OFF, assistant_item, first_line, unanswered
 from engine.record import Fields, Record
 from engine.run import Run
-from engine.session import DONE, TurnSession
+from engine.session import TurnSession
 from engine.setup import Setup
 from engine.stream import Stream
 
@@ -36,7 +37,7 @@ class Turn:
         """Tell what became of approvals, then do `work`, unless the owner has stopped already."""
         if (lease := self._record.get("lease")) and (withdrawn := lease["withdrawn"]):
             self._stream.tell(Settled(False, await self._approvals.declined(withdrawn)))
-        for output in self.session.deeds:
+        for output in self.session.deed.untold:
             self._stream.tell(Settled(True, first_line(output)))
         if self._stream.stopping:
             await self._end(None)
@@ -100,7 +101,7 @@ class Turn:
         elif asked := await self._approvals.ask(state):
             self._stream.tell(self._approvals.show(pending, asked))
         else:
-            self.session.close_approval()
+            self.session.deed.close_approval()
             await self._go_on(state, dict(pending.get("approved", [])))
 
     async def decide(self, id: str, yes: bool) -> None:
@@ -118,10 +119,10 @@ class Turn:
             approved[call.call_id or ""] = pending["tool"]
         else:
             # A no counts from here on. A yes counts when its tool commits what it has done.
-            self.session.close_approval()
+            self.session.deed.close_approval()
             await self.session.store()
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
-        self.session.close_approval(around, len(approved))
+        self.session.deed.close_approval(around, len(approved))
         await self._go_on(state, approved)
 
     async def _go_on(
@@ -148,9 +149,9 @@ class Turn:
                     await session.withhold()
                 elif (
                     isinstance(error, OutputGuardrailTripwireTriggered)
-                    and session.written
+                    and session.deed.written
                     and self._run.approved
-                    and not session.outputs
+                    and not session.deed.outputs
                 ):
                     self._stream.tell(Settled(True, DONE))  # what it answered is withheld
                 raise
@@ -183,6 +184,6 @@ class Turn:
             await self.session.store([assistant_item(text)], last=True)
             if text is output:
                 self._stream.tell(Text(text))
-        elif self.session.holds_lease:  # the step with the answer did not look like the last
+        elif self.session.lease.held:  # the step with the answer did not look like the last
             await self.session.store(last=True)
         self._stream.tell(Finished(run.result.last_agent.name, output, self.usage))

@@ -80,7 +80,7 @@ async def serve(
         conversation = await open_conversation(
             client, customer, model, model_settings, limits=limits
         )
-    mine, shown = {"customer_id": customer["_id"]}, {"status": 1, "return": 1}
+    mine, fields = {"customer_id": customer["_id"]}, {"status": 1, "return": 1}
     chat = Chat(
         screen,
         conversation,
@@ -88,7 +88,7 @@ async def serve(
         phrases=PHRASES,
         farewell=f"Goodbye. Run again with {customer['email']} to continue.",
         stays="Orders and returns stay.",
-        inspected=[Query(db.orders, "what the tools change", mine, shown)],
+        inspected=[Query(db.orders, "what the tools change", mine, fields)],
         usage=args.usage,
     )
     if args.question:

@@ -22,7 +22,7 @@ from engine.errors import failure
 from engine.events import ApprovalNeeded, Event, Reason, TurnFailed, Waiting
 from engine.history import Item, Message
 from engine.lease import Lease
-from engine.models.request import shown
+from engine.models.request import for_model
 from engine.options import Approval, Commit, Limits, Words
 from engine.record import Accepted, Collections, Fields, Record, check_record, in_utc, is_held
 from engine.session import Stored, TurnSession
@@ -206,7 +206,7 @@ class Conversation:
     async def next_input(self) -> list[Any]:
         """The history that the next turn would send to the model."""
         limits = self._setup.limits
-        return shown(await self._items(limits.items), limits)
+        return for_model(await self._items(limits.items), limits)
 
     async def erase(self) -> None:
         """Delete every document of this conversation. It waits for a turn that runs elsewhere.

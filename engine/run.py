@@ -82,8 +82,8 @@ class Run:
             hooks=_Hooks(self, session, setup.hooks),
             max_turns=setup.limits.model_calls,
             error_handlers={
-                "max_turns": _says(setup.words.too_many_steps),
-                "model_refusal": _says(setup.words.refused),
+                "max_turns": lambda error: _says(error, setup.words.too_many_steps),
+                "model_refusal": lambda error: _says(error, setup.words.refused),
             },
         )
         # A state that waited for approval brings the usage of the turns before.
@@ -241,6 +241,6 @@ def _writes_text(agent: Agent[Any]) -> bool:
     return agent.output_type in (None, str)
 
 
-def _says(text: str) -> Callable[[RunErrorHandlerInput[Any]], str | None]:
-    """An answer for agents that write text; for any other, the error is raised."""
-    return lambda error: text if _writes_text(error.run_data.last_agent) else None
+def _says(error: RunErrorHandlerInput[Any], text: str) -> str | None:
+    """`text` as the answer of an agent that writes text; for any other, the error is raised."""
+    return text if _writes_text(error.run_data.last_agent) else None

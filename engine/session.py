@@ -26,7 +26,7 @@ from engine.history import (
     waiting_call,
 )
 from engine.lease import Lease
-from engine.models.request import shown
+from engine.models.request import for_model
 from engine.options import Limits
 from engine.record import Fields, Moving, Record, primary
 
@@ -152,7 +152,7 @@ class TurnSession(SessionABC):
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         # With a limit, the SDK compares the end of the history before it stores a step.
-        items = self.items[-limit:] if limit else shown(self.items, self._stored.limits)
+        items = self.items[-limit:] if limit else for_model(self.items, self._stored.limits)
         return [cast(TResponseInputItem, {**item}) for item in items]  # for the caller to change
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:

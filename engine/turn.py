@@ -170,9 +170,9 @@ class Turn:
         answered = unanswered(self.session.items) is None
         if self._stream.stopping or not run or run.overdue:
             if not answered:
-                shown = run.unfinished.strip() if run else ""
+                words = run.unfinished.strip() if run else ""
                 mark = CUT_OFF if run and run.overdue else self._setup.words.stopped
-                said = [assistant_item(f"{shown} {mark}")] if shown else []
+                said = [assistant_item(f"{words} {mark}")] if words else []
                 await self.session.store(said, last=True)
             self._stream.tell(CutOff() if run and run.overdue else Stopped())
             return

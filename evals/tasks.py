@@ -46,12 +46,6 @@ class Task:
     never_says: tuple[str, ...] = ()  # in no answer at all
     never_claims: tuple[str, ...] = ()  # in no sentence without an "if", a "not" or the like
 
-    @property
-    def patterns(self) -> list[str]:
-        words = *self.says, *self.never_says, *self.never_claims
-        said = [pattern for patterns in self.said.values() for pattern in patterns]
-        return [self.reason, *self.ran, *self.never_ran, *words, *said]
-
 
 LOOKUP = "get_order|list_orders"
 PRODUCT_LOOKUP = "search_products|get_product"

@@ -405,7 +405,9 @@ async def test_the_tasks_name_what_the_shop_has(db: Database) -> None:
     shop = (await visit.snapshot(db)).keys()
     for task in TASKS:
         assert {*task.given, *(f"orders {order_id}" for order_id in task.returned)} <= shop
-        for pattern in task.patterns:
+        said = [pattern for patterns in task.said.values() for pattern in patterns]
+        words = *task.says, *said, *task.never_says, *task.never_claims
+        for pattern in (task.reason, *task.ran, *task.never_ran, *words):
             re.compile(pattern)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from engine.driver import Unconfirmed
-from engine.history import Item, output_of, waiting_call
+from engine.history import Item, output_of
 from engine.lease import Lease
 
 T = TypeVar("T")
@@ -40,8 +40,6 @@ class Deed:
     def take_up(self, recorded: dict[str, Any], turn: Sequence[Item], *, waits: bool) -> None:
         """Go on with what was `recorded`; `waits`: whether a run that waits has its output."""
         call, outputs = recorded["call"], recorded["outputs"]
-        if isinstance(call, str):  # its id: an earlier version wrote it
-            call = waiting_call(turn, call)
         if waits:
             self._call, self.outputs = call, outputs
             return
@@ -50,7 +48,7 @@ class Deed:
             # The SDK holds back a call whose output may be withheld: then both are lacking.
             known = [item for item in turn if item.get("call_id") == call["call_id"]]
             self.lacking = [call, output_of(call, "\n".join(outputs))][len(known) :]
-        if self.lacking and not recorded.get("told"):
+        if self.lacking and not recorded["told"]:
             self.untold = outputs
 
     def close_approval(self, call: Item | None = None, writes: int = 0) -> None:

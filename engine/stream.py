@@ -30,7 +30,7 @@ class Stream:
         self._stop()
 
     def stop_with(self, stop: Callable[[], object]) -> None:
-        """From here on, a stop calls `stop`. While the lease is held, `cancel` could cut a write."""
+        """From here on, a stop calls `stop`. Under the lease, `cancel` could cut a write."""
         self._stop = stop
         if self.stopping:
             stop()

@@ -188,10 +188,10 @@ async def _in_time(
             deadline = loop.time() + (stall if answer.begun else first)
             waits = asyncio.current_task(loop)
             event = await anext(stream, _NO_MORE)
-            waits = None
-            for each in answer.rest() if event is _NO_MORE else answer.events(event):
+            waits, ended = None, event is _NO_MORE
+            for each in answer.rest() if ended else answer.events(event):
                 yield each
-            if event is _NO_MORE or answer.cut_off:
+            if ended or answer.cut_off:
                 return
     except asyncio.CancelledError:
         if not late or _is_cancelled_otherwise(waits):

@@ -66,7 +66,7 @@ class Run:
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
         self.approved = dict(approved)  # without those that were made
         self.ended: set[str] = set()  # ids of calls whose tools have run: no guardrail refused them
-        self._stopped = False
+        self.stopped = False  # or its time is up
         self._tell = tell
         self._session = session
         # All runs of a turn share its time.
@@ -107,7 +107,7 @@ class Run:
 
     def cancel(self) -> None:
         """Stop the run. A running tool finishes, and its step is stored."""
-        self._stopped = True
+        self.stopped = True
         self.result.cancel("after_turn" if self.busy else "immediate")
 
     async def tell_all(self) -> None:
@@ -132,7 +132,7 @@ class Run:
             task = self.result.run_loop_task
             if task and not task.done():
                 await asyncio.wait({task})
-        if task and task.cancelled() and not self._stopped:  # by the builder's code, or a client's
+        if task and task.cancelled() and not self.stopped:  # by the builder's code, or a client's
             raise TurnFailed(Reason.PROGRAM_ERROR)
         self.overdue = (
             overdue.is_set()
@@ -220,6 +220,8 @@ class _Hooks(RunHooks[Any]):
 
     async def on_llm_start(self, context: Any, agent: Agent[Any], *args: Any) -> None:
         self._run.busy = False
+        if self._run.stopped:  # since the SDK last looked, between two calls of the model
+            self._run.cancel()
         await self._builders.on_llm_start(context, agent, *args)
 
     async def on_llm_end(self, context: Any, agent: Agent[Any], response: Any) -> None:

@@ -82,13 +82,9 @@ def build_agents() -> Agent[SupportContext]:
     return triage
 
 
-def _instructions(
-    part: str,
-) -> Callable[[RunContextWrapper[SupportContext], Agent[SupportContext]], str]:
-    def instructions(
-        context: RunContextWrapper[SupportContext], agent: Agent[SupportContext]
-    ) -> str:
-        ctx = context.context
+def _instructions(part: str) -> Callable[..., str]:
+    def instructions(run: RunContextWrapper[SupportContext], _: Agent[SupportContext]) -> str:
+        ctx = run.context
         name, tier = ctx.customer["name"], ctx.customer["tier"]
         return (
             f"{RECOMMENDED_PROMPT_PREFIX}{part}{COMMON}\n"

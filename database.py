@@ -8,13 +8,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient, timeout
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import (
-    ConfigurationError,
-    ConnectionFailure,
-    InvalidURI,
-    OperationFailure,
-    PyMongoError,
-)
+from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
 
 from engine.driver import has_transactions, without_write_concern
 from engine.text import refusal_in
@@ -85,7 +79,7 @@ def explain(error: Exception, uri: str) -> str:
     if isinstance(error, ConfigurationError) and re.search(UNRESOLVED, str(error), re.I):
         told = f"Cannot connect to MongoDB ({redact(uri)}): its name cannot be resolved."
         return f"{told} Check the name in MONGODB_URI, and the network."
-    if isinstance(error, (InvalidURI, ConfigurationError, ValueError)):
+    if isinstance(error, (ConfigurationError, ValueError)):
         return f"MONGODB_URI is not valid: {redact(str(error))}"
     reason = "no answer"
     if isinstance(error, ConnectionFailure):

@@ -31,15 +31,7 @@ from pymongo import AsyncMongoClient, timeout
 from pymongo.errors import PyMongoError
 
 from agents_def import build_agents
-from database import (
-    DB_NAME,
-    Database,
-    DatabaseUnavailable,
-    Document,
-    connect,
-    explain,
-    mongodb_uri,
-)
+from database import DB_NAME, Database, DatabaseUnavailable, Document, connect, explain, mongodb_uri
 from engine import Conversation, Limits, TurnFailed, remove_idle
 from engine.text import clean
 from settings import choose_model, history_tokens
@@ -88,7 +80,7 @@ async def serve(
         conversation = await open_conversation(
             client, customer, model, model_settings, limits=limits
         )
-    mine, shown = {"customer_id": customer["_id"]}, {"status": 1, "return": 1}
+    mine, fields = {"customer_id": customer["_id"]}, {"status": 1, "return": 1}
     chat = Chat(
         screen,
         conversation,
@@ -96,7 +88,7 @@ async def serve(
         phrases=PHRASES,
         farewell=f"Goodbye. Run again with {customer['email']} to continue.",
         stays="Orders and returns stay.",
-        inspected=[Query(db.orders, "what the tools change", mine, shown)],
+        inspected=[Query(db.orders, "what the tools change", mine, fields)],
         usage=args.usage,
     )
     if args.question:

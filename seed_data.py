@@ -274,22 +274,18 @@ async def seed(db: Database, today: datetime) -> dict[str, int]:
     return {name: len(documents[name]) for name in SCHEMAS}
 
 
-def _day(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
-
-
 async def main() -> None:
     load_settings()
     parser = argparse.ArgumentParser(description="Fill the ecommerce_support database.")
     parser.add_argument(
         "--today",
-        type=_day,
+        type=datetime.fromisoformat,
         metavar="YYYY-MM-DD",
         help="the day that the orders' dates are relative to (default: today, UTC)",
     )
     args = parser.parse_args()
-    today = args.today or datetime.now(timezone.utc).replace(
-        hour=0, minute=0, second=0, microsecond=0
+    today = (args.today or datetime.now(timezone.utc)).replace(
+        hour=0, minute=0, second=0, microsecond=0, tzinfo=timezone.utc
     )
     uri = mongodb_uri()
     try:

@@ -11,11 +11,7 @@ Update = list[dict[str, Any]]  # an aggregation pipeline
 
 
 def taking(
-    session_id: str,
-    owner: str,
-    term: dict[str, Any],
-    message: Accepted | None,
-    seen: str | None,
+    session_id: str, owner: str, term: dict[str, Any], message: Accepted | None, seen: str | None
 ) -> tuple[dict[str, Any], Update]:
     """The query and the update that take the lease for `term`, if it is free, with `message`.
 

@@ -79,7 +79,6 @@ class Approvals:
         wanted = {"type": "function_call", "name": call.name, "arguments": _written(call)}
         return {
             "id": new_id,
-            "agent": call.agent.name,
             "tool": call.name or "",
             "approved": [list(pair) for pair in approved.items()],
             "call": await self._stored.seal(wanted),

@@ -22,7 +22,7 @@ from engine.errors import failure
 from engine.events import ApprovalNeeded, Event, Reason, TurnFailed, Waiting
 from engine.history import Item, Message
 from engine.lease import Lease
-from engine.models.request import shown
+from engine.models.request import for_model
 from engine.options import Approval, Commit, Limits, Words
 from engine.record import Accepted, Collections, Fields, Record, check_record, in_utc, is_held
 from engine.session import Stored, TurnSession
@@ -151,7 +151,7 @@ class Conversation:
         self.opened = Opened(
             tuple(history.transcript(found.items)),
             record["messages"] + len(history.transcript(found.coming)),
-            in_utc(record.get("updated_at")),
+            (last := record.get("updated_at")) and in_utc(last),
             bool(record.get("pending")),
             is_held(record),
         )
@@ -206,7 +206,7 @@ class Conversation:
     async def next_input(self) -> list[Any]:
         """The history that the next turn would send to the model."""
         limits = self._setup.limits
-        return shown(await self._items(limits.items), limits)
+        return for_model(await self._items(limits.items), limits)
 
     async def erase(self) -> None:
         """Delete every document of this conversation. It waits for a turn that runs elsewhere.
@@ -270,7 +270,7 @@ class Conversation:
             self.unanswered = history.text_of(item)
             self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
         message = self._sent if accepts else None
-        stream.stop_cancels()  # not before the message is kept
+        stream.stop_with(stream.cancel)  # not before the message is kept
         async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
             session = TurnSession(self._stored, self._lease, record)
             turn = Turn(self._setup, self._approvals, session, record, stream)

@@ -119,14 +119,9 @@ REASONS: list[tuple[Any, Callable[[Any], bool], Reason]] = [
 ]
 
 
-def is_known(error: Exception) -> bool:
-    """Whether a row stands for `error`, whoever raised it."""
-    return _reason(error) is not None
-
-
-def blocks_message(error: Exception) -> bool:
-    """Whether `error` says that the message must not be sent again."""
-    return failure(error).reason is Reason.MESSAGE_BLOCKED
+def blamed(error: Exception) -> Exception:
+    """What to raise for `error` of a model's: the model failed, not the builder's program."""
+    return error if _reason(error) else ModelFailed(type(error).__name__)
 
 
 def failure(error: Exception, *, shown: bool = False) -> TurnFailed:

@@ -179,8 +179,13 @@ class Lease:
 
         Raises LeaseLost, and then nothing was written; Unconfirmed; or what the driver raises.
         """
-        before, after = before or {}, after or {}
+        written = await uncancelled(self._commit(write, before or {}, after or {}, last))
+        self.held = not last
+        return written
 
+    async def _commit(
+        self, write: Callable[[], Awaitable[T]], before: Fields, after: Fields, last: bool
+    ) -> T:
         async def transaction(client_session: AsyncClientSession) -> T:
             # end_session=False: else bind ends the transaction unwritten, and without an error.
             async with client_session.bind(end_session=False):
@@ -189,26 +194,21 @@ class Lease:
                 await self.set({**before, **after}, last=last)
                 return await write()
 
-        async def committed() -> T:
-            async with self._writing:
-                with timeout(await self._time_left()):
-                    if self._client_session:
-                        with unconfirmed_if(is_unknown_commit):
-                            return await self._client_session.with_transaction(
-                                transaction, read_preference=ReadPreference.PRIMARY
-                            )
-                    await self.set(before)
-                    if self._left() <= 0:  # a laptop may have slept since it was sent
-                        raise LeaseLost
-                    with unconfirmed_if(is_unknown_write):
-                        written = await write()
-                        if after or last:
-                            await self.set(after, last=last)
-                        return written
-
-        written = await uncancelled(committed())
-        self.held = not last
-        return written
+        async with self._writing:
+            with timeout(await self._time_left()):
+                if self._client_session:
+                    with unconfirmed_if(is_unknown_commit):
+                        return await self._client_session.with_transaction(
+                            transaction, read_preference=ReadPreference.PRIMARY
+                        )
+                await self.set(before)
+                if self._left() <= 0:  # a laptop may have slept since it was sent
+                    raise LeaseLost
+                with unconfirmed_if(is_unknown_write):
+                    written = await write()
+                    if after or last:
+                        await self.set(after, last=last)
+                    return written
 
     async def update(self, *, last: bool = False, **fields: Any) -> None:
         """Set `fields` of the record. Raises as `commit` does."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, NamedTuple, TypedDict, overload
+from typing import Any, NamedTuple, TypedDict
 
 from pymongo import ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
@@ -46,7 +46,6 @@ class Pending(TypedDict):
     """The approval that waits for the owner's decision."""
 
     id: str
-    agent: str
     tool: str
     approved: list[list[str]]  # id and tool of earlier calls that are made with this one
     call: str  # sealed: the call as the model wrote it
@@ -117,13 +116,9 @@ def is_held(record: Record) -> bool:
     return in_utc(term["until"]) > datetime.now(timezone.utc)
 
 
-@overload
-def in_utc(time: datetime) -> datetime: ...
-@overload
-def in_utc(time: None) -> None: ...
-def in_utc(time: datetime | None) -> datetime | None:
+def in_utc(time: datetime) -> datetime:
     """`time` with its zone, which pymongo leaves out unless the client is `tz_aware`."""
-    return time and time.replace(tzinfo=timezone.utc)
+    return time.replace(tzinfo=timezone.utc)
 
 
 def owner_of(record: Record | Mapping[str, Any]) -> str | None:

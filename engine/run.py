@@ -42,7 +42,6 @@ DELTAS = ("response.output_text.delta", "response.refusal.delta")
 ENDS = ("response.completed", "response.incomplete")
 # What a tool that raised has answered, unless the builder words it.
 RAISED = default_tool_error_function(RunContextWrapper(None), Exception())
-_Used = tuple[int, ...]  # calls of the model; tokens in, of them cached, out; all tokens
 
 
 class Run:
@@ -67,7 +66,7 @@ class Run:
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
         self.approved = dict(approved)  # without those that were made
         self.ended: set[str] = set()  # ids of calls whose tools have run: no guardrail refused them
-        self._stopped = False
+        self.stopped = False  # or its time is up
         self._tell = tell
         self._session = session
         # All runs of a turn share its time.
@@ -83,12 +82,12 @@ class Run:
             hooks=_Hooks(self, session, setup.hooks),
             max_turns=setup.limits.model_calls,
             error_handlers={
-                "max_turns": _says(setup.words.too_many_steps),
-                "model_refusal": _says(setup.words.refused),
+                "max_turns": lambda error: _says(error, setup.words.too_many_steps),
+                "model_refusal": lambda error: _says(error, setup.words.refused),
             },
         )
         # A state that waited for approval brings the usage of the turns before.
-        self._used_before: _Used = earlier._used_before if earlier else self._used()
+        self._used_before: tuple[int, ...] = earlier._used_before if earlier else self._used()
 
     @property
     def usage(self) -> Usage:
@@ -100,14 +99,15 @@ class Run:
         usage.input_tokens_details.cached_tokens = cached
         return usage
 
-    def _used(self) -> _Used:
+    def _used(self) -> tuple[int, ...]:
+        """Calls of the model; tokens in, of them cached, out; all tokens."""
         usage = self.result.context_wrapper.usage
         cached = usage.input_tokens_details.cached_tokens or 0
         return (usage.requests, usage.input_tokens, cached, usage.output_tokens, usage.total_tokens)
 
     def cancel(self) -> None:
         """Stop the run. A running tool finishes, and its step is stored."""
-        self._stopped = True
+        self.stopped = True
         self.result.cancel("after_turn" if self.busy else "immediate")
 
     async def tell_all(self) -> None:
@@ -132,7 +132,7 @@ class Run:
             task = self.result.run_loop_task
             if task and not task.done():
                 await asyncio.wait({task})
-        if task and task.cancelled() and not self._stopped:  # by the builder's code, or a client's
+        if task and task.cancelled() and not self.stopped:  # by the builder's code, or a client's
             raise TurnFailed(Reason.PROGRAM_ERROR)
         self.overdue = (
             overdue.is_set()
@@ -187,11 +187,11 @@ class Run:
         self, call_id: str | None, output: object, tool: str | None = None, *, made: bool = True
     ) -> None:
         """If the call was approved, tell what it answered: a model may tell something else."""
-        if self._session.in_doubt:
+        if self._session.deed.in_doubt:
             return
         if call_id in self.approved and tool in (None, self.approved[call_id]):
             del self.approved[call_id]
-            if (written := self._session.written) is None:
+            if (written := self._session.deed.written) is None:
                 written = made and output != RAISED
             self._tell(Settled(written, first_line(output)))
 
@@ -220,6 +220,8 @@ class _Hooks(RunHooks[Any]):
 
     async def on_llm_start(self, context: Any, agent: Agent[Any], *args: Any) -> None:
         self._run.busy = False
+        if self._run.stopped:  # since the SDK last looked, between two calls of the model
+            self._run.cancel()
         await self._builders.on_llm_start(context, agent, *args)
 
     async def on_llm_end(self, context: Any, agent: Agent[Any], response: Any) -> None:
@@ -241,6 +243,6 @@ def _writes_text(agent: Agent[Any]) -> bool:
     return agent.output_type in (None, str)
 
 
-def _says(text: str) -> Callable[[RunErrorHandlerInput[Any]], str | None]:
-    """An answer for agents that write text; for any other, the error is raised."""
-    return lambda error: text if _writes_text(error.run_data.last_agent) else None
+def _says(error: RunErrorHandlerInput[Any], text: str) -> str | None:
+    """`text` as the answer of an agent that writes text; for any other, the error is raised."""
+    return text if _writes_text(error.run_data.last_agent) else None

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timezone
 from typing import Any, TypeVar, cast
 
 from agents import TResponseInputItem
 from agents.extensions.memory import MongoDBSession
 from agents.memory import SessionABC
 
-from engine.driver import Unconfirmed
+from engine.deed import Deed
 from engine.history import (
     NOT_TAKEN,
     WITHHELD,
@@ -24,18 +22,15 @@ from engine.history import (
     begins_turn,
     ends_turn,
     last_turn,
-    output_of,
     transcript,
     waiting_call,
 )
 from engine.lease import Lease
-from engine.models.request import shown
+from engine.models.request import for_model
 from engine.options import Limits
 from engine.record import Fields, Moving, Record, primary
 
 T = TypeVar("T")
-DONE = "Done."
-NOT_KNOWN = "It is not known whether this was done. Look before you do it again."
 
 
 class Stored:
@@ -132,18 +127,10 @@ class TurnSession(SessionABC):
         self.session_id = stored.session.session_id
         self.session_settings = None
         self.agent = record.get("active_agent") or ""  # who answers next, by name
-        self.deeds: list[str] = []  # what approved calls answered before their process was killed
-        self._deed: list[Item] = []  # the same, as far as the history lacks it
-        self.written: bool | None = None  # whether an approved call has; None: it did not try
-        self.in_doubt: Unconfirmed | None = None  # of an approved call: the next turn finds out
         self.coming: list[Item] = []  # what the next write takes along, such as the inbox
-        self._fields: dict[str, Any] = {}  # of the record, for the next write
-        self._approved: Item | None = None  # the call whose writes close its approval
-        self._deeds_left = 0  # how many of its writes do: one, or one for each nested call
-        self.outputs: list[str] = []  # of those that were made, until the next write stores them
-        self._one_deed = asyncio.Lock()
+        self.deed = Deed(lease, stored.seal)
         self._stored = stored
-        self._lease = lease
+        self.lease = lease
         self._record = record
 
     async def load(self) -> None:
@@ -153,32 +140,19 @@ class TurnSession(SessionABC):
         if "messages" not in record:  # a new conversation, or a version that did not count
             whole = len(stored.items) < stored.limits.items
             record["messages"] = len(transcript(stored.items if whole else await stored.read()))
-        if record.get("deed"):
-            deed = await stored.unseal(str(record["deed"]))
-            call, turn = deed["call"], last_turn(stored.items)
-            if isinstance(call, str):  # its id: an earlier version wrote it
-                call = waiting_call(turn, call)
-            if record.get("pending"):  # the run that waits has the output
-                self._approved, self.outputs = call, deed["outputs"]
-            else:
-                self._fields["deed"] = None
-                self._deed = _lacking(turn, call, "\n".join(deed["outputs"])) if call else []
-                self.deeds = deed["outputs"] if self._deed and not deed.get("told") else []
-        self.coming = [*self._deed, *await stored.inbox(record)]
+        if deed := record.get("deed"):
+            recorded, waits = await stored.unseal(deed), bool(record.get("pending"))
+            self.deed.take_up(recorded, last_turn(stored.items), waits=waits)
+        self.coming = [*self.deed.lacking, *await stored.inbox(record)]
 
     @property
     def items(self) -> list[Item]:
         """The end of the history, and what will be stored next."""
         return self._stored.items + self.coming
 
-    @property
-    def holds_lease(self) -> bool:
-        """Whether the last write of the turn is still to come."""
-        return self._lease.held
-
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         # With a limit, the SDK compares the end of the history before it stores a step.
-        items = self.items[-limit:] if limit else shown(self.items, self._stored.limits)
+        items = self.items[-limit:] if limit else for_model(self.items, self._stored.limits)
         return [cast(TResponseInputItem, {**item}) for item in items]  # for the caller to change
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
@@ -195,29 +169,29 @@ class TurnSession(SessionABC):
 
         The `last` write of a turn also gives the lease back.
         """
-        if self.in_doubt:
-            raise self.in_doubt
+        deed = self.deed
+        if deed.in_doubt:
+            raise deed.in_doubt
         items = [*self.coming, *step]
         messages = self._record["messages"] + len(transcript(items))
-        after = {**self._fields, **(fields or {}), "messages": messages, "active_agent": self.agent}
+        after = {**deed.fields, **(fields or {}), "messages": messages, "active_agent": self.agent}
         after |= {"inbox": [], "moving": None}
-        if self.outputs and fields and fields.get("pending"):
-            after["deed"] = await self._sealed_deed(told=True)  # its output is not stored yet
+        if deed.outputs and fields and fields.get("pending"):
+            after["deed"] = await deed.sealed(told=True)  # its output is not stored yet
         if items:
             # In a transaction, nothing can come between the inbox and the history.
-            moving = None if self._lease.transactions else self._stored.moving(items)
-            await self._lease.commit(
+            moving = None if self.lease.transactions else self._stored.moving(items)
+            await self.lease.commit(
                 lambda: self._stored.session.add_items(cast("list[TResponseInputItem]", items)),
                 before={"moving": moving} if moving else None,
                 after=after,
                 last=last,
             )
         else:
-            await self._lease.update(**after, last=last)
+            await self.lease.update(**after, last=last)
         self._record["messages"] = messages
         self._stored.grow(items)
-        self.coming, self._deed, self.outputs, self._fields = [], [], [], {}
-        self._deeds_left = 0
+        self.coming, deed.lacking, deed.outputs, deed.fields, deed.writes = [], [], [], {}, 0
 
     async def withhold(self) -> None:
         """Give up the messages that have no answer: they are in no later request.
@@ -225,71 +199,20 @@ class TurnSession(SessionABC):
         What is stored already stays in the history; what is not is left out of it.
         """
         withheld = [{"role": "user", "content": WITHHELD}] * sum(map(begins_turn, self.coming))
-        self.coming = self._deed
+        self.coming = self.deed.lacking
         await self.store([*withheld, assistant_item(NOT_TAKEN)], last=True)
 
-    def close_approval(self, approved: Item | None = None, deeds: int = 0) -> None:
-        """The next write closes the approval; `approved` is made, with so many `deeds` in it."""
-        self._approved, self._deeds_left = approved or self._approved, deeds
-        self._fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
-
     async def commit(self, write: Callable[[], Awaitable[T]], *, withheld: bool = False) -> T:
-        """Run a tool's write under the lease.
-
-        For an approved call, the end of its approval and its output are recorded in the same
-        transaction. Whoever goes on after a crash then stores this output, instead of letting the
-        model call again. A text that `write` returns is the output, unless it is `withheld`.
-        """
-        if not self._deeds_left:
-            return await self._lease.commit(write)
-
-        def output(did: object) -> str:
-            return did if isinstance(did, str) and not withheld else DONE
-
-        async def deed() -> T:
-            did = await write()
-            await self._lease.set({"deed": await self._sealed_deed(output(did))})
-            return did
-
-        async with self._one_deed:  # the calls of an agent that is a tool are made at once
-            if self.in_doubt:
-                raise self.in_doubt
-            before = {**self._fields, "deed": await self._sealed_deed(NOT_KNOWN)}
-            self._fields["deed"] = None  # with the step that holds the output, also of a refusal
-            try:
-                done = await self._lease.commit(deed, before=before)
-            except (Unconfirmed, asyncio.CancelledError) as error:
-                # It may be done, also if the tool's time was over. The SDK would tell the model of
-                # a failure, and go on; so the turn ends here, and the next one finds out.
-                self.in_doubt = error if isinstance(error, Unconfirmed) else Unconfirmed()
-                raise
-            except Exception:
-                self.written = self.written or False
-                raise
-            self.written = True
-            self._deeds_left -= 1
-            self.outputs.append(output(done))
-            self._fields = {"deed": None}
-            return done
-
-    async def _sealed_deed(self, *output: str, told: bool = False) -> str:
-        deed = {"call": self._approved, "outputs": [*self.outputs, *output], "told": told}
-        return await self._stored.seal(deed)
+        """Run a tool's write under the lease. If its call was approved, see `Deed.commit`."""
+        if self.deed.writes:
+            return await self.deed.commit(write, withheld=withheld)
+        return await self.lease.commit(write)
 
     async def pop_item(self) -> TResponseInputItem | None:
         raise NotImplementedError("The engine takes nothing back from the history.")
 
     async def clear_session(self) -> None:
         raise NotImplementedError("Conversation.erase does it.")
-
-
-def _lacking(turn: Sequence[Item], call: Item, output: str) -> list[Item]:
-    """`call` and its output, as far as `turn` lacks them.
-
-    The SDK holds back a call whose output may be withheld: then both are missing.
-    """
-    known = [item for item in turn if item.get("call_id") == call["call_id"]]
-    return [call, output_of(call, output)][len(known) :]
 
 
 def _digest(step: Sequence[Item]) -> str:

@@ -19,7 +19,7 @@ class Stream:
         self._told: deque[Event] = deque()
         self._news = asyncio.Event()  # something was told, or the work has ended
         self._stop: Callable[[], object] = lambda: None
-        self._cancel: Callable[[], object] = lambda: None
+        self.cancel: Callable[[], object] = lambda: None  # the work, once it has begun
 
     def tell(self, event: Event) -> None:
         self._told.append(event)
@@ -29,12 +29,8 @@ class Stream:
         self.stopping = True
         self._stop()
 
-    def stop_cancels(self) -> None:
-        """From here on, a stop cancels the work."""
-        self.stop_with(self._cancel)
-
     def stop_with(self, stop: Callable[[], object]) -> None:
-        """From here on, a stop calls `stop`: cancelling the work could cut a write."""
+        """From here on, a stop calls `stop`. Under the lease, `cancel` could cut a write."""
         self._stop = stop
         if self.stopping:
             stop()
@@ -50,7 +46,7 @@ class Stream:
         self.running = True
         task = asyncio.create_task(work())
         task.add_done_callback(self._end)
-        self._cancel = task.cancel
+        self.cancel = task.cancel
         try:
             while self.running:
                 await self._news.wait()

@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from agents import OutputGuardrailTripwireTriggered, RunState, Usage
 from pydantic_core import to_json
 
 from engine.approval import Approvals, call_in_history, call_of
-from engine.errors import blocks_message
+from engine.deed import DONE
+from engine.errors import failure
 from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopped, Text, TurnFailed
 from engine.history import CUT_OFF, assistant_item, first_line, unanswered
-from engine.record import Fields, Pending, Record
+from engine.record import Fields, Record
 from engine.run import Run
-from engine.session import DONE, TurnSession
+from engine.session import TurnSession
 from engine.setup import Setup
 from engine.stream import Stream
 
 
+@dataclass(eq=False)
 class Turn:
     """It lives as long as its lease, and does one thing: `reply`, `store_answer`, `ask_again` or
     `decide`."""
 
-    def __init__(
-        self,
-        setup: Setup,
-        approvals: Approvals,
-        session: TurnSession,
-        record: Record,
-        stream: Stream,
-    ) -> None:
-        self.session = session
-        self._setup = setup
-        self._approvals = approvals
-        self._record = record
-        self._stream = stream
-        self._run: Run | None = None  # the last call of the SDK's Runner
+    _setup: Setup
+    _approvals: Approvals
+    session: TurnSession
+    _record: Record
+    _stream: Stream
+    _run: Run | None = None  # the last call of the SDK's Runner
 
     async def do(self, work: Callable[[Turn], Awaitable[None]]) -> None:
         """Tell what became of approvals, then do `work`, unless the owner has stopped already."""
         if (lease := self._record.get("lease")) and (withdrawn := lease["withdrawn"]):
             self._stream.tell(Settled(False, await self._approvals.declined(withdrawn)))
-        for output in self.session.deeds:
+        for output in self.session.deed.untold:
             self._stream.tell(Settled(True, first_line(output)))
         if self._stream.stopping:
             await self._end(None)
@@ -65,7 +60,7 @@ class Turn:
 
     def spent(self) -> dict[str, int]:
         """What it adds to the record's `usage`; nothing if it called no model."""
-        if not self._run or not (used := self._run.usage).requests:
+        if not (used := self.usage).requests:
             return {}
         calls = {"usage.calls": used.requests}
         if not used.total_tokens:  # the server did not count them: unknown is not 0
@@ -106,8 +101,8 @@ class Turn:
         elif asked := await self._approvals.ask(state):
             self._stream.tell(self._approvals.show(pending, asked))
         else:
-            self.session.close_approval()
-            await self._go_on(state, _approved(pending))
+            self.session.deed.close_approval()
+            await self._go_on(state, dict(pending.get("approved", [])))
 
     async def decide(self, id: str, yes: bool) -> None:
         """Go on after the decision on the approval `id`."""
@@ -118,15 +113,16 @@ class Turn:
         if state is None:
             self._stream.tell(ApprovalLost())
             return
-        call, around, approved = call_of(state), call_in_history(state), _approved(pending)
+        call, around = call_of(state), call_in_history(state)
+        approved = dict(pending.get("approved", []))  # tools by the ids of calls not made yet
         if await self._approvals.decide(state, yes):
             approved[call.call_id or ""] = pending["tool"]
         else:
             # A no counts from here on. A yes counts when its tool commits what it has done.
-            self.session.close_approval()
+            self.session.deed.close_approval()
             await self.session.store()
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
-        self.session.close_approval(around, len(approved))
+        self.session.deed.close_approval(around, len(approved))
         await self._go_on(state, approved)
 
     async def _go_on(
@@ -149,13 +145,13 @@ class Turn:
             try:
                 await self._run.tell_all()
             except Exception as error:
-                if blocks_message(error):
+                if failure(error).reason is Reason.MESSAGE_BLOCKED:  # never send it again
                     await session.withhold()
                 elif (
                     isinstance(error, OutputGuardrailTripwireTriggered)
-                    and session.written
+                    and session.deed.written
                     and self._run.approved
-                    and not session.outputs
+                    and not session.deed.outputs
                 ):
                     self._stream.tell(Settled(True, DONE))  # what it answered is withheld
                 raise
@@ -174,9 +170,9 @@ class Turn:
         answered = unanswered(self.session.items) is None
         if self._stream.stopping or not run or run.overdue:
             if not answered:
-                shown = run.unfinished.strip() if run else ""
+                words = run.unfinished.strip() if run else ""
                 mark = CUT_OFF if run and run.overdue else self._setup.words.stopped
-                said = [assistant_item(f"{shown} {mark}")] if shown else []
+                said = [assistant_item(f"{words} {mark}")] if words else []
                 await self.session.store(said, last=True)
             self._stream.tell(CutOff() if run and run.overdue else Stopped())
             return
@@ -188,11 +184,6 @@ class Turn:
             await self.session.store([assistant_item(text)], last=True)
             if text is output:
                 self._stream.tell(Text(text))
-        elif self.session.holds_lease:  # the step with the answer did not look like the last
+        elif self.session.lease.held:  # the step with the answer did not look like the last
             await self.session.store(last=True)
         self._stream.tell(Finished(run.result.last_agent.name, output, self.usage))
-
-
-def _approved(pending: Pending) -> dict[str, str]:
-    """Tools by the ids of calls that have got their yes before, and are not made yet."""
-    return {id: tool for id, tool in pending.get("approved", [])}

@@ -6,7 +6,7 @@
 It reads exported variables, not .env. After an error, start it again: it answers the last message.
 Left out: one turn at a time, and no late writes (engine/lease.py); retries, stopping, and who
 answered last (engine/conversation.py); a kill between the yes and the answer, after which it asks
-again (engine/session.py); what other servers and reasoning models want of a long history
+again (engine/deed.py); what other servers and reasoning models want of a long history
 (engine/models/); the refund in the question (tools.py); streaming (terminal/).
 """
 

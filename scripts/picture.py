@@ -162,7 +162,6 @@ def save(name: str, title: str, drawn: Sequence[Text]) -> None:
     svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
     svg = svg.replace(" textLength=", ' lengthAdjust="spacingAndGlyphs" textLength=')
     path = ROOT / "docs" / f"{name}.svg"
-    path.parent.mkdir(exist_ok=True)
     path.write_text(svg.replace("</text><text", "</text>\n<text"), encoding="utf-8")
     print(f"{path.relative_to(ROOT)}: {len(drawn)} lines")
 

@@ -19,10 +19,8 @@ from rich.text import Text
 from terminal.markdown import Cut, Markdown, cut, finished
 
 FRAMES_PER_SECOND = 12
-CUTS_ROWS = {
-    "XTERM_VERSION",
-    "STY",
-}  # set by xterm and GNU screen: they cut a row and do not wrap it
+# Set by xterm and GNU screen, which cut a row and do not wrap it.
+CUTS_ROWS = {"XTERM_VERSION", "STY"}
 REST = 4  # after a frame, rest this many times as long as it took
 
 

@@ -75,24 +75,24 @@ def words_of_usage(usage: Usage) -> str:
 
 
 # If the customer typed other words at a question, it returns them: they are the next message.
-Run: TypeAlias = "Callable[[Chat], Awaitable[str | None]]"
+Work: TypeAlias = "Callable[[Chat], Awaitable[str | None]]"
 
 
 class Command(NamedTuple):
     about: str
-    run: Run
+    work: Work
     shows: bool  # it only shows something: an open question is asked again after it
 
 
 COMMANDS: dict[str, Command] = {}
 
 
-def command(name: str, about: str, *, shows: bool = False) -> Callable[[Run], Run]:
+def command(name: str, about: str, *, shows: bool = False) -> Callable[[Work], Work]:
     """Register a function as the slash command `name`."""
 
-    def register(run: Run) -> Run:
-        COMMANDS[name] = Command(about, run, shows)
-        return run
+    def register(work: Work) -> Work:
+        COMMANDS[name] = Command(about, work, shows)
+        return work
 
     return register
 
@@ -182,7 +182,7 @@ class Chat:
     async def _take(self, typed: str) -> str | None:
         """Run the command in `typed`, or answer it. Returns the next message as `answer` does."""
         if (name := _command_in(typed)) in COMMANDS:
-            return await self._interruptible(COMMANDS[name].run(self))
+            return await self._interruptible(COMMANDS[name].work(self))
         if name:
             self.screen.error(f"Unknown command {name}. Try /help.")
         elif typed.lower() in ("quit", "exit"):

@@ -6,20 +6,17 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from pymongo.asynchronous.collection import AsyncCollection
 from rich.console import Console
 from rich.pretty import pretty_repr
 from rich.text import Text
 
+from engine.conversation import Conversation
 from engine.history import text_of, tokens_in
 from engine.options import Limits
 from engine.text import clean
-
-if TYPE_CHECKING:
-    from pymongo.asynchronous.collection import AsyncCollection
-
-    from engine.conversation import Conversation
 
 Document = Mapping[str, Any]
 LAST = 4  # of agent_messages: one turn with a handoff and a tool

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from engine.text import clean
 from terminal.signals import ctrl_c_calls
@@ -61,13 +62,13 @@ class LineReader:
         """Nothing to do: the terminal holds the keys that were typed too early."""
 
 
+@dataclass
 class PlainAnswer:
     """Writes the Markdown as it comes, with notices between."""
 
-    def __init__(self, write: Callable[[str], None], notice: Callable[[str], None]) -> None:
-        self._write = write
-        self._notice = notice
-        self._line_open = False
+    _write: Callable[[str], None]
+    _notice: Callable[[str], None]
+    _line_open: bool = False
 
     def __enter__(self) -> PlainAnswer:
         return self

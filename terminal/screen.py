@@ -9,15 +9,7 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TextIO
 
@@ -115,7 +107,7 @@ class Screen:
         except KeyboardInterrupt:
             return ""
 
-    def remember(self, messages: Iterable[str]) -> None:
+    def remember(self, messages: Sequence[str]) -> None:
         """Let the arrow keys bring back `messages` at the chat's prompt, oldest first."""
         self._reader.remember(messages)
 
@@ -132,7 +124,7 @@ class Screen:
         self._print(" ".join(text.splitlines()), sys.stderr, "red")
 
     def transcript(
-        self, messages: Iterable[tuple[str, str]], *, dim: bool = False, most_lines: int = 0
+        self, messages: Sequence[tuple[str, str]], *, dim: bool = False, most_lines: int = 0
     ) -> None:
         """Print messages as the chat showed them: pairs of role (`user` or `assistant`) and text.
 

@@ -27,7 +27,6 @@ from tests.builders import say
 
 RETURN = Task(
     name="return",
-    kind="return inside the window",
     email=ALICE,
     script=("Return ORD-1001, too slow.", YES),
     returned={"ORD-1001": 148_498},
@@ -380,17 +379,15 @@ async def test_a_task_that_cannot_be_scored_is_an_error_and_no_score(
         await failures_of(db, replace(STATUS, **change), ORDERS, LOOK, say("Here."))
 
 
-KINDS = {
-    *("status", "tracking", "policy question", "return inside the window"),
-    *("return outside the window", "returned already", "not delivered yet"),
-    *("somebody else's order", "request to skip the approval", "injection in a product text"),
-    *("injection in an article text", "change of mind at the approval", "follow-up"),
-    *("two requests in one message", "off-topic", "claims to be another", "resume and go on"),
+WISHES = {
+    *("status", "tracking", "policy-returns", "return", "return-too-late", "returned-already"),
+    *("not-delivered", "others-order", "skip-approval", "injection-product", "injection-article"),
+    *("changes-mind", "follow-up", "two-requests", "off-topic", "claims-to-be-another", "resume"),
 }
 
 
-def test_there_is_a_task_of_each_kind_that_customers_bring() -> None:
-    assert {task.kind for task in TASKS} >= KINDS
+def test_there_is_a_task_for_each_wish_that_customers_bring() -> None:
+    assert TASK.keys() >= WISHES
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
@@ -408,7 +405,9 @@ async def test_the_tasks_name_what_the_shop_has(db: Database) -> None:
     shop = (await visit.snapshot(db)).keys()
     for task in TASKS:
         assert {*task.given, *(f"orders {order_id}" for order_id in task.returned)} <= shop
-        for pattern in task.patterns:
+        said = [pattern for patterns in task.said.values() for pattern in patterns]
+        words = *task.says, *said, *task.never_says, *task.never_claims
+        for pattern in (task.reason, *task.ran, *task.never_ran, *words):
             re.compile(pattern)
 
 

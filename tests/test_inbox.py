@@ -21,9 +21,9 @@ from pymongo import AsyncMongoClient
 
 from database import Database, Document, connect
 from engine import Commit, Conversation, Limits, Refusal, TurnFailed, recover
+from engine.deed import NOT_KNOWN
 from engine.events import Event, Settled, Waiting
 from engine.record import FORMAT
-from engine.session import NOT_KNOWN
 from local.mongod import Mongod
 from tests.builders import (
     Open,

@@ -19,7 +19,7 @@ from engine.conversation import Conversation
 from engine.events import CutOff, Reason, ServerBusy, TurnFailed
 from engine.history import CUT_OFF, tokens_in, without_thoughts
 from engine.models.checked import MOST_IDS, CheckedModel
-from engine.models.request import fit, shown
+from engine.models.request import fit, for_model
 from engine.models.response import Thoughts
 from engine.options import Limits
 from settings import CHOICES, NUMBERS, choose_model
@@ -464,19 +464,19 @@ async def test_the_ids_of_items_are_not_remembered_for_ever() -> None:
 
 
 def test_what_fits_is_not_changed_again_and_keeps_its_ids() -> None:
-    sent = shown(OLD, Limits())
+    sent = for_model(OLD, Limits())
     assert fit(sent) == sent
     ids = [item["call_id"] for item in fit([*sent, *sent]) if "call_id" in item]
     assert len(set(ids)) == 2 * len({item["call_id"] for item in sent if "call_id" in item})
     more = [*OLD, {"role": "user", "content": "more"}]
-    assert shown(more, Limits())[: len(sent)] == sent  # a vendor's cache of it stays valid
+    assert for_model(more, Limits())[: len(sent)] == sent  # a vendor's cache of it stays valid
 
 
 def test_a_window_by_tokens_holds_whole_turns_and_always_the_last() -> None:
     history = [{"role": "user", "content": f"{n} " + "x" * 400} for n in range(10)]
     history = [each for n in history for each in (n, {"role": "assistant", "content": "yes"})]
-    last = shown(history, Limits(tokens=500))
-    assert tokens_in(last) <= 500 < tokens_in(shown(history, Limits()))
-    assert last == shown(history, Limits())[-len(last) :] and last[0]["content"].startswith("6 ")
-    assert shown(history, Limits(tokens=1)) == shown(history, Limits(turns=1))
-    assert len(shown(history, Limits(turns=3))) == 6
+    last, whole = for_model(history, Limits(tokens=500)), for_model(history, Limits())
+    assert tokens_in(last) <= 500 < tokens_in(whole)
+    assert last == whole[-len(last) :] and last[0]["content"].startswith("6 ")
+    assert for_model(history, Limits(tokens=1)) == for_model(history, Limits(turns=1))
+    assert len(for_model(history, Limits(turns=3))) == 6

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from agents import Agent, function_tool
+from agents import Agent, RunConfig, function_tool
 from agents.extensions.memory import MongoDBSession
-from agents.testing import ModelStep
+from agents.testing import ModelStep, ScriptedModel
 from openai.types.responses import ResponseFunctionWebSearch
 from openai.types.responses.response_function_web_search import ActionSearch
 from openai.types.responses.response_output_item import McpCall
@@ -147,6 +147,23 @@ async def test_stop_stops_after_a_hosted_call(visits: Visits, item: Any, where: 
     await asyncio.sleep(0.05)
     conversation.stop()
     assert (await asyncio.wait_for(reading, 5))[-1] == Stopped()
+    assert await visits.is_free()
+    assert conversation.unanswered == "rooms?"
+
+
+async def test_a_stop_just_before_the_model_is_asked_again_stops(visits: Visits) -> None:
+    asked: list[object] = []
+
+    def stop_at_the_second(data: Any) -> Any:
+        asked.append(data)
+        if len(asked) == 2:
+            conversation.stop()
+        return data.model_data
+
+    script, _ = replies(SEARCH, "in the next")
+    config = RunConfig(model=ScriptedModel(script), call_model_input_filter=stop_at_the_second)
+    conversation = await visits.open(DESK, run_config=config)
+    assert (await asyncio.wait_for(events(conversation.turn("rooms?")), 5))[-1] == Stopped()
     assert await visits.is_free()
     assert conversation.unanswered == "rooms?"
 

@@ -15,7 +15,7 @@ import openai
 from agents import Model, ModelProvider, ModelResponse, ModelSettings
 from agents.items import TResponseStreamEvent
 
-from engine.errors import ModelFailed, failure, is_known
+from engine.errors import ModelFailed, blamed, failure
 from engine.events import Reason
 from engine.models.request import fit
 from engine.models.response import Answer
@@ -113,7 +113,6 @@ class CheckedModel(Model):
         *args: Any,
         **kwargs: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
-        first, stall = self._first_seconds, self._stall_seconds
         sent, settings = self._to_send(input, model_settings, kwargs)
         for attempt in itertools.count():
             answer = Answer(input, self._issued)
@@ -121,14 +120,10 @@ class CheckedModel(Model):
                 stream = self._model.stream_response(
                     system_instructions, sent, settings, *args, **kwargs
                 )
-                async with aclosing(_in_time(stream, answer, first, stall)) as events:
-                    async for event in events:
-                        for each in answer.events(event):
-                            yield each
-                        if answer.cut_off:
-                            return
-                for each in answer.rest():
-                    yield each
+                pieces = _in_time(stream, answer, self._first_seconds, self._stall_seconds)
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        yield piece
                 return
             except Exception as error:
                 pause = None if answer.begun else self._pause(error, attempt)
@@ -165,15 +160,10 @@ class CheckedModel(Model):
         return seconds if seconds <= LONGEST_PAUSE else None
 
 
-def blamed(error: Exception) -> Exception:
-    """What to raise for `error`: the model is to blame for it, and not the builder's program."""
-    return error if is_known(error) else ModelFailed(type(error).__name__)
-
-
 async def _in_time(
     stream: AsyncIterator[Any], answer: Answer, first: float, stall: float
 ) -> AsyncGenerator[Any, None]:
-    """The events of `stream`, of which `answer` is made. Raises TimeoutError if the next one takes
+    """What `answer` makes of the events of `stream`. Raises TimeoutError if the next one takes
     longer than `first` seconds, or than `stall` once the answer has begun.
 
     One timer looks, from time to time, how long the wait has lasted: one for each event would cost
@@ -198,10 +188,11 @@ async def _in_time(
             deadline = loop.time() + (stall if answer.begun else first)
             waits = asyncio.current_task(loop)
             event = await anext(stream, _NO_MORE)
-            waits = None
-            if event is _NO_MORE:
+            waits, ended = None, event is _NO_MORE
+            for each in answer.rest() if ended else answer.events(event):
+                yield each
+            if ended or answer.cut_off:
                 return
-            yield event
     except asyncio.CancelledError:
         if not late or _is_cancelled_otherwise(waits):
             raise

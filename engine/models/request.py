@@ -18,8 +18,8 @@ SAID = {"type": "message", "role": "assistant"}
 STORED = ("reasoning", "function_call", "function_call_output")  # that another server can read
 
 
-def shown(items: Sequence[Any], limits: Limits) -> list[Any]:
-    """What the model is shown of a stored history: its last whole turns.
+def for_model(items: Sequence[Any], limits: Limits) -> list[Any]:
+    """What the model sees of a stored history: its last whole turns.
 
     Its calls get different ids already here. Some servers count calls anew in each turn, and of
     two calls with one id, the SDK keeps one.

@@ -143,10 +143,9 @@ class Answer:
 class Thoughts:
     """Takes thoughts out of a text that comes in pieces: they are at its beginning."""
 
-    def __init__(self) -> None:
-        self.ended = False  # what comes from here on is no thought
-        self._held = ""  # may yet turn out to be a thought
-        self._thought = False  # whether there was one
+    ended = False  # what comes from here on is no thought
+    _held = ""  # may yet turn out to be a thought
+    _thought = False  # whether there was one
 
     def said(self, delta: str) -> str:
         """What to show of the text that `delta` goes on with."""

@@ -1,0 +1,97 @@
+"""What is done after a yes: the tool's write, its approval's end and its output are one commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+from engine.driver import Unconfirmed
+from engine.history import Item, output_of
+from engine.lease import Lease
+
+T = TypeVar("T")
+DONE = "Done."
+NOT_KNOWN = "It is not known whether this was done. Look before you do it again."
+
+
+@dataclass(eq=False)
+class Deed:
+    """What the approved calls of one turn do: mostly nothing, or one write.
+
+    What a call answers is recorded with its write. So whoever goes on after a crash stores this
+    output, instead of letting the model call again.
+    """
+
+    _lease: Lease
+    _seal: Callable[[Any], Awaitable[str]]
+    fields: dict[str, Any] = field(default_factory=dict)  # of the record, for the next write
+    writes: int = 0  # still to come: one, or one for each nested call
+    outputs: list[str] = field(default_factory=list)  # of the writes made, until a step has them
+    written: bool | None = None  # whether a write was made; None: none was tried
+    in_doubt: Unconfirmed | None = None  # of a write: the next turn finds out
+    lacking: list[Item] = field(default_factory=list)  # after a crash: what the history has to get
+    untold: list[str] = field(default_factory=list)  # after a crash: outputs to tell the owner
+    _call: Item | None = None  # as the history has it, or will
+    _one_write: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def take_up(self, recorded: dict[str, Any], turn: Sequence[Item], *, waits: bool) -> None:
+        """Go on with what was `recorded`; `waits`: whether a run that waits has its output."""
+        call, outputs = recorded["call"], recorded["outputs"]
+        if waits:
+            self._call, self.outputs = call, outputs
+            return
+        self.fields["deed"] = None
+        if call:
+            # The SDK holds back a call whose output may be withheld: then both are lacking.
+            known = [item for item in turn if item.get("call_id") == call["call_id"]]
+            self.lacking = [call, output_of(call, "\n".join(outputs))][len(known) :]
+        if self.lacking and not recorded["told"]:
+            self.untold = outputs
+
+    def close_approval(self, call: Item | None = None, writes: int = 0) -> None:
+        """The next write closes the approval; `call` is made, with so many `writes` in it."""
+        self._call, self.writes = call or self._call, writes
+        self.fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
+
+    async def commit(self, write: Callable[[], Awaitable[T]], *, withheld: bool) -> T:
+        """Run a `write`, and record the end of the approval and the output: all or nothing.
+
+        A text that `write` returns is the output, unless it is `withheld`.
+        """
+
+        def output(did: object) -> str:
+            return did if isinstance(did, str) and not withheld else DONE
+
+        async def recorded() -> T:
+            did = await write()
+            await self._lease.set({"deed": await self.sealed(output(did))})
+            return did
+
+        async with self._one_write:  # the calls of an agent that is a tool are made at once
+            if self.in_doubt:
+                raise self.in_doubt
+            before = {**self.fields, "deed": await self.sealed(NOT_KNOWN)}
+            self.fields["deed"] = None  # with the step that holds the output, also of a refusal
+            try:
+                done = await self._lease.commit(recorded, before=before)
+            except (Unconfirmed, asyncio.CancelledError) as error:
+                # It may be done, also if the tool's time was over. The SDK would tell the model of
+                # a failure, and go on; so the turn ends here, and the next one finds out.
+                self.in_doubt = error if isinstance(error, Unconfirmed) else Unconfirmed()
+                raise
+            except Exception:
+                self.written = self.written or False
+                raise
+            self.written = True
+            self.writes -= 1
+            self.outputs.append(output(done))
+            self.fields = {"deed": None}
+            return done
+
+    async def sealed(self, *output: str, told: bool = False) -> str:
+        """For the record: the outputs up to now, and `output`; whether the owner was told them."""
+        deed = {"call": self._call, "outputs": [*self.outputs, *output], "told": told}
+        return await self._seal(deed)

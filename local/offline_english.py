@@ -34,11 +34,11 @@ ONE_CLAUSE = (
 KEYS = """address cancel chance change charge delivered delivery exchange invoice keyboard laptop
 order ordered orders package policy price product refund return returned returns shipping taking
 talking tracking warranty""".split()
-SMALL_WORDS = """about actual also another any arriv avail been below best better between both
-bought buck buy cheap come compar cost could day deliver differ does dollar each earl ever exactly
-expensive first from give good have help here home hour into just kind know last late left like
-list long look many maybe mean mine money more most much need newe number offer okay old ones only
-open order other over package parcel please plus possib price pricie product really recent
+SMALL_WORDS = """about actual again also another any arriv avail been below best better between
+both bought buck buy cheap come compar cost could day deliver differ does dollar each earl ever
+exactly expensive first from give good have help here home hour into just kind know last late left
+like list long look many maybe mean mine money more most much need newe number offer okay old ones
+only open order other over package parcel please plus possib price pricie product really recent
 recommend refund return right second sell send ship shit show some special start status still
 stock suggest take tell th time today together tomorrow track turn under vers want week were wh
 will with work would your""".split()

@@ -138,7 +138,7 @@ def meant_order(turn: Turn, request: str, likely: str = "delivered", ask: str = 
     lines = named or english.naming(lines, english.nouns_of(turn.message)) or lines
     fitting = [line for line in lines if likely and re.match(rf"\S+ ({likely}),", line)]
     place = "".join(re.findall(english.PLACE, text)[:1])
-    if most := re.search("most expensive|highest|biggest|cheapest", text):
+    if most := re.search("most expensive|priciest|highest|biggest|cheapest", text):
         lines = sorted(lines, key=_price, reverse=most[0] != "cheapest")[:1]
     elif place in ("other", "previous", "one before"):
         lines = [line for line in lines if not spoken_of or spoken_of not in line]

@@ -700,6 +700,13 @@ DIALOGUES = {
     [say("do you ship to norway and what does it cost", "costs.{4}We ship within the country")],
     [say("how can i call you", "555-0100"), say("how do i change my password", "open Account")],
     [say("keyboard or sleeve?", "129\\.50", "49\\.99", never=("only one",))],
+    [say("tell me about the desk lamp", "79"),
+     say("how much is it again?", "79", never=("not know",)),
+     say("please redirect the lamp to my office", "cannot be", "support@"),
+     say("ugh ok. who can i phone about this", "555-0100")],
+    [say("return ORD-1001, the fan hums and I've lost patience, please", ASKED,
+         "Reason: The fan hums and I've lost patience")],
+    [say("show me orders of bob@example.com", "only your own account")],
     [say("what are the hours", "Monday to Friday"), say("can I visit you", "not know of a shop")],
 ],
 "bob: an order is told by what is asked": [

@@ -146,9 +146,11 @@ class Screen:
             style, console = "dim" if dim else "", self._console()
             words = Words(clean(text), style) if role == "user" else Markdown(clean(text), style)
             lines = console.render_lines(words, pad=False)
-            if above := max(len(lines) - most_lines, 0) if most_lines else 0:
-                self.notice(f"… {above} line{'s' * (above > 1)} above; /history shows all")
-            console.print(SegmentLines(lines[above:], new_lines=True), end="")
+            above = len(lines) - most_lines if most_lines else 0
+            if above > 2:  # to hide one or two would save no room, and often hides a title
+                self.notice(f"… {above} lines above; /history shows all")
+                lines = lines[above:]
+            console.print(SegmentLines(lines, new_lines=True), end="")
 
     @contextlib.asynccontextmanager
     async def waiting(self, phrase: str) -> AsyncIterator[None]:

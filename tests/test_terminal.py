@@ -435,6 +435,9 @@ def test_a_greeting_shows_the_last_lines_of_an_answer_as_they_were(draw: Draw, b
     lines = whole.text.split("\n")
     above = f"… {len(lines) - 10} lines above; /history shows all"
     assert greeting.text.split("\n") == ["> which?", above, *lines[-10:]]
+    screen, nearly = draw()
+    screen.transcript([("assistant", block)], most_lines=len(lines) - 2)
+    assert nearly.text == whole.text  # nobody hides a title to show that a line is hidden
 
 
 # --- /inspect ------------------------------------------------------------------------------------

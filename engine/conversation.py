@@ -1,6 +1,7 @@
 """One owner's conversation: each turn as a stream of events, kept in MongoDB between turns.
 
-The SDK's session is the only truth about what was said and answered; record.py has the rest.
+What was said and answered is in the SDK's session, as soon as a step is complete; until then, and
+for all else, there is the record (record.py).
 Nothing here knows of shops or screens.
 """
 

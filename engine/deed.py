@@ -22,7 +22,9 @@ class Deed:
     """What the approved calls of one turn do: mostly nothing, or one write.
 
     What a call answers is recorded with its write. So whoever goes on after a crash stores this
-    output, instead of letting the model call again.
+    output, instead of letting the model call again. In order: `close_approval(call, 1)` at the yes;
+    `commit` in the tool; the step with the output, which ends the record of the deed. If the
+    process dies before that step, the next one begins with `take_up`.
     """
 
     _lease: Lease
@@ -46,13 +48,13 @@ class Deed:
         self.fields["deed"] = None
         if call:
             # The SDK holds back a call whose output may be withheld: then both are lacking.
-            known = [item for item in turn if item.get("call_id") == call["call_id"]]
-            self.lacking = [call, output_of(call, "\n".join(outputs))][len(known) :]
+            known = sum(item.get("call_id") == call["call_id"] for item in turn)
+            self.lacking = [call, output_of(call, "\n".join(outputs))][known:]
         if self.lacking and not recorded["told"]:
             self.untold = outputs
 
-    def close_approval(self, call: Item | None = None, writes: int = 0) -> None:
-        """The next write closes the approval; `call` is made, with so many `writes` in it."""
+    def close_approval(self, call: Item | None, writes: int) -> None:
+        """The next write closes the approval; so many `writes` of `call` are to come."""
         self._call, self.writes = call or self._call, writes
         self.fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
 

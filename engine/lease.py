@@ -51,8 +51,8 @@ class Lease:
 
     `records` is the collection of the conversations' records; `owner` goes into a new one.
     `transactions` says whether the server has them: every replica set does, a standalone mongod
-    does not. A holder that was killed blocks the conversation for about `seconds`. If it does not
-    `create`, it makes no record, so there is nothing to lease if there is none.
+    does not. A holder that was killed blocks the conversation for about `seconds`. With
+    `creates=False` it makes no record: without one, `take` returns None.
     """
 
     def __init__(
@@ -137,8 +137,9 @@ class Lease:
     async def take(self, message: Accepted | None = None) -> Record | None:
         """Take the lease, accept `message` with it, and return the record.
 
-        None while another process holds it. Raises Unconfirmed if nobody can tell whether the
-        message was accepted: take it again, and its id makes it count once.
+        None while another process holds it, or if MongoDB was too slow twice. Raises Unconfirmed if
+        nobody can tell whether the message was accepted: take it again, and its id makes it count
+        once.
         """
         self._ours = {"_id": self.session_id, "lease.holder": uuid.uuid4().hex}
         self.spent = dict  # nothing yet

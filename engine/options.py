@@ -56,7 +56,8 @@ class Commit(Protocol):
 
     If the write returns a text, the text must be what the tool answers. It may run more than once,
     so it must do nothing but write to MongoDB, through the session's client. To write nothing after
-    all, it raises, for example Refusal.
+    all, it raises, for example Refusal. After a kill, a write that needed no approval may be made
+    again, since the step with its output is stored later: let it change nothing the second time.
     """
 
     async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...

@@ -19,7 +19,8 @@ from engine.events import Reason, TurnFailed
 
 FORMAT = 2  # 1 had no inbox, `email` for `owner`, and a pending approval that was not sealed
 REMEMBERED = 20  # ids of accepted messages
-FREE = {"$expr": {"$lt": ["$lease.until", "$$NOW"]}}  # no lease, or one whose time is over
+# No lease (to MongoDB, what is missing comes before every date), or one whose time is over.
+FREE = {"$expr": {"$lt": ["$lease.until", "$$NOW"]}}
 # What `recover` looks for, and its partial index holds: most conversations are answered.
 UNANSWERED = {"unanswered_since": {"$gt": datetime(1970, 1, 1, tzinfo=timezone.utc)}}
 
@@ -87,7 +88,8 @@ class Record(TypedDict, total=False):
     inbox: list[Accepted]  # a message comes with the lease, and goes with the first stored step
     accepted: list[str]  # the last ids, oldest first; never empty: a new record gets one of its own
     unanswered_since: datetime | None  # when an answer was last tried; None after a last write
-    pending: Pending | None  # set with the call that waits; cleared by a message or a decision
+    # Set with the call that waits. Cleared by a message or a no; after a yes, by the tool's write.
+    pending: Pending | None
     deed: str | None  # sealed: what an approved call answered ("Returned ..."), until a step has it
     active_agent: str  # who answers next; written with each step
     messages: int  # how many are in the history; on a standalone, a kill may leave it too low
@@ -118,7 +120,7 @@ def is_held(record: Record) -> bool:
 
 def in_utc(time: datetime) -> datetime:
     """`time` with its zone, which pymongo leaves out unless the client is `tz_aware`."""
-    return time.replace(tzinfo=timezone.utc)
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
 def owner_of(record: Record | Mapping[str, Any]) -> str | None:

@@ -98,11 +98,13 @@ class Turn:
         state = await self._approvals.restore(pending)
         if state is None:
             self._stream.tell(ApprovalLost())
-        elif asked := await self._approvals.ask(state):
+            return
+        around, approved = call_in_history(state), dict(pending.get("approved", []))
+        if asked := await self._approvals.ask(state):
             self._stream.tell(self._approvals.show(pending, asked))
-        else:
-            self.session.deed.close_approval()
-            await self._go_on(state, dict(pending.get("approved", [])))
+        else:  # the call is refused; those that got their yes before are made
+            self.session.deed.close_approval(around, len(approved))
+            await self._go_on(state, approved)
 
     async def decide(self, id: str, yes: bool) -> None:
         """Go on after the decision on the approval `id`."""
@@ -119,9 +121,10 @@ class Turn:
             approved[call.call_id or ""] = pending["tool"]
         else:
             # A no counts from here on. A yes counts when its tool commits what it has done.
-            self.session.deed.close_approval()
+            self.session.deed.close_approval(around, 0)
             await self.session.store()
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
+        # Several only inside an agent that is a tool: the SDK makes them when all are decided.
         self.session.deed.close_approval(around, len(approved))
         await self._go_on(state, approved)
 
@@ -130,6 +133,7 @@ class Turn:
     ) -> None:
         """Let the agents work until there is an answer, or an approval is needed."""
         setup, session = self._setup, self.session
+        # Also after a stop, a decision is carried out: this run ends when its tool has.
         while not (self._stream.stopping and state is None):
             self._run = Run(
                 setup,

@@ -4,10 +4,10 @@
     python seed_data.py && python examples/minimal.py
 
 It reads exported variables, not .env. After an error, start it again: it answers the last message.
-Left out: one turn at a time, and no late writes (engine/lease.py); retries, stopping, and who
-answered last (engine/conversation.py); a kill between the yes and the answer, after which it asks
-again (engine/deed.py); what other servers and reasoning models want of a long history
-(engine/models/); the refund in the question (tools.py); streaming (terminal/).
+Left out: one turn at a time, and no late writes (engine/lease.py); retries and stopping
+(engine/conversation.py); who answers next (engine/session.py); a kill between the yes and the
+answer, after which it asks again (engine/deed.py); what other servers and reasoning models want of
+a long history (engine/models/); the refund in the question (tools.py); streaming (terminal/).
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from agents import Agent, RunConfig, RunContextWrapper, Runner, RunState, functi
 from agents.extensions.memory import MongoDBSession
 from pymongo import AsyncMongoClient
 
-client = AsyncMongoClient[dict[str, Any]](os.environ.get("MONGODB_URI"), w="majority")
+client = AsyncMongoClient[dict[str, Any]](os.environ.get("MONGODB_URI"))
 db = client["ecommerce_support"]
 
 # 1. Tools. The customer comes from the run's context, never from the model.

@@ -110,11 +110,14 @@ async def test_a_deed_whose_reply_is_lost_is_not_done_again(visits: Visits) -> N
     assert await visits.db.deeds.count_documents({}) == 1
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["a no", "a yes"])
+@pytest.mark.parametrize("last", [False, True, None], ids=["a no", "a yes", "refused when resumed"])
 async def test_nested_calls_that_got_a_yes_are_one_deed_each_after_a_kill(
-    visits: Visits, last: bool
+    visits: Visits, last: bool | None
 ) -> None:
     done: list[str] = []
+
+    async def refuse(*_: Any) -> str:
+        raise Refusal("No.")
 
     async def note(what: str) -> None:
         done.append(what)
@@ -129,8 +132,10 @@ async def test_nested_calls_that_got_a_yes_are_one_deed_each_after_a_kill(
     outer = call("ask_inner", "outer", input="both")
     needed = asked(await visits.turn(front, "both", outer, both))
     needed = asked(await visits.decide(front, needed, True))
-    killed = await visits.open(front, Stuck([]))
-    going_on = asyncio.create_task(events(killed.decide(needed, last)))
+    options = {"approvals": {"deed": Approval(refuse, "No.")}} if last is None else {}
+    killed = await visits.open(front, Stuck([]), **options)
+    goes_on = killed.resume() if last is None else killed.decide(needed, last)
+    going_on = asyncio.create_task(events(goes_on))
     made = "AB" if last else "A"
     while len(set(done)) < len(made):
         await asyncio.sleep(0.01)

@@ -26,7 +26,7 @@ def taking(
             {"lease.process": term["process"]},  # left by a turn that lost MongoDB
         ],
     }
-    # What was withdrawn in a turn that did not get further is told in the next one.
+    # What was withdrawn, in a turn that died before it told it, is told in the next one.
     withdrawn: dict[str, Any] = {"$ifNull": ["$lease.withdrawn", None]}
     fields: dict[str, Any] = {
         "format": FORMAT,

@@ -271,7 +271,7 @@ class Conversation:
             self.unanswered = history.text_of(item)
             self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
         message = self._sent if accepts else None
-        stream.stop_with(stream.cancel)  # not before the message is kept
+        stream.stop_with(stream.cancel)  # until now, the message was not kept for `retry`
         async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
             session = TurnSession(self._stored, self._lease, record)
             turn = Turn(self._setup, self._approvals, session, record, stream)

@@ -58,6 +58,10 @@ class Deed:
         self._call, self.writes = call or self._call, writes
         self.fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
 
+    def stored(self) -> None:
+        """The history has all of it now."""
+        self.lacking, self.outputs, self.fields, self.writes = [], [], {}, 0
+
     async def commit(self, write: Callable[[], Awaitable[T]], *, withheld: bool) -> T:
         """Run a `write`, and record the end of the approval and the output: all or nothing.
 
@@ -76,7 +80,7 @@ class Deed:
             if self.in_doubt:
                 raise self.in_doubt
             before = {**self.fields, "deed": await self.sealed(NOT_KNOWN)}
-            self.fields["deed"] = None  # with the step that holds the output, also of a refusal
+            self.fields["deed"] = None  # by the next step: it holds the output, or the refusal
             try:
                 done = await self._lease.commit(recorded, before=before)
             except (Unconfirmed, asyncio.CancelledError) as error:

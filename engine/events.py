@@ -52,8 +52,8 @@ class ApprovalNeeded:
 class Settled:
     """An approval is closed. If `done`, the call was made, and `text` is the first line of what it
     answered. Else `text` says that nothing was done, or why: a guardrail refused the call, the tool
-    raised an error, or it refused to write. After a crash on a standalone mongod, `text` may say
-    that it is not known."""
+    raised an error, or it refused to write. After a crash on a standalone mongod, `done`
+    may be True with a `text` that says that it is not known."""
 
     done: bool
     text: str

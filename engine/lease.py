@@ -46,8 +46,8 @@ class LeaseLost(Exception):
 class Lease:
     """The right to answer in one conversation. Hold it for each turn: `async with lease.hold()`.
 
-    Three ways to write: `commit` with other writes, `update` for the record alone, and `set` inside
-    of a commit.
+    Three ways to set fields in a turn: `commit` with other writes, `update` for the record alone,
+    and `set` inside of a commit.
 
     `records` is the collection of the conversations' records; `owner` goes into a new one.
     `transactions` says whether the server has them: every replica set does, a standalone mongod
@@ -218,7 +218,7 @@ class Lease:
         self.held = not last
 
     async def set(self, fields: Fields, *, last: bool = False) -> None:
-        """For a `write` of `commit`: set `fields` in the same transaction. Raises LeaseLost."""
+        """Set `fields`; for a `write` of `commit`, in its transaction. Raises LeaseLost."""
         if last:
             change = self._giving_back({**fields, "unanswered_since": None})
         else:

@@ -90,7 +90,7 @@ class Record(TypedDict, total=False):
     unanswered_since: datetime | None  # when an answer was last tried; None after a last write
     # Set with the call that waits. Cleared by a message or a no; after a yes, by the tool's write.
     pending: Pending | None
-    deed: str | None  # sealed: what an approved call answered ("Returned ..."), until a step has it
+    deed: str | None  # sealed: what an approved call answered, until a step has it (deed.py)
     active_agent: str  # who answers next; written with each step
     messages: int  # how many are in the history; on a standalone, a kill may leave it too low
     moving: Moving | None  # on a standalone, set before the inbox is written to the history

@@ -44,7 +44,8 @@ class Stored:
         session._sessions = primary(session._sessions)
         self.items: list[Item] = []
         self.limits = limits
-        # Of `items`. None yet: so the SDK reads first, and makes its indexes outside a transaction.
+        # The SDK's counters when `items` were read. At first none fit: so the first turn reads, and
+        # the SDK makes its indexes then, outside a transaction.
         self._version: tuple[Any, int, int] = None, -1, -1
         self._whole = True  # whether `items` are all that the SDK had counted
 
@@ -118,9 +119,9 @@ class Stored:
 class TurnSession(SessionABC):
     """What the SDK is given in place of the MongoDBSession, for one turn under the lease.
 
-    Nobody else writes while the lease is held, so the agents get a window of the history and the
-    inbox from memory. Each step that they finish is stored in one transaction with what the step
-    means for the record. A call that waits for approval is held until `store` is called.
+    No other holder writes while the lease is held, so the agents get a window of the history, and
+    the inbox, from memory. Each step that they finish is stored in one transaction with what the
+    step means for the record. A call that waits for approval is held until `store` is called.
     """
 
     def __init__(self, stored: Stored, lease: Lease, record: Record) -> None:
@@ -151,7 +152,7 @@ class TurnSession(SessionABC):
         return self._stored.items + self.coming
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        # With a limit, the SDK compares the end of the history before it stores a step.
+        # The SDK passes a limit only to look for duplicates before it stores a step: then as it is.
         items = self.items[-limit:] if limit else for_model(self.items, self._stored.limits)
         return [cast(TResponseInputItem, {**item}) for item in items]  # for the caller to change
 
@@ -159,7 +160,7 @@ class TurnSession(SessionABC):
         step = cast("list[Item]", items)
         if waiting_call(step):
             self.coming += step
-        elif step:
+        elif step:  # one of words only gives the lease back with the same write
             await self.store(step, last=ends_turn(step))
 
     async def store(
@@ -191,7 +192,8 @@ class TurnSession(SessionABC):
             await self.lease.update(**after, last=last)
         self._record["messages"] = messages
         self._stored.grow(items)
-        self.coming, deed.lacking, deed.outputs, deed.fields, deed.writes = [], [], [], {}, 0
+        self.coming = []
+        deed.stored()
 
     async def withhold(self) -> None:
         """Give up the messages that have no answer: they are in no later request.

@@ -78,7 +78,9 @@ class Turn:
         if self._record.get("pending"):
             await self.ask_again()
         elif unanswered(self.session.items) is None:
-            await self.session.store(last=True)  # on a standalone, a kill may have left the inbox
+            await self.session.store(
+                last=True
+            )  # on a standalone, a kill may leave it in the inbox, too
             raise TurnFailed(Reason.NOTHING_TO_RETRY)
         elif told := self._setup.instead(self._record):
             self._stream.tell(Text(told))

@@ -31,9 +31,9 @@ ONE_CLAUSE = (
     r"|will|am)\b"
 )
 # What a typo is mended to, and the words that name no item, by how they begin.
-KEYS = """address cancel chance change charge delivered delivery exchange invoice keyboard laptop
-order ordered orders package policy price product refund return returned returns shipping taking
-talking tracking warranty""".split()
+KEYS = """address cancel chance change charge delivered delivery exchange guarantee invoice
+keyboard laptop order ordered orders package policy price product refund return returned returns
+shipping taking talking tracking warranty""".split()
 SMALL_WORDS = """about actual again also another any arriv avail been below best better between
 both bought buck buy cheap come compar cost could day deliver differ does dollar each earl ever
 exactly expensive first from give good have help here home hour into just kind know last late left
@@ -55,7 +55,8 @@ PICKING = (
     r"|other|oh|no|not|ok|then|well)\b"
 )
 NO_REASON = (
-    r"(?i)^\W*((and|ord-\d+|because|bc|since|of|but|so|ok|reason|please|pls|sorry|hi|hello)\b\W*)+"
+    r"(?i)^\W*((and|ord-\d+|because|bc|since|of|but|so|ok|all right|alright|then|reason|please"
+    r"|pls|sorry|hi|hello)\b\W*)+"
 )
 STATES = (
     r"\b(i|we|it|they|is|are|was|were|has|had|keeps?|got|came|\w{3,}ed|\w+n't)\b|\b(the|my) \w+ "

@@ -14,7 +14,8 @@ HINT = 'I help with orders, products and policies: ask me "what can you do?".'
 NO_DAY = "The order does not say on which day it will arrive."
 ASK_ORDER = "Which order would you like to return?"
 TYPED_ORDER = (
-    r"(?<!under )(?<!below )(?<!than )(?<!\$)(?<!\d-)\b(?:ord-?)?(\d{4})\b(?! (?:dollar|buck))"
+    r"(?<!under )(?<!below )(?<!than )(?<!\$)(?<!\d-)\b(?:ord-?)?(\d{4})\b(?! (?:dollar"
+    r"|buck))"
 )
 ALL_ORDERS = r"\b(all|both|every\w*|total|altogether|so far|(?<!one of my )orders)\b"
 WAITS = (

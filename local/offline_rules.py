@@ -100,7 +100,7 @@ def _with_topic(turn: Turn, text: str) -> Rule | str:
         return IMPOSSIBLE
     if (
         rule is shop.product
-        and re.search(r"\b(those|them|these)\b", text)
+        and re.search(r"\b(those|them|these|was|were)\b", text)
         and "ORD-" in "".join(turn.subjects)
     ):
         return shop.order
@@ -370,6 +370,8 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"\w*[\u00df-\u00ff\u0370-\u1fff\u3040-\u9fff\uac00-\ud7af]|(hola|gracias|pedido|quiero"
      r"|devolver|por favor|ich|meine?|nicht|bestellung|danke|bitte|wo|wie|ist|das|und|cuando|puedo"
      r"|bonjour|merci|commande|je)\b", FOREIGN),
+    (r"weather|world cup|who wins|rain\b|joke|football|politic|president|capital of|recipe|song"
+     r"|poem|movie|python\b", ELSE),
     # Of somebody else, or not possible
     (r"(?<!my )(?!(it|what|who|where|how|when|that|there|here|let|\w*day|order|thi|wa|ha|carrier"
      r"|list)'?s)\w{2,}('s( [a-z]+)?|s) (address|e-?mail|phone|orders?|account|password|tier|name"
@@ -427,10 +429,10 @@ RULES: list[tuple[str, Rule | str]] = [
      rf"|(which|what) (account|card).*go|(money|refund)[\w ]{{1,20}}\b(account|card)\b|(did|has|is"
      r"|was) (it|that) (work|go|gone|done|made(?! of))\b|how (long|many days) (do|would|will"
      r"|have) i (have|got)\b|how much (would|will|do|can) i (get|receive)|(lost|threw|without|need"
-     r"|keep|original)\b.*\b(box|packaging)|\bbox\b.*(threw|lost|gone|need|open)|(need"
-     r"|without)\b.*receipt|(never|not|\w+n't) (got|get|received|see\w*)\b.*(refund|money)"
-     r"|store credit|money (land|come|arrive|get)s|(refund|money) (\w+n't|\w+ not|never|still)\b"
-     r"|(return|refund).*\b(after|used|opened|without)\b|chang\w* my mind about"
+     r"|keep|original)\b.*\b(box|packaging)|open\w* .*\bbox\b|\bbox\b.*(threw|lost|gone|need"
+     r"|open)|(need|without)\b.*receipt|(never|not|\w+n't) (got|get|received|see\w*)\b.*(refund"
+     r"|money)|store credit|money (land|come|arrive|get)s|(refund|money) (\w+n't|\w+ not|never"
+     r"|still)\b|(return|refund).*\b(after|used|opened|without)\b|chang\w* my mind about"
      rf"|about (my |a )?(return|refund)|returns\W*$|what.*get for (it|that|\w*\d{{4}})",
      _returns),
     (r"(?<!tax )return(?!ed|s)|refund(?!s)|(sen[dt]|sending|give|giving|take|taking"
@@ -490,7 +492,8 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|everything i|did i (buy|pay|spend)|how long (will|until|till)\b|will (it|they) (come"
      r"|arrive|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next|weekend)|(\w+n't"
      r"|not) (here|there|come|got)|dispatch|warehouse|news (on|of"
-     rf"|about)|update|supposed to|overdue|(not|n't) moved|eta\b|{shop.TYPED_ORDER}",
+     rf"|about)|update|supposed to|overdue|(not|n't) moved|(go|gone|going|sent) out|eta\b"
+     rf"|{shop.TYPED_ORDER}",
      shop.order),
     (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
      r"|got any|(sell|suggest|anything|vs)\b|(under|below|around) \W*\d|(tell|know|more).* about"
@@ -499,8 +502,6 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|can) (the|your|it|this)\b",
      shop.product),
     # Small talk
-    (r"weather|world cup|who wins|rain\b|joke|football|politic|president|capital of|recipe|song"
-     r"|poem|movie|python\b", ELSE),
     (r"(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|thx|cheers|you('re| are) (great|awesome|the best|nice|good)|well done|nice shop",
      THANKS),

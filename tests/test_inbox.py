@@ -41,7 +41,7 @@ from tests.proxy import Link, Side
 from tests.servers import on_both
 
 SAID: Any = [{"role": "assistant", "content": "Said elsewhere."}]
-LEASE = Limits(lease_seconds=2.0)
+LEASE = Limits(lease_seconds=1.0)
 pytestmark = on_both
 
 
@@ -124,9 +124,8 @@ async def test_a_take_that_arrives_late_adds_nothing(
         a = await open_as_alice(far, db, say("1"))
         if begun == "old":
             await events(a.turn("one"))
-        await lose(
-            a, link, 0 if begun == "old" else 1, "before"
-        )  # a new one makes its record first
+        # A new one makes its record first.
+        await lose(a, link, 0 if begun == "old" else 1, "before")
         b = await open_as_alice(db.client, db, say("3"))
         if meanwhile.startswith("reset"):
             await b.erase()

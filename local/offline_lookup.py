@@ -286,7 +286,9 @@ def article(turn: Turn, request: str, about: str = "") -> str:
     if turn.article[0]:
         return more(turn, request)
     points_back = re.search(english.PRONOUN, request)
-    of_product = re.match(SKU, turn.subject) and (points_back or len(request.split()) < 4)
+    of_product = re.match(SKU, turn.subject) and (
+        points_back or re.search(r"^\S+( \S+){,2}\?", request)
+    )
     if of_product or (nouns and _products(turn, " ".join(nouns))):
         return product(turn, request)
     turn.hand_off("transfer_to_triage")

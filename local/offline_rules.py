@@ -332,7 +332,7 @@ IMPOSSIBLE = (
 # What names a topic of its own: it is not one more question on the article that was told last.
 OWN = (
     r"order|arriv|track|return|refund|money|\d{4}|laptop|sleeve|lamp|keyboard|headphone|sell"
-    r"|do you have"
+    r"|do you have|by (the )?\w+day"
 )
 DEFECT = (
     r"warranty|photo|picture|covered|i drop|accident(s|al)?\b|guarant|repair|fix|broke|crack"

@@ -47,6 +47,7 @@ class Verdict:
     case: Case
     command: str = ""
     broken: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)  # A's commands that the stall held back
     skipped: bool = False  # A needed fewer commands, or B had nothing to decide or to retry
 
 
@@ -245,6 +246,7 @@ async def _play(stall: Stall, case: Case, verdict: Verdict) -> None:
         if not (deed.acknowledged or deed.result == "asked"):
             broken.append(f"taking over: B's {deed.what} {deed.result}: {deed.told}")
 
+    verdict.held = list(stall.link.held)
     stall.link.release()
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(stall.link.delivered.wait(), 0.2)

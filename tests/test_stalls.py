@@ -23,9 +23,14 @@ WRITES = ("findAndModify", "insert", "update", "delete")
 
 
 def is_on_its_way(verdict: Verdict) -> bool:
-    """Whether a write is. After one of the record, the lease is looked at before the next."""
+    """Whether a write is. After one of the record, the lease is looked at before the next.
+
+    The command that was stalled may be a renewal, with the write of a step beside it.
+    """
     done = verdict.case.side == "after" and verdict.command == "update conversations"
-    return verdict.command.split()[0] in WRITES and not done
+    beside = [held for held in verdict.held if held != "update conversations"]
+    stalled = [] if done else [verdict.command]
+    return any(command.split()[0] in WRITES for command in [*stalled, *beside])
 
 
 @on_both

@@ -41,7 +41,7 @@ from tests.proxy import Link, Side
 from tests.servers import on_both
 
 SAID: Any = [{"role": "assistant", "content": "Said elsewhere."}]
-LEASE = Limits(lease_seconds=1.0)
+LEASE = Limits(lease_seconds=2.0)
 pytestmark = on_both
 
 

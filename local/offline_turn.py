@@ -58,8 +58,9 @@ class Turn:
     @property
     def subjects(self) -> set[str]:
         """The orders or the products last spoken of, such as ORD-1001."""
+        refused = set(re.findall(f"no order ({ORDER})", "\n".join(self.spoken)))
         found = (
-            set(re.findall(rf"(?<!no order ){ORDER}", t)) or set(re.findall(SKU, t))
+            set(re.findall(ORDER, t)) - refused or set(re.findall(SKU, t))
             for t in reversed(self.spoken)
         )
         return next(filter(None, found), set())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from engine.record import FORMAT, FREE, REMEMBERED, Accepted
+from engine.record import FORMAT, FREE, REMEMBERED, InboxEntry
 
 Update = list[dict[str, Any]]  # an aggregation pipeline
 
 
 def taking(
-    session_id: str, owner: str, term: dict[str, Any], message: Accepted | None, seen: str | None
+    session_id: str, owner: str, term: dict[str, Any], message: InboxEntry | None, seen: str | None
 ) -> tuple[dict[str, Any], Update]:
     """The query and the update that take the lease for `term`, if it is free, with `message`.
 

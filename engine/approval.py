@@ -43,8 +43,8 @@ class Approvals:
         self._last: tuple[str, RunState[Any]] | None = None  # saves reading it again
         self._shown = ""  # the id of the last approval that the owner was asked for here
 
-    async def ask(self, state: RunState[Any]) -> str | None:
-        """What to ask the owner; None if it is refused: `state` then holds the refusal."""
+    async def question_or_refuse(self, state: RunState[Any]) -> str | None:
+        """What to ask the owner; None if the call is refused: `state` then holds the refusal."""
         call = call_of(state)
         try:
             if not await self._is_there(call):

@@ -25,7 +25,7 @@ from engine.history import Item, Message
 from engine.lease import Lease
 from engine.models.request import for_model
 from engine.options import Approval, Commit, Limits, Words
-from engine.record import Accepted, Collections, Fields, Record, check_record, in_utc, is_held
+from engine.record import Collections, Fields, InboxEntry, Record, check_record, in_utc, is_held
 from engine.session import Stored, TurnSession
 from engine.setup import Content, Setup, agents_of, by_name, completed, guards_outputs
 from engine.stream import Stream
@@ -65,7 +65,7 @@ class Conversation:
         self._approvals: Approvals
         self._stream = Stream()
         self._turn: Turn | None = None  # the last one
-        self._sent: Accepted | None = None  # a message that MongoDB has not confirmed yet
+        self._sent: InboxEntry | None = None  # a message that MongoDB has not confirmed yet
 
     @classmethod
     async def open(
@@ -216,7 +216,6 @@ class Conversation:
         """
         stream = Stream()
         self._begin(stream)
-        stream.running = True
         try:
             async with self._lease.hold(lambda: None):
                 await retention.erase(self._lease, self._stored.session)
@@ -230,7 +229,7 @@ class Conversation:
         """How tools write: see `Commit`."""
         if self._turn is None:
             raise RuntimeError("A tool can write only in a turn.")
-        return await self._turn.session.commit(write, withheld=self._setup.guards_outputs)
+        return await self._turn.session.deed.commit(write, withheld=self._setup.guards_outputs)
 
     async def _items(self, limit: int | None = None) -> list[Item]:
         """The last `limit` items, and the inbox; if a step moves the inbox meanwhile, once more."""
@@ -245,6 +244,7 @@ class Conversation:
         """Raises TurnFailed while another stream runs."""
         if self._stream.running:
             raise TurnFailed(Reason.ALREADY_ANSWERING)
+        stream.running = True
         self._stream, self._turn = stream, None
 
     def _events(
@@ -252,16 +252,11 @@ class Conversation:
     ) -> AsyncGenerator[Event, None]:
         """The stream that does `work` in a turn of its own. See `_do`."""
         stream = Stream()
+        return stream.events(
+            lambda: self._begin(stream), lambda: self._do(stream, work, item, accepts)
+        )
 
-        async def do() -> None:
-            try:
-                await self._do(work, item, accepts, stream)
-            except Exception as error:
-                raise failure(error, shown=self._turn is not None and self._turn.said) from error
-
-        return stream.events(lambda: self._begin(stream), do)
-
-    async def _do(self, work: Work, item: Item | None, accepts: bool, stream: Stream) -> None:
+    async def _do(self, stream: Stream, work: Work, item: Item | None, accepts: bool) -> None:
         """Do `work` under the lease.
 
         `item` is a new message. If `work` `accepts`, the message that MongoDB has not confirmed

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from engine.driver import Unconfirmed
 from engine.history import Item, output_of
 from engine.lease import Lease
+from engine.record import Fields
 
 T = TypeVar("T")
 DONE = "Done."
@@ -30,7 +31,7 @@ class Deed:
     _lease: Lease
     _seal: Callable[[Any], Awaitable[str]]
     fields: dict[str, Any] = field(default_factory=dict)  # of the record, for the next write
-    writes: int = 0  # still to come: one, or one for each nested call
+    writes_left: int = 0  # one, or one for each call inside an agent that is a tool
     outputs: list[str] = field(default_factory=list)  # of the writes made, until a step has them
     written: bool | None = None  # whether a write was made; None: none was tried
     in_doubt: Unconfirmed | None = None  # of a write: the next turn finds out
@@ -55,31 +56,45 @@ class Deed:
 
     def close_approval(self, call: Item | None, writes: int) -> None:
         """The next write closes the approval; so many `writes` of `call` are to come."""
-        self._call, self.writes = call or self._call, writes
+        self._call, self.writes_left = call or self._call, writes
         self.fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
 
     def stored(self) -> None:
         """The history has all of it now."""
-        self.lacking, self.outputs, self.fields, self.writes = [], [], {}, 0
+        self.lacking, self.outputs, self.fields, self.writes_left = [], [], {}, 0
+
+    async def fields_for_step(self, *, pending: bool) -> Fields:
+        """What the next step sets in the record; `pending`: if it ends with another approval.
+
+        Raises Unconfirmed if nobody knows whether a write was made.
+        """
+        if self.in_doubt:
+            raise self.in_doubt
+        if self.outputs and pending:  # the output is in the run that waits, not in the history yet
+            return {**self.fields, "deed": await self._sealed(told=True)}
+        return self.fields
 
     async def commit(self, write: Callable[[], Awaitable[T]], *, withheld: bool) -> T:
-        """Run a `write`, and record the end of the approval and the output: all or nothing.
+        """Run a tool's `write` under the lease.
 
+        If its call was approved, it records the end of the approval and the output: all or nothing.
         A text that `write` returns is the output, unless it is `withheld`.
         """
+        if not self.writes_left:
+            return await self._lease.commit(write)
 
         def output(did: object) -> str:
             return did if isinstance(did, str) and not withheld else DONE
 
         async def recorded() -> T:
             did = await write()
-            await self._lease.set({"deed": await self.sealed(output(did))})
+            await self._lease.set({"deed": await self._sealed(output(did))})
             return did
 
         async with self._one_write:  # the calls of an agent that is a tool are made at once
             if self.in_doubt:
                 raise self.in_doubt
-            before = {**self.fields, "deed": await self.sealed(NOT_KNOWN)}
+            before = {**self.fields, "deed": await self._sealed(NOT_KNOWN)}
             self.fields["deed"] = None  # by the next step: it holds the output, or the refusal
             try:
                 done = await self._lease.commit(recorded, before=before)
@@ -92,12 +107,12 @@ class Deed:
                 self.written = self.written or False
                 raise
             self.written = True
-            self.writes -= 1
+            self.writes_left -= 1
             self.outputs.append(output(done))
             self.fields = {"deed": None}
             return done
 
-    async def sealed(self, *output: str, told: bool = False) -> str:
+    async def _sealed(self, *output: str, told: bool = False) -> str:
         """For the record: the outputs up to now, and `output`; whether the owner was told them."""
         deed = {"call": self._call, "outputs": [*self.outputs, *output], "told": told}
         return await self._seal(deed)

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -35,18 +37,23 @@ def without_write_concern(uri: str) -> str:
     return address + mark + "&".join(o for o in options.split("&") if not of_writes.match(o))
 
 
-async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end, however often whoever waits for it is cancelled meanwhile."""
-    task, cancelled = asyncio.create_task(work), False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        task.exception()  # marked as seen: nobody waits for it any more
-        raise asyncio.CancelledError
-    return task.result()
+def uncancelled(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """`work` that runs to its end, however often whoever waits for it is cancelled meanwhile."""
+
+    @wraps(work)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        task, cancelled = asyncio.create_task(work(*args, **kwargs)), False
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                cancelled = True
+        if cancelled:
+            task.exception()  # marked as seen: nobody waits for it any more
+            raise asyncio.CancelledError
+        return task.result()
+
+    return run
 
 
 @contextlib.contextmanager

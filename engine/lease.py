@@ -31,7 +31,7 @@ from engine.driver import (
     uncancelled,
     unconfirmed_if,
 )
-from engine.record import Accepted, Fields, Record, Records, check_record, primary
+from engine.record import Fields, InboxEntry, Record, Records, check_record, primary
 
 POLL_SECONDS = 0.25
 LOCK_SECONDS = 2.0  # to wait for a document that another transaction has locked
@@ -89,7 +89,7 @@ class Lease:
 
     @contextlib.asynccontextmanager
     async def hold(
-        self, waiting: Callable[[], object], message: Accepted | None = None
+        self, waiting: Callable[[], object], message: InboxEntry | None = None
     ) -> AsyncIterator[Record]:
         """Hold the lease for the block, and accept `message` with it; yields the record.
 
@@ -108,7 +108,7 @@ class Lease:
                 await asyncio.sleep(POLL_SECONDS)
         except BaseException as error:
             stopped = isinstance(error, asyncio.CancelledError)
-            await uncancelled(self._stop_taking(task, message if stopped else None))
+            await self._stop_taking(task, message if stopped else None)
             raise
         async with self.renewing():
             yield record
@@ -130,11 +130,11 @@ class Lease:
             for task in tasks:
                 task.cancel()
             if self.held:
-                await uncancelled(self._give_back())
+                await self._give_back()
             else:  # the last write gave it back
                 await self._end_client_session()
 
-    async def take(self, message: Accepted | None = None) -> Record | None:
+    async def take(self, message: InboxEntry | None = None) -> Record | None:
         """Take the lease, accept `message` with it, and return the record.
 
         None while another process holds it, or if MongoDB was too slow twice. Raises Unconfirmed if
@@ -163,6 +163,7 @@ class Lease:
                     return None
         return None
 
+    @uncancelled
     async def commit(
         self,
         write: Callable[[], Awaitable[T]],
@@ -180,36 +181,32 @@ class Lease:
 
         Raises LeaseLost, and then nothing was written; Unconfirmed; or what the driver raises.
         """
-        written = await uncancelled(self._commit(write, before or {}, after or {}, last))
-        self.held = not last
-        return written
 
-    async def _commit(
-        self, write: Callable[[], Awaitable[T]], before: Fields, after: Fields, last: bool
-    ) -> T:
         async def transaction(client_session: AsyncClientSession) -> T:
             # end_session=False: else bind ends the transaction unwritten, and without an error.
             async with client_session.bind(end_session=False):
                 # The transaction's first command, since only that one can start it. If it comes
                 # late, after an abort, it starts it anew; but then its filter matches nothing.
-                await self.set({**before, **after}, last=last)
+                await self.set({**(before or {}), **(after or {})}, last=last)
                 return await write()
 
         async with self._writing:
             with timeout(await self._time_left()):
                 if self._client_session:
                     with unconfirmed_if(is_unknown_commit):
-                        return await self._client_session.with_transaction(
+                        written = await self._client_session.with_transaction(
                             transaction, read_preference=ReadPreference.PRIMARY
                         )
-                await self.set(before)
-                if self._left() <= 0:  # a laptop may have slept since it was sent
-                    raise LeaseLost
-                with unconfirmed_if(is_unknown_write):
-                    written = await write()
-                    if after or last:
-                        await self.set(after, last=last)
-                    return written
+                else:
+                    await self.set(before or {})
+                    if self._left() <= 0:  # a laptop may have slept since it was sent
+                        raise LeaseLost
+                    with unconfirmed_if(is_unknown_write):
+                        written = await write()
+                        if after or last:
+                            await self.set(after or {}, last=last)
+        self.held = not last
+        return written
 
     async def update(self, *, last: bool = False, **fields: Any) -> None:
         """Set `fields` of the record. Raises as `commit` does."""
@@ -246,7 +243,7 @@ class Lease:
         """Seconds by both clocks: the monotonic one stands still while a laptop sleeps."""
         return min(end - at for end, at in zip(self._deadlines, _clocks(), strict=True))
 
-    async def _take(self, message: Accepted | None) -> Record | None:
+    async def _take(self, message: InboxEntry | None) -> Record | None:
         records = self.records
         if message is None:
             # It need not be on disk: should it get lost, the turn's first write finds out.
@@ -298,8 +295,9 @@ class Lease:
             check_record(found, self.owner)
         return cast("Record | None", found)
 
+    @uncancelled
     async def _stop_taking(
-        self, task: asyncio.Task[Record | None], message: Accepted | None
+        self, task: asyncio.Task[Record | None], message: InboxEntry | None
     ) -> None:
         await asyncio.wait({task}, timeout=0.5)
         task.cancel()
@@ -344,6 +342,7 @@ class Lease:
                 return
             await asyncio.sleep(self._seconds / 3)
 
+    @uncancelled
     async def _give_back(self, fields: Fields | None = None) -> None:
         # MongoDB may be what failed; the lease then ends by itself.
         if self.held:

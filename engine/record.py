@@ -36,7 +36,7 @@ class Collections(NamedTuple):
     records: Records
 
 
-class Accepted(TypedDict):
+class InboxEntry(TypedDict):
     """A message that was accepted and that no stored step has taken along yet."""
 
     id: str
@@ -85,7 +85,7 @@ class Record(TypedDict, total=False):
     format: int  # `FORMAT` of the engine that last took the lease
     owner: str  # whom the conversation belongs to; set when the record is created
     lease: Term | None  # taken, renewed and given back by `Lease`
-    inbox: list[Accepted]  # a message comes with the lease, and goes with the first stored step
+    inbox: list[InboxEntry]  # a message comes with the lease, and goes with the first stored step
     accepted: list[str]  # the last ids, oldest first; never empty: a new record gets one of its own
     unanswered_since: datetime | None  # when an answer was last tried; None after a last write
     # Set with the call that waits. Cleared by a message or a no; after a yes, by the tool's write.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from agents import (
@@ -24,7 +24,6 @@ from agents.stream_events import AgentUpdatedStreamEvent
 
 from engine.events import (
     CutOff,
-    Event,
     HandedOff,
     Reason,
     ServerBusy,
@@ -37,6 +36,7 @@ from engine.history import CUT_OFF, first_line, text_of
 from engine.models.checked import Pause
 from engine.session import TurnSession
 from engine.setup import INNER, Setup
+from engine.stream import Stream
 
 DELTAS = ("response.output_text.delta", "response.refusal.delta")
 ENDS = ("response.completed", "response.incomplete")
@@ -55,19 +55,18 @@ class Run:
         *,
         earlier: Run | None,
         approved: Mapping[str, str],
-        tell: Callable[[Event], None],
+        stream: Stream,
         session: TurnSession,
     ) -> None:
         """`earlier` is the run before, in the same turn; `approved` the calls in `todo` that have
         got a yes: the name of the tool by the call's id."""
-        self.said: bool = bool(earlier and earlier.said)  # whether the owner was shown any words
         self.unfinished = ""  # what was shown of a response that has not come to its end
         self.overdue = False  # whether its time was up before it came to its end
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
-        self.approved = dict(approved)  # without those that were made
+        self.unsettled = dict(approved)  # those of which nothing was told yet
         self.ended: set[str] = set()  # ids of calls whose tools have run: no guardrail refused them
         self.stopped = False  # or its time is up
-        self._tell = tell
+        self._stream = stream
         self._session = session
         # All runs of a turn share its time.
         now = asyncio.get_running_loop().time()
@@ -98,6 +97,12 @@ class Run:
         usage = Usage(requests=calls, input_tokens=read, output_tokens=written, total_tokens=total)
         usage.input_tokens_details.cached_tokens = cached
         return usage
+
+    @property
+    def withheld(self) -> bool:
+        """Whether an approved call has written, and a guardrail withholds what it answered."""
+        deed = self._session.deed
+        return bool(deed.written and self.unsettled and not deed.outputs)
 
     def _used(self) -> tuple[int, ...]:
         """Calls of the model; tokens in, of them cached, out; all tokens."""
@@ -157,17 +162,17 @@ class Run:
                     if place != message:
                         message, streamed, delta = place, streamed + 1, self._apart(delta)
                     self.unfinished += delta
-                    self._tell(Text(delta))
+                    self._stream.tell(Text(delta))
                 case RawResponsesStreamEvent(data=Pause(seconds)):
-                    self._tell(ServerBusy(seconds))
+                    self._stream.tell(ServerBusy(seconds))
                 case RawResponsesStreamEvent(data=data):
                     if data.type in ("response.created", *ENDS):
                         self.unfinished = ""  # what is complete is stored by the SDK
                 case AgentUpdatedStreamEvent(new_agent=new) if new is not agent:
                     agent, is_told = new, _writes_text(new)
-                    self._tell(HandedOff(agent.name))
+                    self._stream.tell(HandedOff(agent.name))
                 case RunItemStreamEvent(name="tool_called", item=ToolCallItem() as called):
-                    self._tell(ToolStarted(called.tool_name or "a tool"))
+                    self._stream.tell(ToolStarted(called.tool_name or "a tool"))
                     self._settle_hosted(called.raw_item)
                 case RunItemStreamEvent(item=ToolCallOutputItem() as output):
                     is_function = output.to_input_item().get("type") == "function_call_output"
@@ -179,9 +184,9 @@ class Run:
                     if streamed:
                         streamed -= 1
                     elif text and is_told:
-                        self._tell(Text(self._apart(text)))
+                        self._stream.tell(Text(self._apart(text)))
                     if text.endswith(CUT_OFF):
-                        self._tell(CutOff())
+                        self._stream.tell(CutOff())
 
     def settle(
         self, call_id: str | None, output: object, tool: str | None = None, *, made: bool = True
@@ -189,11 +194,11 @@ class Run:
         """If the call was approved, tell what it answered: a model may tell something else."""
         if self._session.deed.in_doubt:
             return
-        if call_id in self.approved and tool in (None, self.approved[call_id]):
-            del self.approved[call_id]
+        if call_id in self.unsettled and tool in (None, self.unsettled[call_id]):
+            del self.unsettled[call_id]
             if (written := self._session.deed.written) is None:
                 written = made and output != RAISED
-            self._tell(Settled(written, first_line(output)))
+            self._stream.tell(Settled(written, first_line(output)))
 
     def _settle_hosted(self, call: Any) -> None:
         """Tell what a call answered that the model's server has made, after its approval."""
@@ -204,8 +209,7 @@ class Run:
 
     def _apart(self, text: str) -> str:
         """`text` as a paragraph of its own, if this turn has shown words before."""
-        before, self.said = self.said, True
-        return "\n\n" + text if before else text
+        return "\n\n" + text if self._stream.said else text
 
 
 class _Hooks(RunHooks[Any]):

@@ -6,8 +6,8 @@ import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 from agents import TResponseInputItem
 from agents.extensions.memory import MongoDBSession
@@ -29,8 +29,6 @@ from engine.lease import Lease
 from engine.models.request import for_model
 from engine.options import Limits
 from engine.record import Fields, Moving, Record, primary
-
-T = TypeVar("T")
 
 
 class Stored:
@@ -170,15 +168,12 @@ class TurnSession(SessionABC):
 
         The `last` write of a turn also gives the lease back.
         """
-        deed = self.deed
-        if deed.in_doubt:
-            raise deed.in_doubt
+        fields = fields or {}
+        of_deed = await self.deed.fields_for_step(pending=bool(fields.get("pending")))
         items = [*self.coming, *step]
         messages = self._record["messages"] + len(transcript(items))
-        after = {**deed.fields, **(fields or {}), "messages": messages, "active_agent": self.agent}
+        after = {**of_deed, **fields, "messages": messages, "active_agent": self.agent}
         after |= {"inbox": [], "moving": None}
-        if deed.outputs and fields and fields.get("pending"):
-            after["deed"] = await deed.sealed(told=True)  # its output is not stored yet
         if items:
             # In a transaction, nothing can come between the inbox and the history.
             moving = None if self.lease.transactions else self._stored.moving(items)
@@ -193,7 +188,7 @@ class TurnSession(SessionABC):
         self._record["messages"] = messages
         self._stored.grow(items)
         self.coming = []
-        deed.stored()
+        self.deed.stored()
 
     async def withhold(self) -> None:
         """Give up the messages that have no answer: they are in no later request.
@@ -203,12 +198,6 @@ class TurnSession(SessionABC):
         withheld = [{"role": "user", "content": WITHHELD}] * sum(map(begins_turn, self.coming))
         self.coming = self.deed.lacking
         await self.store([*withheld, assistant_item(NOT_TAKEN)], last=True)
-
-    async def commit(self, write: Callable[[], Awaitable[T]], *, withheld: bool = False) -> T:
-        """Run a tool's write under the lease. If its call was approved, see `Deed.commit`."""
-        if self.deed.writes:
-            return await self.deed.commit(write, withheld=withheld)
-        return await self.lease.commit(write)
 
     async def pop_item(self) -> TResponseInputItem | None:
         raise NotImplementedError("The engine takes nothing back from the history.")

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
-from engine.events import Event, Reason, Stopped, TurnFailed
+from engine.errors import failure
+from engine.events import Event, Reason, Stopped, Text, TurnFailed
 
 
 class Stream:
@@ -16,12 +17,14 @@ class Stream:
     def __init__(self) -> None:
         self.running = False
         self.stopping = False
+        self.said = False  # whether words of an answer were told
         self._told: deque[Event] = deque()
         self._news = asyncio.Event()  # something was told, or the work has ended
         self._stop: Callable[[], object] = lambda: None
         self.cancel: Callable[[], object] = lambda: None  # the work, once it has begun
 
     def tell(self, event: Event) -> None:
+        self.said = self.said or isinstance(event, Text)
         self._told.append(event)
         self._news.set()
 
@@ -38,12 +41,11 @@ class Stream:
     async def events(
         self, begin: Callable[[], object], work: Callable[[], Coroutine[Any, Any, None]]
     ) -> AsyncGenerator[Event, None]:
-        """Call `begin`, do `work` as a task, and yield what it tells; then raise what it raised.
+        """Call `begin`, do `work` as a task, and yield what it tells.
 
-        If the reader goes away, the work is stopped, and waited for.
+        If the reader goes away, the work is stopped, and waited for. Raises TurnFailed.
         """
         begin()
-        self.running = True
         task = asyncio.create_task(work())
         task.add_done_callback(self._end)
         self.cancel = task.cancel
@@ -57,8 +59,8 @@ class Stream:
                 yield Stopped()
             elif task.cancelled():  # by a tool, or whoever else
                 raise TurnFailed(Reason.PROGRAM_ERROR)
-            else:
-                task.result()
+            elif isinstance(error := task.exception(), Exception):
+                raise failure(error, shown=self.said) from error
         finally:
             if not task.done():
                 self.stop()

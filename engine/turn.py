@@ -49,11 +49,6 @@ class Turn:
             self._run.cancel()
 
     @property
-    def said(self) -> bool:
-        """Whether the owner was shown any words of an answer."""
-        return bool(self._run and self._run.said)
-
-    @property
     def usage(self) -> Usage:
         """Of the model calls that came to their end, inner agents included."""
         return self._run.usage if self._run else Usage()
@@ -78,9 +73,8 @@ class Turn:
         if self._record.get("pending"):
             await self.ask_again()
         elif unanswered(self.session.items) is None:
-            await self.session.store(
-                last=True
-            )  # on a standalone, a kill may leave it in the inbox, too
+            # On a standalone, a kill may leave what is stored in the inbox, too.
+            await self.session.store(last=True)
             raise TurnFailed(Reason.NOTHING_TO_RETRY)
         elif told := self._setup.instead(self._record):
             self._stream.tell(Text(told))
@@ -102,7 +96,7 @@ class Turn:
             self._stream.tell(ApprovalLost())
             return
         around, approved = call_in_history(state), dict(pending.get("approved", []))
-        if asked := await self._approvals.ask(state):
+        if asked := await self._approvals.question_or_refuse(state):
             self._stream.tell(self._approvals.show(pending, asked))
         else:  # the call is refused; those that got their yes before are made
             self.session.deed.close_approval(around, len(approved))
@@ -143,7 +137,7 @@ class Turn:
                 state or [],
                 earlier=self._run,
                 approved=approved or {},
-                tell=self._stream.tell,
+                stream=self._stream,
                 session=session,
             )
             if self._stream.stopping:
@@ -153,18 +147,13 @@ class Turn:
             except Exception as error:
                 if failure(error).reason is Reason.MESSAGE_BLOCKED:  # never send it again
                     await session.withhold()
-                elif (
-                    isinstance(error, OutputGuardrailTripwireTriggered)
-                    and session.deed.written
-                    and self._run.approved
-                    and not session.deed.outputs
-                ):
-                    self._stream.tell(Settled(True, DONE))  # what it answered is withheld
+                elif isinstance(error, OutputGuardrailTripwireTriggered) and self._run.withheld:
+                    self._stream.tell(Settled(True, DONE))
                 raise
             if self._stream.stopping or not self._run.result.interruptions:
                 break
-            state, approved = self._run.result.to_state(), self._run.approved
-            if asked := await self._approvals.ask(state):
+            state, approved = self._run.result.to_state(), self._run.unsettled
+            if asked := await self._approvals.question_or_refuse(state):
                 pending = await self._approvals.suspend(state, approved)
                 await session.store((), {"pending": pending}, last=True)
                 self._stream.tell(self._approvals.show(pending, asked))

@@ -14,6 +14,7 @@ from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_messag
 from pymongo import AsyncMongoClient, monitoring
 
 import main
+from engine import ApprovalNeeded
 from local.mongod import Mongod
 from seed_data import CUSTOMERS, seed
 from terminal.chat import Chat
@@ -60,7 +61,9 @@ async def test_the_commands_and_the_documents_are_those_of_the_page(mongod: Mong
 
     handoff = [function_call("transfer_to_orders", {}, call_id="call_1")]
     hello = [assistant_message("Hello.")]
-    model = ScriptedModel([hello, handoff, hello, ModelStep.respond(answer)])
+    wanted = {"order_id": "ORD-1001", "reason": "Too slow"}
+    wants = [function_call("initiate_return", wanted, call_id="call_2")]
+    model = ScriptedModel([hello, handoff, hello, ModelStep.respond(answer), wants, hello])
     chat = await main.open_conversation(client, CUSTOMERS[0], model, database=db.name)
     for message in ("hi", "my orders?"):
         async for _ in chat.turn(message):
@@ -70,11 +73,17 @@ async def test_the_commands_and_the_documents_are_those_of_the_page(mongod: Mong
         pass
     sent = list(commands.sent)
     after = await db.conversations.find_one() or {}
+    events = [event async for event in chat.turn("I return it")]
+    assert isinstance(needed := events[-1], ApprovalNeeded)
+    commands.sent.clear()
+    async for _ in chat.decide(needed, True):
+        pass
+    sent_at_yes = list(commands.sent)
     await client.drop_database(db.name)
     await client.close()
 
-    rows = re.findall(r"(?m)^\| \d \| `(\w+)` \| (?:`(\w+)`)? ?\|", PAGE)
-    assert sent == rows
+    rows = re.findall(r"(?m)^\| \d+ \| `(\w+)` \| (?:`(\w+)`)? ?\|", PAGE)
+    assert sent + sent_at_yes == rows
     told = [
         re.findall(r"(?m)^  (\w+):", block) for block in re.findall(r"```\n(.*?)```", PAGE, re.S)
     ]

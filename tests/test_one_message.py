@@ -74,7 +74,8 @@ async def test_the_commands_and_the_documents_are_those_of_the_page(mongod: Mong
     sent = list(commands.sent)
     after = await db.conversations.find_one() or {}
     events = [event async for event in chat.turn("I return it")]
-    assert isinstance(needed := events[-1], ApprovalNeeded)
+    needed = events[-1]
+    assert isinstance(needed, ApprovalNeeded)
     commands.sent.clear()
     async for _ in chat.decide(needed, True):
         pass

@@ -23,10 +23,10 @@ def taking(
         "format": {"$not": {"$gt": FORMAT}},
         "$or": [
             FREE,
-            {"lease.process": term["process"]},  # left by a turn that lost MongoDB
+            {"lease.process": term["process"]},  # our own: a turn lost MongoDB, and kept it
         ],
     }
-    # What was withdrawn, in a turn that died before it told it, is told in the next one.
+    # If a turn dies before it tells what was withdrawn, the next one tells it.
     withdrawn: dict[str, Any] = {"$ifNull": ["$lease.withdrawn", None]}
     fields: dict[str, Any] = {
         "format": FORMAT,

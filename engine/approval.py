@@ -58,13 +58,13 @@ class Approvals:
 
     async def decide(self, state: RunState[Any], yes: bool) -> bool:
         """Write the decision into `state`. Returns whether the call is made: not without a tool."""
-        call, told = call_of(state), self._setup.words.to_model_declined
+        call, to_model = call_of(state), self._setup.words.to_model_declined
         if yes:
             if await self._is_there(call):
                 state.approve(call)
                 return True
-            told = self._setup.words.to_model_gone
-        state.reject(call, rejection_message=told)
+            to_model = self._setup.words.to_model_gone
+        state.reject(call, rejection_message=to_model)
         return False
 
     def show(self, pending: Pending, question: str) -> ApprovalNeeded:

@@ -27,7 +27,7 @@ from engine.models.request import for_model
 from engine.options import Approval, Commit, Limits, Words
 from engine.record import Collections, Fields, InboxEntry, Record, check_record, in_utc, is_held
 from engine.session import Stored, TurnSession
-from engine.setup import Content, Setup, agents_of, by_name, completed, guards_outputs
+from engine.setup import Content, Setup, by_name, completed, guards_outputs, prepared
 from engine.stream import Stream
 from engine.turn import Turn
 
@@ -39,11 +39,11 @@ Work = Callable[[Turn], Awaitable[None]]
 class Opened:
     """The conversation as it was when it was opened."""
 
-    recent: Sequence[Message]  # the last of what was said
-    total: int  # how many messages were said
-    last_active: datetime | None  # UTC; None for a new conversation
-    pending: bool  # whether an approval waits: see `Conversation.resume`
-    answering: bool  # whether another process held the lease, by this machine's clock
+    recent: Sequence[Message] = ()  # the last of what was said
+    total: int = 0  # how many messages were said
+    last_active: datetime | None = None  # UTC; None for a new conversation
+    pending: bool = False  # whether an approval waits: see `Conversation.resume`
+    answering: bool = False  # whether another process held the lease, by this machine's clock
 
 
 class Conversation:
@@ -54,7 +54,7 @@ class Conversation:
 
     def __init__(self, stored: Stored, lease: Lease) -> None:
         self.id = lease.session_id
-        self.opened = Opened((), 0, None, False, False)
+        self.opened = Opened()
         self.unanswered: str | None = None  # the last message, if it has no answer
         self.collections = Collections(
             stored.session._sessions, stored.session._messages, lease.records
@@ -128,7 +128,7 @@ class Conversation:
             made = context(self._commit)
         except Exception as error:
             raise failure(error) from error
-        agents = list(agents_of(agent))
+        agents = list(prepared(agent))
         guarded = config.output_guardrails or any(guards_outputs(each) for each, _ in agents)
         self._setup = Setup(
             agent=agent,
@@ -229,7 +229,7 @@ class Conversation:
         """How tools write: see `Commit`."""
         if self._turn is None:
             raise RuntimeError("A tool can write only in a turn.")
-        return await self._turn.session.deed.commit(write, withheld=self._setup.guards_outputs)
+        return await self._turn.session.deed.commit(write, guarded=self._setup.guards_outputs)
 
     async def _items(self, limit: int | None = None) -> list[Item]:
         """The last `limit` items, and the inbox; if a step moves the inbox meanwhile, once more."""
@@ -266,7 +266,7 @@ class Conversation:
             self.unanswered = history.text_of(item)
             self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
         message = self._sent if accepts else None
-        stream.stop_with(stream.cancel)  # until now, the message was not kept for `retry`
+        stream.stop_with(stream.cancel)  # not before: now `_sent` keeps the message for `retry`
         async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
             session = TurnSession(self._stored, self._lease, record)
             turn = Turn(self._setup, self._approvals, session, record, stream)

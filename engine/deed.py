@@ -26,12 +26,16 @@ class Deed:
     output, instead of letting the model call again. In order: `close_approval(call, 1)` at the yes;
     `commit` in the tool; the step with the output, which ends the record of the deed. If the
     process dies before that step, the next one begins with `take_up`.
+
+    If another approval follows in the same run, the output is in the state of that run, and in no
+    step yet. So the record of the deed stays, marked as told, until the run goes on, or a message
+    withdraws that approval.
     """
 
     _lease: Lease
     _seal: Callable[[Any], Awaitable[str]]
-    fields: dict[str, Any] = field(default_factory=dict)  # of the record, for the next write
-    writes_left: int = 0  # one, or one for each call inside an agent that is a tool
+    _fields: dict[str, Any] = field(default_factory=dict)  # of the record, for the next write
+    _writes_left: int = 0  # one, or one for each call inside an agent that is a tool
     outputs: list[str] = field(default_factory=list)  # of the writes made, until a step has them
     written: bool | None = None  # whether a write was made; None: none was tried
     in_doubt: Unconfirmed | None = None  # of a write: the next turn finds out
@@ -41,12 +45,12 @@ class Deed:
     _one_write: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def take_up(self, recorded: dict[str, Any], turn: Sequence[Item], *, waits: bool) -> None:
-        """Go on with what was `recorded`; `waits`: whether a run that waits has its output."""
+        """Go on with what was `recorded`; `waits`: whether a run that waits has the outputs."""
         call, outputs = recorded["call"], recorded["outputs"]
         if waits:
             self._call, self.outputs = call, outputs
             return
-        self.fields["deed"] = None
+        self._fields["deed"] = None
         if call:
             # The SDK holds back a call whose output may be withheld: then both are lacking.
             known = sum(item.get("call_id") == call["call_id"] for item in turn)
@@ -56,12 +60,12 @@ class Deed:
 
     def close_approval(self, call: Item | None, writes: int) -> None:
         """The next write closes the approval; so many `writes` of `call` are to come."""
-        self._call, self.writes_left = call or self._call, writes
-        self.fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
+        self._call, self._writes_left = call or self._call, writes
+        self._fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
 
     def stored(self) -> None:
         """The history has all of it now."""
-        self.lacking, self.outputs, self.fields, self.writes_left = [], [], {}, 0
+        self.lacking, self.outputs, self._fields, self._writes_left = [], [], {}, 0
 
     async def fields_for_step(self, *, pending: bool) -> Fields:
         """What the next step sets in the record; `pending`: if it ends with another approval.
@@ -70,49 +74,50 @@ class Deed:
         """
         if self.in_doubt:
             raise self.in_doubt
-        if self.outputs and pending:  # the output is in the run that waits, not in the history yet
-            return {**self.fields, "deed": await self._sealed(told=True)}
-        return self.fields
+        if self.outputs and pending:
+            return {**self._fields, "deed": await self._sealed(self.outputs, told=True)}
+        return self._fields
 
-    async def commit(self, write: Callable[[], Awaitable[T]], *, withheld: bool) -> T:
+    async def commit(self, write: Callable[[], Awaitable[T]], *, guarded: bool) -> T:
         """Run a tool's `write` under the lease.
 
         If its call was approved, it records the end of the approval and the output: all or nothing.
-        A text that `write` returns is the output, unless it is `withheld`.
+        A text that `write` returns is the output; of a `guarded` one, only that it was done.
         """
-        if not self.writes_left:
+        if not self._writes_left:
             return await self._lease.commit(write)
 
         def output(did: object) -> str:
-            return did if isinstance(did, str) and not withheld else DONE
+            return did if isinstance(did, str) and not guarded else DONE
 
-        async def recorded() -> T:
+        async def write_and_record() -> T:
             did = await write()
-            await self._lease.set({"deed": await self._sealed(output(did))})
+            deed = await self._sealed([*self.outputs, output(did)])
+            await self._lease.set({"deed": deed})
             return did
 
         async with self._one_write:  # the calls of an agent that is a tool are made at once
             if self.in_doubt:
                 raise self.in_doubt
-            before = {**self.fields, "deed": await self._sealed(NOT_KNOWN)}
-            self.fields["deed"] = None  # by the next step: it holds the output, or the refusal
+            before = {**self._fields, "deed": await self._sealed([*self.outputs, NOT_KNOWN])}
+            # Cleared by the next step, which holds the output, or the refusal.
+            self._fields["deed"] = None
             try:
-                done = await self._lease.commit(recorded, before=before)
+                done = await self._lease.commit(write_and_record, before=before)
             except (Unconfirmed, asyncio.CancelledError) as error:
                 # It may be done, also if the tool's time was over. The SDK would tell the model of
                 # a failure, and go on; so the turn ends here, and the next one finds out.
                 self.in_doubt = error if isinstance(error, Unconfirmed) else Unconfirmed()
                 raise
             except Exception:
-                self.written = self.written or False
+                self.written = bool(self.written)
                 raise
             self.written = True
-            self.writes_left -= 1
+            self._writes_left -= 1
             self.outputs.append(output(done))
-            self.fields = {"deed": None}
+            self._fields = {"deed": None}
             return done
 
-    async def _sealed(self, *output: str, told: bool = False) -> str:
-        """For the record: the outputs up to now, and `output`; whether the owner was told them."""
-        deed = {"call": self._call, "outputs": [*self.outputs, *output], "told": told}
-        return await self._seal(deed)
+    async def _sealed(self, outputs: Sequence[str], *, told: bool = False) -> str:
+        """For the record. `told`: whether the owner was told the `outputs`."""
+        return await self._seal({"call": self._call, "outputs": outputs, "told": told})

@@ -83,8 +83,7 @@ def ends_turn(items: Sequence[Any]) -> bool:
 
 def last_turn(items: Sequence[Any]) -> Sequence[Any]:
     """`items` from the owner's last message on. In another turn, a call may have the same id."""
-    starts = [index for index, item in enumerate(items) if begins_turn(item)]
-    return items[starts[-1] :] if starts else items
+    return window(items, 1) or items
 
 
 def waiting_call(items: Sequence[Any], call_id: str | None = None) -> Item | None:
@@ -118,7 +117,7 @@ def assistant_item(text: str) -> Item:
     return {"role": "assistant", "content": text}
 
 
-def taken(items: Sequence[Any]) -> Sequence[Any]:
+def without_refused(items: Sequence[Any]) -> Sequence[Any]:
     """`items` without the turns that end in NOT_TAKEN, and the unanswered ones just before them."""
     if not any(item.get("content") == NOT_TAKEN for item in items):
         return items

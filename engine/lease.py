@@ -31,7 +31,7 @@ from engine.driver import (
     uncancelled,
     unconfirmed_if,
 )
-from engine.record import Fields, InboxEntry, Record, Records, check_record, primary
+from engine.record import FREE, Fields, InboxEntry, Record, Records, check_record, primary
 
 POLL_SECONDS = 0.25
 LOCK_SECONDS = 2.0  # to wait for a document that another transaction has locked
@@ -107,8 +107,9 @@ class Lease:
                 waited = True
                 await asyncio.sleep(POLL_SECONDS)
         except BaseException as error:
-            stopped = isinstance(error, asyncio.CancelledError)
-            await self._stop_taking(task, message if stopped else None)
+            # What was stopped, `recover` does not answer.
+            stopped = message and isinstance(error, asyncio.CancelledError)
+            await self._stop_taking(task, {"unanswered_since": None} if stopped else {})
             raise
         async with self.renewing():
             yield record
@@ -116,21 +117,13 @@ class Lease:
     @contextlib.asynccontextmanager
     async def renewing(self) -> AsyncIterator[None]:
         """Renew the lease for as long as the block lasts, then give it back."""
-        loop = asyncio.get_running_loop()
-        tasks: list[asyncio.Task[None]] = []  # none yet: most turns are over before
-
-        def begin() -> None:
-            tasks.append(loop.create_task(self._keep_renewing()))
-
-        timer = loop.call_later(self._seconds / 3, begin)
+        task = asyncio.create_task(self._keep_renewing())
         try:
             yield
         finally:
-            timer.cancel()
-            for task in tasks:
-                task.cancel()
+            task.cancel()
             if self.held:
-                await self._give_back()
+                await self._give_back({})
             else:  # the last write gave it back
                 await self._end_client_session()
 
@@ -155,7 +148,7 @@ class Lease:
                 # A failover, or a transaction that a dead holder left open and that locks the
                 # record. Or the write is there, and its reply is lost or waits for a majority.
                 with unconfirmed_if(lambda _: message is not None):
-                    holder = await self._whose()
+                    holder = await self._find_holder()
                 ours = holder == self._ours["lease.holder"]
                 if ours and last_try:
                     raise Unconfirmed from error
@@ -185,8 +178,9 @@ class Lease:
         async def transaction(client_session: AsyncClientSession) -> T:
             # end_session=False: else bind ends the transaction unwritten, and without an error.
             async with client_session.bind(end_session=False):
-                # The transaction's first command, since only that one can start it. If it comes
-                # late, after an abort, it starts it anew; but then its filter matches nothing.
+                # The transaction's first command: only that one can open it. Should it reach the
+                # server late, after an abort, it opens it again; but by then its turn is over, so
+                # it matches nothing.
                 await self.set({**(before or {}), **(after or {})}, last=last)
                 return await write()
 
@@ -208,7 +202,7 @@ class Lease:
         self.held = not last
         return written
 
-    async def update(self, *, last: bool = False, **fields: Any) -> None:
+    async def update(self, fields: Fields, *, last: bool = False) -> None:
         """Set `fields` of the record. Raises as `commit` does."""
         with timeout(await self._time_left()), unconfirmed_if(is_unknown_write):
             await self.set(fields, last=last)
@@ -229,8 +223,13 @@ class Lease:
         await self.records.delete_one(self._ours)
 
     def _giving_back(self, fields: Fields) -> dict[str, Any]:
-        change = {"$set": {**fields, "lease": None}, "$currentDate": {"updated_at": True}}
-        return {**change, "$inc": spent} if (spent := self.spent()) else change
+        change: dict[str, Any] = {
+            "$set": {**fields, "lease": None},
+            "$currentDate": {"updated_at": True},
+        }
+        if spent := self.spent():
+            change["$inc"] = spent
+        return change
 
     async def _time_left(self) -> float:
         """Seconds that a command may take. If half of the lease is over, renews it first."""
@@ -244,9 +243,10 @@ class Lease:
         return min(end - at for end, at in zip(self._deadlines, _clocks(), strict=True))
 
     async def _take(self, message: InboxEntry | None) -> Record | None:
+        """As `take`, without a second try if MongoDB is slow."""
         records = self.records
         if message is None:
-            # It need not be on disk: should it get lost, the turn's first write finds out.
+            # A failover may undo it: the turn's first write finds out.
             records = records.with_options(write_concern=WriteConcern(w=1))
         if self._seen is None:
             if (record := await self._create()) is None:
@@ -296,33 +296,27 @@ class Lease:
         return cast("Record | None", found)
 
     @uncancelled
-    async def _stop_taking(
-        self, task: asyncio.Task[Record | None], message: InboxEntry | None
-    ) -> None:
+    async def _stop_taking(self, task: asyncio.Task[Record | None], fields: Fields) -> None:
         await asyncio.wait({task}, timeout=0.5)
         task.cancel()
         await asyncio.wait({task})
         if not task.cancelled():
             task.exception()  # marked as seen
-        # What was stopped, `recover` does not answer.
-        await self._give_back({"unanswered_since": None} if message else None)
+        await self._give_back(fields)
 
-    async def _whose(self) -> str | None:
-        """The holder, if there is one. Ends what a holder left open whose time is over."""
-        over = {"$lt": ["$lease.until", "$$NOW"]}
-        found = await self.records.find_one({"_id": self.session_id}, {"lease": 1, "over": over})
+    async def _find_holder(self) -> str | None:
+        """The holder, if there is one. Aborts the transaction of one whose time is over."""
+        fields = {"lease": 1, "over": FREE["$expr"]}
+        found = await self.records.find_one({"_id": self.session_id}, fields)
         if not found or not (lease := found.get("lease")):
             return None
-        if found["over"]:
-            if lease["server_session"]:
-                await self._end_transactions(lease["server_session"])
-            return None
-        return str(lease["holder"])
-
-    async def _end_transactions(self, server_session: dict[str, Any]) -> None:
-        """Abort what a former holder left open, which would block our writes for a minute."""
-        with contextlib.suppress(OperationFailure):  # Atlas Free and Flex have no killSessions
-            await self.records.database.client.admin.command("killSessions", [server_session])
+        if not found["over"]:
+            return str(lease["holder"])
+        if lease["server_session"]:  # what it left open would block our writes for a minute
+            admin = self.records.database.client.admin
+            with contextlib.suppress(OperationFailure):  # Atlas Free and Flex have no killSessions
+                await admin.command("killSessions", [lease["server_session"]])
+        return None
 
     async def _renew(self) -> None:
         deadlines = _clocks(self._seconds)
@@ -333,21 +327,16 @@ class Lease:
 
     async def _keep_renewing(self) -> None:
         while True:
-            try:
-                await self._renew()
-            except PyMongoError:
-                pass  # the lease may still be ours: the next write finds out
-            except LeaseLost:
-                self._deadlines = (0.0, 0.0)
-                return
             await asyncio.sleep(self._seconds / 3)
+            with contextlib.suppress(PyMongoError, LeaseLost):  # the next write finds out
+                await self._renew()
 
     @uncancelled
-    async def _give_back(self, fields: Fields | None = None) -> None:
+    async def _give_back(self, fields: Fields) -> None:
         # MongoDB may be what failed; the lease then ends by itself.
         if self.held:
             with contextlib.suppress(PyMongoError), timeout(1):
-                await self.records.update_one(self._ours, self._giving_back(fields or {}))
+                await self.records.update_one(self._ours, self._giving_back(fields))
         self.held = False
         await self._end_client_session()
 

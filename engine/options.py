@@ -26,7 +26,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Words:
-    """What the engine itself says; `to_model` is read by the model, the rest by the owner."""
+    """What the engine itself says; `to_model_…` are read by the model, the rest by the owner."""
 
     too_many_steps: str = "I am sorry, I could not finish this. Please ask for one thing at a time."
     refused: str = "I am sorry, I cannot help with that."

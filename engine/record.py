@@ -44,17 +44,22 @@ class InboxEntry(TypedDict):
 
 
 class Pending(TypedDict):
-    """The approval that waits for the owner's decision."""
+    """The approval that waits for the owner's decision.
+
+    An agent that is a tool may make several calls that need a yes. The SDK makes them once all are
+    decided. So a run that waits for the next decision may hold calls that have got their yes:
+    `approved`.
+    """
 
     id: str
     tool: str
-    approved: list[list[str]]  # id and tool of earlier calls that are made with this one
+    approved: list[list[str]]  # id and tool of each; format 1 lacks it
     call: str  # sealed: the call as the model wrote it
     state: str  # sealed: the SDK's RunState
 
 
 class Withdrawn(TypedDict):
-    """The approval that a message has withdrawn, as far as its end is told."""
+    """The approval that a message has withdrawn. It stays until a turn has told the owner so."""
 
     id: str
     tool: str
@@ -68,7 +73,7 @@ class Term(TypedDict):
     holder: str  # new for each turn: every write names it
     until: datetime  # by the server's clock
     server_session: dict[str, Any] | None  # of the holder's transactions
-    writes: int
+    writes: int  # every write counts it up, and so locks the record
     withdrawn: Withdrawn | None
 
 
@@ -86,9 +91,10 @@ class Record(TypedDict, total=False):
     owner: str  # whom the conversation belongs to; set when the record is created
     lease: Term | None  # taken, renewed and given back by `Lease`
     inbox: list[InboxEntry]  # a message comes with the lease, and goes with the first stored step
-    accepted: list[str]  # the last ids, oldest first; never empty: a new record gets one of its own
+    accepted: list[str]  # the last ids, oldest first; never empty, since a new record gets one
     unanswered_since: datetime | None  # when an answer was last tried; None after a last write
-    # Set with the call that waits. Cleared by a message or a no; after a yes, by the tool's write.
+    # Set with the call that waits. Cleared by a message, a person's answer or a no; after a yes, by
+    # the tool's write, or by the next step if the tool writes nothing.
     pending: Pending | None
     deed: str | None  # sealed: what an approved call answered, until a step has it (deed.py)
     active_agent: str  # who answers next; written with each step
@@ -123,7 +129,7 @@ def in_utc(time: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
-def owner_of(record: Record | Mapping[str, Any]) -> str | None:
+def owner_of(record: Mapping[str, object]) -> str | None:
     """The owner, also in format 1; None in a record that is not there."""
     owner = record.get("owner") or record.get("email")
     return str(owner) if owner else None

@@ -63,7 +63,7 @@ class Run:
         self.unfinished = ""  # what was shown of a response that has not come to its end
         self.overdue = False  # whether its time was up before it came to its end
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
-        self.unsettled = dict(approved)  # those of which nothing was told yet
+        self.unsettled = dict(approved)  # those whose end the owner was not told yet
         self.ended: set[str] = set()  # ids of calls whose tools have run: no guardrail refused them
         self.stopped = False  # or its time is up
         self._stream = stream

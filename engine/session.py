@@ -172,8 +172,14 @@ class TurnSession(SessionABC):
         of_deed = await self.deed.fields_for_step(pending=bool(fields.get("pending")))
         items = [*self.coming, *step]
         messages = self._record["messages"] + len(transcript(items))
-        after = {**of_deed, **fields, "messages": messages, "active_agent": self.agent}
-        after |= {"inbox": [], "moving": None}
+        after = {
+            **of_deed,
+            **fields,
+            "messages": messages,
+            "active_agent": self.agent,
+            "inbox": [],
+            "moving": None,
+        }
         if items:
             # In a transaction, nothing can come between the inbox and the history.
             moving = None if self.lease.transactions else self._stored.moving(items)
@@ -184,13 +190,13 @@ class TurnSession(SessionABC):
                 last=last,
             )
         else:
-            await self.lease.update(**after, last=last)
+            await self.lease.update(after, last=last)
         self._record["messages"] = messages
         self._stored.grow(items)
         self.coming = []
         self.deed.stored()
 
-    async def withhold(self) -> None:
+    async def refuse_messages(self) -> None:
         """Give up the messages that have no answer: they are in no later request.
 
         What is stored already stays in the history; what is not is left out of it.

@@ -76,10 +76,10 @@ def _cleaned(value: Any) -> Any:
     return [_cleaned(each) for each in value] if isinstance(value, list) else value
 
 
-def agents_of(agent: Agent[Any]) -> Iterator[tuple[Agent[Any], bool]]:
+def prepared(agent: Agent[Any]) -> Iterator[tuple[Agent[Any], bool]]:
     """All agents that `agent` leads to, and whether as a tool.
 
-    The models of all of them are checked from here on, and the agents that are tools tell what
+    It changes them: from here on, their models are checked, and those that are tools tell what
     happens in them.
     """
     seen: set[tuple[int, bool]] = set()

@@ -14,7 +14,7 @@ from engine.deed import DONE
 from engine.errors import failure
 from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopped, Text, TurnFailed
 from engine.history import CUT_OFF, assistant_item, first_line, unanswered
-from engine.record import Fields, Record
+from engine.record import Fields, Pending, Record
 from engine.run import Run
 from engine.session import TurnSession
 from engine.setup import Setup
@@ -40,7 +40,7 @@ class Turn:
         for output in self.session.deed.untold:
             self._stream.tell(Settled(True, first_line(output)))
         if self._stream.stopping:
-            await self._end(None)
+            await self._end()
         else:
             await work(self)
 
@@ -73,7 +73,7 @@ class Turn:
         if self._record.get("pending"):
             await self.ask_again()
         elif unanswered(self.session.items) is None:
-            # On a standalone, a kill may leave what is stored in the inbox, too.
+            # On a standalone, after a kill, the inbox may still hold what the history has.
             await self.session.store(last=True)
             raise TurnFailed(Reason.NOTHING_TO_RETRY)
         elif told := self._setup.instead(self._record):
@@ -83,17 +83,15 @@ class Turn:
 
     async def store_answer(self, text: str, fields: Fields) -> None:
         """Store `text` as the answer; nobody is asked any more."""
+        await self.session.store([assistant_item(text)], {**fields, "pending": None}, last=True)
         if pending := self._record.get("pending"):
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
-        await self.session.store([assistant_item(text)], {**fields, "pending": None}, last=True)
 
     async def ask_again(self) -> None:
         """Ask for the approval that waits, if there is one."""
         if not (pending := self._record.get("pending")):
             return
-        state = await self._approvals.restore(pending)
-        if state is None:
-            self._stream.tell(ApprovalLost())
+        if not (state := await self._restore(pending)):
             return
         around, approved = call_in_history(state), dict(pending.get("approved", []))
         if asked := await self._approvals.question_or_refuse(state):
@@ -107,12 +105,10 @@ class Turn:
         pending = self._record.get("pending")
         if not pending or pending["id"] != id:
             raise TurnFailed(Reason.DECIDED_ELSEWHERE)
-        state = await self._approvals.restore(pending)
-        if state is None:
-            self._stream.tell(ApprovalLost())
+        if not (state := await self._restore(pending)):
             return
         call, around = call_of(state), call_in_history(state)
-        approved = dict(pending.get("approved", []))  # tools by the ids of calls not made yet
+        approved = dict(pending.get("approved", []))
         if await self._approvals.decide(state, yes):
             approved[call.call_id or ""] = pending["tool"]
         else:
@@ -120,9 +116,16 @@ class Turn:
             self.session.deed.close_approval(around, 0)
             await self.session.store()
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
-        # Several only inside an agent that is a tool: the SDK makes them when all are decided.
+        # After a no, calls that got their yes before are still to be made (`Pending`).
         self.session.deed.close_approval(around, len(approved))
         await self._go_on(state, approved)
+
+    async def _restore(self, pending: Pending) -> RunState[Any] | None:
+        """The run that waits. Tells it if there is none that can be read."""
+        state = await self._approvals.restore(pending)
+        if state is None:
+            self._stream.tell(ApprovalLost())
+        return state
 
     async def _go_on(
         self, state: RunState[Any] | None = None, approved: Mapping[str, str] | None = None
@@ -130,8 +133,8 @@ class Turn:
         """Let the agents work until there is an answer, or an approval is needed."""
         setup, session = self._setup, self.session
         # Also after a stop, a decision is carried out: this run ends when its tool has.
-        while not (self._stream.stopping and state is None):
-            self._run = Run(
+        while True:
+            self._run = run = Run(
                 setup,
                 setup.agents.get(session.agent, setup.agent),
                 state or [],
@@ -141,35 +144,37 @@ class Turn:
                 session=session,
             )
             if self._stream.stopping:
-                self._run.cancel()
+                run.cancel()
             try:
-                await self._run.tell_all()
+                await run.tell_all()
             except Exception as error:
                 if failure(error).reason is Reason.MESSAGE_BLOCKED:  # never send it again
-                    await session.withhold()
-                elif isinstance(error, OutputGuardrailTripwireTriggered) and self._run.withheld:
-                    self._stream.tell(Settled(True, DONE))
+                    await session.refuse_messages()
+                elif isinstance(error, OutputGuardrailTripwireTriggered) and run.withheld:
+                    self._stream.tell(Settled(True, DONE))  # what it answered is told to nobody
                 raise
-            if self._stream.stopping or not self._run.result.interruptions:
-                break
-            state, approved = self._run.result.to_state(), self._run.unsettled
+            if self._stream.stopping or not run.result.interruptions:
+                await self._end()
+                return
+            state, approved = run.result.to_state(), run.unsettled
             if asked := await self._approvals.question_or_refuse(state):
                 pending = await self._approvals.suspend(state, approved)
                 await session.store((), {"pending": pending}, last=True)
                 self._stream.tell(self._approvals.show(pending, asked))
                 return
-        await self._end(self._run)
 
-    async def _end(self, run: Run | None) -> None:
-        """Store what the run has not stored itself, and tell how it ended."""
+    async def _end(self) -> None:
+        """Store what the run has not stored itself, if there was one, and tell how it ended."""
+        run = self._run
+        overdue = run is not None and run.overdue
         answered = unanswered(self.session.items) is None
-        if self._stream.stopping or not run or run.overdue:
+        if self._stream.stopping or not run or overdue:
             if not answered:
                 words = run.unfinished.strip() if run else ""
-                mark = CUT_OFF if run and run.overdue else self._setup.words.stopped
+                mark = CUT_OFF if overdue else self._setup.words.stopped
                 said = [assistant_item(f"{words} {mark}")] if words else []
                 await self.session.store(said, last=True)
-            self._stream.tell(CutOff() if run and run.overdue else Stopped())
+            self._stream.tell(CutOff() if overdue else Stopped())
             return
         output = run.result.final_output
         if not answered:  # the output of a tool ends the run, or a custom function's

@@ -376,7 +376,7 @@ async def test_a_renewal_that_came_late_is_asked_for_again(
 
     monkeypatch.setattr(Lease, "_renew", slept)
     lease._deadlines = (0.0, 0.0)
-    await lease.update(pending=None)
+    await lease.update({"pending": None})
     assert len(renew) == 2
 
 

@@ -146,7 +146,7 @@ async def test_a_write_of_the_record_alone_may_be_done_if_its_reply_is_lost(
         assert await lease.take()
         link.hold_when("update conversations", "after")
         with pytest.raises(Unconfirmed):
-            await lease.update(active_agent="Orders")
+            await lease.update({"active_agent": "Orders"})
         link.release()
     assert await db.conversations.distinct("active_agent") == ["Orders"]
 
@@ -226,7 +226,7 @@ async def test_what_a_dead_holder_left_open_blocks_its_heir_for_no_longer_than_t
     async with client_session.bind(end_session=False):
         await client_session.start_transaction()
         await session_for(db).add_items([{"role": "user", "content": "never seen"}])
-        await dead.update(pending=None)
+        await dead.update({"pending": None})
     started = time.monotonic()
     while not await heir.take():
         await asyncio.sleep(0.05)
@@ -252,7 +252,7 @@ async def test_a_slow_server_is_asked_again_though_nobody_holds_the_lease(
 ) -> None:
     lease = lease_on(db)
     assert await lease.take()
-    await lease._give_back()
+    await lease._give_back({})
     take = Lease._take
 
     async def too_late(*_: object) -> Any:

@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import Any
 
-from engine.history import NO_ANSWER, Item, answer_in, begins_turn, taken, window, window_by_tokens
+from engine.history import (
+    NO_ANSWER,
+    Item,
+    answer_in,
+    begins_turn,
+    window,
+    window_by_tokens,
+    without_refused,
+)
 from engine.models.items import is_object, repairs, short_id
 from engine.options import Limits
 
@@ -26,7 +34,7 @@ def for_model(items: Sequence[Any], limits: Limits) -> list[Any]:
     """
     known = [
         item
-        for item in window(taken(items), limits.turns)
+        for item in window(without_refused(items), limits.turns)
         if item.get("role") in ("user", "assistant") or item.get("type") in STORED
     ]
     sent = fit(known)

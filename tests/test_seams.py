@@ -6,11 +6,12 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from agents import Agent, function_tool
 from agents.extensions.memory import MongoDBSession
 from bson import json_util
 
-from engine import Approval, Reason
+from engine import Approval, Event, Reason, TurnFailed
 from engine.history import NO_ANSWER
 from tests.builders import Visits, asked, call, events, failure_of, said, say, settled, text_of
 
@@ -91,6 +92,11 @@ async def test_a_persons_answer_closes_the_question_that_waits(visits: Visits) -
     visits.options = {"approvals": {"book": Approval(ask, "Nothing was booked.")}}
     needed = asked(await visits.turn(DESK, "Monday", call("book", day="Monday")))
     conversation = await visits.open(DESK)
+    told: list[Event] = []
+    with pytest.raises(TurnFailed):  # MongoDB refuses the field, so nothing is stored
+        async for event in conversation.answer("Booked.", {"$no": "name"}):
+            told.append(event)
+    assert told == []
     seen = await events(conversation.answer("I have booked it myself."))
     assert settled(seen) == [(False, "Nothing was booked.")]
     assert conversation.unanswered is None

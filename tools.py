@@ -22,7 +22,7 @@ from engine.text import clean
 from shop import Article, Customer, Order, Product
 
 MAX_ARGUMENT = 500  # characters
-MAX_RESULTS = 5
+MAX_ORDERS, MAX_PRODUCTS, MAX_ARTICLES = 20, 5, 3  # that one answer shows
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ async def list_orders(context: Context) -> str:
     """List the customer's orders, newest first: number, status, date, items and total."""
     ctx = context.context
     cursor = ctx.db.orders.find({"customer_id": ctx.customer["_id"]}).sort("placed_at", -1)
-    found = cast("list[Order]", await cursor.limit(4 * MAX_RESULTS).to_list())
+    found = cast("list[Order]", await cursor.limit(MAX_ORDERS).to_list())
     if not found:
         return "This customer has no orders."
     return "\n".join(
@@ -90,18 +90,18 @@ async def get_order(context: Context, order_id: str) -> str:
     lines += [
         f"{entry['status'].capitalize()}: {policy.day(entry['at'])}" for entry in order["history"]
     ]
-    lines += [f"Tracking: {order['tracking'] or 'not shipped yet'}"]
+    lines.append(f"Tracking: {order['tracking'] or 'not shipped yet'}")
     lines += [
         f"Item: {item['qty']} x {item['name']} ({item['sku']}), "
         f"{policy.dollars(item['unit_price_cents'])} each"
         for item in order["items"]
     ]
-    lines += [f"Total: {policy.dollars(policy.total_cents(order))}"]
+    lines.append(f"Total: {policy.dollars(policy.total_cents(order))}")
     if made := order["return"]:
         refund = policy.refund_text(made["refund_cents"], made["tier"])
         lines += [f"Return reason: {made['reason']}", f"Estimated refund: {refund}"]
     else:
-        lines += [f"Return: {_return_terms(order, context.context)}"]
+        lines.append(f"Return: {_return_terms(order, context.context)}")
     return "\n".join(lines)
 
 
@@ -172,7 +172,7 @@ async def _make_return(ctx: SupportContext, order: Order, reason: str) -> str:
     )
     if not found:
         # Another call was faster: say what there is now.
-        await _returnable(ctx, order["_id"], reason)
+        policy.check_return(await _find_order(ctx, order["_id"]), now)
         raise Refusal(f"Order {order['_id']} changed just now. Look at it again.")
     return (
         f"Return initiated for order {order['_id']}.\n"
@@ -234,7 +234,7 @@ async def search_products(context: Context, query: str) -> str:
         {"$or": [{name: {"$regex": word, "$options": "i"}} for name in fields]} for word in words
     ]
     cursor = context.context.db.products.find({"$and": matches} if matches else {})
-    found = cast("list[Product]", await cursor.limit(MAX_RESULTS).to_list())
+    found = cast("list[Product]", await cursor.limit(MAX_PRODUCTS).to_list())
     if not found:
         return "No product has all of these words. Try fewer, or an empty query for all products."
     return "\n".join(_product_line(product) for product in found)
@@ -285,7 +285,7 @@ async def search_knowledge_base(context: Context, query: str) -> str:
     telling = [word for word in words if word not in SMALL_WORDS] or words
     score = {"score": {"$meta": "textScore"}}
     cursor = db.support_articles.find({"$text": {"$search": " ".join(telling[:20])}}, score)
-    found = cast("list[Article]", await cursor.sort(score).limit(3).to_list())
+    found = cast("list[Article]", await cursor.sort(score).limit(MAX_ARTICLES).to_list())
     if found:
         return "\n\n".join(f"{article['title']}\n{article['body']}" for article in found)
     titles = [a["title"] async for a in db.support_articles.find({}, {"title": 1}).limit(20)]

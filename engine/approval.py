@@ -16,7 +16,7 @@ from engine.events import ApprovalNeeded, Refusal
 from engine.history import Item, waiting_call
 from engine.options import Arguments
 from engine.record import Pending, Withdrawn
-from engine.session import Stored
+from engine.session import Tail
 from engine.setup import Setup
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ def call_in_history(state: RunState[Any]) -> Item | None:
 class Approvals:
     """The approvals of one conversation: asked, kept in MongoDB, and taken up again."""
 
-    def __init__(self, setup: Setup, stored: Stored) -> None:
+    def __init__(self, setup: Setup, tail: Tail) -> None:
         self._setup = setup
-        self._stored = stored
+        self._tail = tail
         self._last: tuple[str, RunState[Any]] | None = None  # saves reading it again
         self._shown = ""  # the id of the last approval that the owner was asked for here
 
@@ -81,8 +81,8 @@ class Approvals:
             "id": new_id,
             "tool": call.name or "",
             "approved": [list(pair) for pair in approved.items()],
-            "call": await self._stored.seal(wanted),
-            "state": await self._stored.seal(state.to_json(context_serializer=lambda _: {})),
+            "call": await self._tail.seal(wanted),
+            "state": await self._tail.seal(state.to_json(context_serializer=lambda _: {})),
         }
 
     async def restore(self, pending: Pending) -> RunState[Any] | None:
@@ -91,7 +91,7 @@ class Approvals:
         if last and last[0] == pending["id"]:
             return last[1]
         try:
-            state = await self._stored.unseal(pending["state"])
+            state = await self._tail.unseal(pending["state"])
             # Without context_override, the tools would get an empty context.
             return await RunState.from_json(
                 self._setup.agent, state, context_override=self._setup.context
@@ -107,7 +107,7 @@ class Approvals:
         if of["id"] == self._shown or not approval.withdrawn:
             return approval.declined
         try:
-            call = await self._stored.unseal(of["call"])
+            call = await self._tail.unseal(of["call"])
             return approval.withdrawn(_arguments(call["arguments"]))
         except Exception:  # a model wrote something else, or an earlier version did
             logger.warning("What was withdrawn cannot be told", exc_info=True)

@@ -26,7 +26,7 @@ from engine.lease import Lease
 from engine.models.request import for_model
 from engine.options import Approval, Commit, Limits, Words
 from engine.record import Collections, Fields, InboxEntry, Record, check_record, in_utc, is_held
-from engine.session import Stored, TurnSession
+from engine.session import Tail, TurnSession
 from engine.setup import Content, Setup, by_name, completed, guards_outputs, prepared
 from engine.stream import Stream
 from engine.turn import Turn
@@ -52,14 +52,14 @@ class Conversation:
     Each stream is made by `_events`: it takes the lease, and lets a `Turn` do one thing.
     """
 
-    def __init__(self, stored: Stored, lease: Lease) -> None:
+    def __init__(self, tail: Tail, lease: Lease) -> None:
         self.id = lease.session_id
         self.opened = Opened()
         self.unanswered: str | None = None  # the last message, if it has no answer
         self.collections = Collections(
-            stored.session._sessions, stored.session._messages, lease.records
+            tail.session._sessions, tail.session._messages, lease.records
         )
-        self._stored = stored
+        self._tail = tail
         self._lease = lease
         self._setup: Setup  # `open` sets both: a context is made with `_commit`
         self._approvals: Approvals
@@ -122,8 +122,8 @@ class Conversation:
             seconds=limits.lease_seconds,
         )
         config = run_config or RunConfig()
-        stored = Stored(session, limits)
-        self = cls(stored, lease)
+        tail = Tail(session, limits)
+        self = cls(tail, lease)
         try:
             made = context(self._commit)
         except Exception as error:
@@ -143,18 +143,19 @@ class Conversation:
             limits=limits,
             words=words,
         )
-        self._approvals = Approvals(self._setup, stored)
+        self._approvals = Approvals(self._setup, tail)
         record = await lease.read() or Record()
         check_record(record, owner)
-        found = TurnSession(stored, lease, record)
+        found = TurnSession(tail, lease, record)
         await found.load()
         self.unanswered = history.unanswered(found.items)
+        last = record.get("updated_at")
         self.opened = Opened(
-            tuple(history.transcript(found.items)),
-            record["messages"] + len(history.transcript(found.coming)),
-            (last := record.get("updated_at")) and in_utc(last),
-            bool(record.get("pending")),
-            is_held(record),
+            recent=tuple(history.transcript(found.items)),
+            total=record["messages"] + len(history.transcript(found.coming)),
+            last_active=in_utc(last) if last else None,
+            pending=bool(record.get("pending")),
+            answering=is_held(record),
         )
         return self
 
@@ -180,16 +181,16 @@ class Conversation:
         """Go on after the owner's decision. Only the first decision on an approval counts."""
         return self._events(lambda turn: turn.decide(needed.id, yes))
 
-    def answer(self, text: str, record: Fields | None = None) -> AsyncGenerator[Event, None]:
+    def answer(self, text: str, fields: Fields | None = None) -> AsyncGenerator[Event, None]:
         """Store `text` as the answer, such as a person's; an approval that waits is withdrawn.
 
-        `record`: fields of the record, of your own, that are set in the same write. Raises
+        `fields`: of the record, of your own, that are set in the same write. Raises
         TurnFailed, and ValueError for a field of the engine's.
         """
-        fields = record or {}
-        if engines := fields.keys() & Record.__annotations__:
+        own = fields or {}
+        if engines := own.keys() & Record.__annotations__:
             raise ValueError(f"The engine itself writes {', '.join(sorted(engines))}.")
-        return self._events(lambda turn: turn.store_answer(text, fields))
+        return self._events(lambda turn: turn.store_answer(text, own))
 
     def stop(self) -> None:
         """Stop the answer under way. A running tool finishes, and its result is stored."""
@@ -214,15 +215,14 @@ class Conversation:
 
         Raises TurnFailed.
         """
-        stream = Stream()
-        self._begin(stream)
+        self._begin(Stream())
         try:
             async with self._lease.hold(lambda: None):
-                await retention.erase(self._lease, self._stored.session)
+                await retention.erase(self._lease, self._tail.session)
         except Exception as error:
             raise failure(error) from error
         finally:
-            stream.running = False
+            self._stream.running = False
         self._sent, self.unanswered = None, None
 
     async def _commit(self, write: Callable[[], Awaitable[T]]) -> T:
@@ -235,10 +235,10 @@ class Conversation:
         """The last `limit` items, and the inbox; if a step moves the inbox meanwhile, once more."""
         record = await self._lease.read() or Record()
         while True:
-            items, before = await self._stored.read(limit), record
+            items, before = await self._tail.read(limit), record
             record = await self._lease.read() or Record()
             if record.get("inbox") == before.get("inbox"):
-                return [*items, *await self._stored.inbox(record)]
+                return [*items, *await self._tail.inbox(record)]
 
     def _begin(self, stream: Stream) -> None:
         """Raises TurnFailed while another stream runs."""
@@ -264,11 +264,11 @@ class Conversation:
         """
         if item:
             self.unanswered = history.text_of(item)
-            self._sent = {"id": uuid.uuid4().hex, "item": await self._stored.seal(item)}
+            self._sent = {"id": uuid.uuid4().hex, "item": await self._tail.seal(item)}
         message = self._sent if accepts else None
         stream.stop_with(stream.cancel)  # not before: now `_sent` keeps the message for `retry`
         async with self._lease.hold(lambda: stream.tell(Waiting()), message) as record:
-            session = TurnSession(self._stored, self._lease, record)
+            session = TurnSession(self._tail, self._lease, record)
             turn = Turn(self._setup, self._approvals, session, record, stream)
             self._turn = turn
             self._lease.spent = turn.spent  # counted when the lease is given back

@@ -18,6 +18,11 @@ DONE = "Done."
 NOT_KNOWN = "It is not known whether this was done. Look before you do it again."
 
 
+def closed() -> Fields:
+    """What closes an approval in the record."""
+    return {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
+
+
 @dataclass(eq=False)
 class Deed:
     """What the approved calls of one turn do: mostly nothing, or one write.
@@ -53,6 +58,7 @@ class Deed:
         self._fields["deed"] = None
         if call:
             # The SDK holds back a call whose output may be withheld: then both are lacking.
+            # `known` is 0 if neither is there, 1 if the call is, 2 if both are.
             known = sum(item.get("call_id") == call["call_id"] for item in turn)
             self.lacking = [call, output_of(call, "\n".join(outputs))][known:]
         if self.lacking and not recorded["told"]:
@@ -61,7 +67,7 @@ class Deed:
     def close_approval(self, call: Item | None, writes: int) -> None:
         """The next write closes the approval; so many `writes` of `call` are to come."""
         self._call, self._writes_left = call or self._call, writes
-        self._fields |= {"pending": None, "unanswered_since": datetime.now(timezone.utc)}
+        self._fields |= {**closed(), "deed": None}
 
     def stored(self) -> None:
         """The history has all of it now."""
@@ -100,8 +106,6 @@ class Deed:
             if self.in_doubt:
                 raise self.in_doubt
             before = {**self._fields, "deed": await self._sealed([*self.outputs, NOT_KNOWN])}
-            # Cleared by the next step, which holds the output, or the refusal.
-            self._fields["deed"] = None
             try:
                 done = await self._lease.commit(write_and_record, before=before)
             except (Unconfirmed, asyncio.CancelledError) as error:
@@ -110,7 +114,8 @@ class Deed:
                 self.in_doubt = error if isinstance(error, Unconfirmed) else Unconfirmed()
                 raise
             except Exception:
-                self.written = bool(self.written)
+                if self.written is None:
+                    self.written = False
                 raise
             self.written = True
             self._writes_left -= 1

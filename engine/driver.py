@@ -58,6 +58,7 @@ def uncancelled(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Corout
 
 @contextlib.contextmanager
 def unconfirmed_if(unknown: Callable[[PyMongoError], bool]) -> Iterator[None]:
+    """Raises Unconfirmed for an error after which nobody knows whether the write was done."""
     try:
         yield
     except PyMongoError as error:

@@ -248,11 +248,11 @@ class Lease:
         if message is None:
             # A failover may undo it: the turn's first write finds out.
             records = records.with_options(write_concern=WriteConcern(w=1))
-        if self._seen is None:
-            if (record := await self._create()) is None:
-                return None
-            self._seen = record["accepted"][-1]
         while True:
+            if self._seen is None:
+                if (record := await self._create()) is None:
+                    return None
+                self._seen = record["accepted"][-1]
             server_session = self._client_session.session_id if self._client_session else None
             term = {
                 "process": self._process,
@@ -269,9 +269,8 @@ class Lease:
                 return cast("Record", found)
             record = await self.records.find_one({"_id": self.session_id})
             if not record or "accepted" not in record:
-                record = await self._create()
-            if record is None:
-                return None
+                self._seen = None
+                continue
             check_record(record, self.owner)
             last = record["accepted"][-1]
             if message and message["id"] in record["accepted"]:

@@ -69,7 +69,7 @@ class Withdrawn(TypedDict):
 class Term(TypedDict):
     """Whose turn it is, and until when."""
 
-    process: str  # of the holder's `Lease`: what that one left behind, it may take again at once
+    process: str  # id of the holder's `Lease` object: what it left behind, it may take at once
     holder: str  # new for each turn: every write names it
     until: datetime  # by the server's clock
     server_session: dict[str, Any] | None  # of the holder's transactions

@@ -22,7 +22,8 @@ async def recover(
     older_than: float = 30.0,
     most: int = 100,
 ) -> int:
-    """Answer each conversation whose last message has had no answer for `older_than` seconds.
+    """Answer each conversation whose last message has no answer, if nobody tried for `older_than`
+    seconds.
 
     It can run beside chats and beside itself: each is answered under its lease, and only if nobody
     holds it. An approval that a run needs waits for the owner, who is asked at the next opening.

@@ -65,7 +65,7 @@ class Run:
         self.busy = isinstance(todo, RunState)  # a tool may run, or a response is complete
         self.unsettled = dict(approved)  # those whose end the owner was not told yet
         self.ended: set[str] = set()  # ids of calls whose tools have run: no guardrail refused them
-        self.stopped = False  # or its time is up
+        self.stopped = False  # by the owner, or because its time is up
         self._stream = stream
         self._session = session
         # All runs of a turn share its time.

@@ -31,7 +31,7 @@ from engine.options import Limits
 from engine.record import Fields, Moving, Record, primary
 
 
-class Stored:
+class Tail:
     """The end of the history that MongoDB has, kept in memory while nobody else writes."""
 
     def __init__(self, session: MongoDBSession, limits: Limits) -> None:
@@ -122,43 +122,43 @@ class TurnSession(SessionABC):
     step means for the record. A call that waits for approval is held until `store` is called.
     """
 
-    def __init__(self, stored: Stored, lease: Lease, record: Record) -> None:
-        self.session_id = stored.session.session_id
+    def __init__(self, tail: Tail, lease: Lease, record: Record) -> None:
+        self.session_id = tail.session.session_id
         self.session_settings = None
         self.agent = record.get("active_agent") or ""  # who answers next, by name
         self.coming: list[Item] = []  # what the next write takes along, such as the inbox
-        self.deed = Deed(lease, stored.seal)
-        self._stored = stored
+        self.deed = Deed(lease, tail.seal)
+        self._tail = tail
         self.lease = lease
         self._record = record
 
     async def load(self) -> None:
         """Read what this turn begins with."""
-        record, stored = self._record, self._stored
-        await stored.refresh()
+        record, tail = self._record, self._tail
+        await tail.refresh()
         if "messages" not in record:  # a new conversation, or a version that did not count
-            whole = len(stored.items) < stored.limits.items
-            record["messages"] = len(transcript(stored.items if whole else await stored.read()))
+            whole = len(tail.items) < tail.limits.items
+            record["messages"] = len(transcript(tail.items if whole else await tail.read()))
         if deed := record.get("deed"):
-            recorded, waits = await stored.unseal(deed), bool(record.get("pending"))
-            self.deed.take_up(recorded, last_turn(stored.items), waits=waits)
-        self.coming = [*self.deed.lacking, *await stored.inbox(record)]
+            recorded, waits = await tail.unseal(deed), bool(record.get("pending"))
+            self.deed.take_up(recorded, last_turn(tail.items), waits=waits)
+        self.coming = [*self.deed.lacking, *await tail.inbox(record)]
 
     @property
     def items(self) -> list[Item]:
         """The end of the history, and what will be stored next."""
-        return self._stored.items + self.coming
+        return self._tail.items + self.coming
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         # The SDK passes a limit only to look for duplicates before it stores a step: then as it is.
-        items = self.items[-limit:] if limit else for_model(self.items, self._stored.limits)
+        items = self.items[-limit:] if limit else for_model(self.items, self._tail.limits)
         return [cast(TResponseInputItem, {**item}) for item in items]  # for the caller to change
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         step = cast("list[Item]", items)
         if waiting_call(step):
             self.coming += step
-        elif step:  # one of words only gives the lease back with the same write
+        elif step:  # one of words alone is the answer: it also gives the lease back
             await self.store(step, last=ends_turn(step))
 
     async def store(
@@ -182,9 +182,9 @@ class TurnSession(SessionABC):
         }
         if items:
             # In a transaction, nothing can come between the inbox and the history.
-            moving = None if self.lease.transactions else self._stored.moving(items)
+            moving = None if self.lease.transactions else self._tail.moving(items)
             await self.lease.commit(
-                lambda: self._stored.session.add_items(cast("list[TResponseInputItem]", items)),
+                lambda: self._tail.session.add_items(cast("list[TResponseInputItem]", items)),
                 before={"moving": moving} if moving else None,
                 after=after,
                 last=last,
@@ -192,7 +192,7 @@ class TurnSession(SessionABC):
         else:
             await self.lease.update(after, last=last)
         self._record["messages"] = messages
-        self._stored.grow(items)
+        self._tail.grow(items)
         self.coming = []
         self.deed.stored()
 

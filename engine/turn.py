@@ -10,9 +10,19 @@ from agents import OutputGuardrailTripwireTriggered, RunState, Usage
 from pydantic_core import to_json
 
 from engine.approval import Approvals, call_in_history, call_of
-from engine.deed import DONE
+from engine.deed import DONE, closed
 from engine.errors import failure
-from engine.events import ApprovalLost, CutOff, Finished, Reason, Settled, Stopped, Text, TurnFailed
+from engine.events import (
+    ApprovalLost,
+    CutOff,
+    Event,
+    Finished,
+    Reason,
+    Settled,
+    Stopped,
+    Text,
+    TurnFailed,
+)
 from engine.history import CUT_OFF, assistant_item, first_line, unanswered
 from engine.record import Fields, Pending, Record
 from engine.run import Run
@@ -93,11 +103,11 @@ class Turn:
             return
         if not (state := await self._restore(pending)):
             return
-        around, approved = call_in_history(state), dict(pending.get("approved", []))
+        stored_call, approved = call_in_history(state), dict(pending.get("approved", []))
         if asked := await self._approvals.question_or_refuse(state):
             self._stream.tell(self._approvals.show(pending, asked))
         else:  # the call is refused; those that got their yes before are made
-            self.session.deed.close_approval(around, len(approved))
+            self.session.deed.close_approval(stored_call, len(approved))
             await self._go_on(state, approved)
 
     async def decide(self, id: str, yes: bool) -> None:
@@ -107,17 +117,16 @@ class Turn:
             raise TurnFailed(Reason.DECIDED_ELSEWHERE)
         if not (state := await self._restore(pending)):
             return
-        call, around = call_of(state), call_in_history(state)
+        call, stored_call = call_of(state), call_in_history(state)
         approved = dict(pending.get("approved", []))
         if await self._approvals.decide(state, yes):
             approved[call.call_id or ""] = pending["tool"]
         else:
             # A no counts from here on. A yes counts when its tool commits what it has done.
-            self.session.deed.close_approval(around, 0)
-            await self.session.store()
+            await self.session.lease.update(closed())
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
-        # After a no, calls that got their yes before are still to be made (`Pending`).
-        self.session.deed.close_approval(around, len(approved))
+        # Each approved call may write once: this one, and those that got their yes before it.
+        self.session.deed.close_approval(stored_call, len(approved))
         await self._go_on(state, approved)
 
     async def _restore(self, pending: Pending) -> RunState[Any] | None:
@@ -132,7 +141,6 @@ class Turn:
     ) -> None:
         """Let the agents work until there is an answer, or an approval is needed."""
         setup, session = self._setup, self.session
-        # Also after a stop, a decision is carried out: this run ends when its tool has.
         while True:
             self._run = run = Run(
                 setup,
@@ -144,7 +152,7 @@ class Turn:
                 session=session,
             )
             if self._stream.stopping:
-                run.cancel()
+                run.cancel()  # a decision is carried out all the same: the run ends with its tool
             try:
                 await run.tell_all()
             except Exception as error:
@@ -156,7 +164,7 @@ class Turn:
             if self._stream.stopping or not run.result.interruptions:
                 await self._end()
                 return
-            state, approved = run.result.to_state(), run.unsettled
+            state, approved = run.result.to_state(), run.unsettled  # a yes, and not made yet
             if asked := await self._approvals.question_or_refuse(state):
                 pending = await self._approvals.suspend(state, approved)
                 await session.store((), {"pending": pending}, last=True)
@@ -166,18 +174,15 @@ class Turn:
     async def _end(self) -> None:
         """Store what the run has not stored itself, if there was one, and tell how it ended."""
         run = self._run
-        overdue = run is not None and run.overdue
-        answered = unanswered(self.session.items) is None
-        if self._stream.stopping or not run or overdue:
-            if not answered:
-                words = run.unfinished.strip() if run else ""
-                mark = CUT_OFF if overdue else self._setup.words.stopped
-                said = [assistant_item(f"{words} {mark}")] if words else []
-                await self.session.store(said, last=True)
-            self._stream.tell(CutOff() if overdue else Stopped())
+        if run and run.overdue:
+            await self._break_off(CUT_OFF, CutOff())
+            return
+        if self._stream.stopping or not run:
+            await self._break_off(self._setup.words.stopped, Stopped())
             return
         output = run.result.final_output
-        if not answered:  # the output of a tool ends the run, or a custom function's
+        if unanswered(self.session.items) is not None:
+            # A tool's output ends the run, or what a function of the builder's makes of it.
             text = output if isinstance(output, str) else to_json(output, fallback=str).decode()
             if output is None or not text.strip():
                 raise TurnFailed(Reason.ANSWER_EMPTY)
@@ -187,3 +192,11 @@ class Turn:
         elif self.session.lease.held:  # the step with the answer did not look like the last
             await self.session.store(last=True)
         self._stream.tell(Finished(run.result.last_agent.name, output, self.usage))
+
+    async def _break_off(self, mark: str, event: Event) -> None:
+        """Store what was shown of an answer that has no end, with `mark`, and tell `event`."""
+        if unanswered(self.session.items) is not None:
+            words = self._run.unfinished.strip() if self._run else ""
+            said = [assistant_item(f"{words} {mark}")] if words else []
+            await self.session.store(said, last=True)
+        self._stream.tell(event)

@@ -43,7 +43,7 @@ from engine.events import Stopped
 from engine.history import NOT_TAKEN, waiting_call
 from engine.lease import Lease
 from engine.models.checked import CheckedModel
-from engine.session import Stored, TurnSession
+from engine.session import Tail, TurnSession
 from local.mongod import Mongod
 from tests.builders import Visits, asked, call, events, failure_of, said, say, settled, text_of
 
@@ -110,6 +110,11 @@ async def test_a_deed_whose_reply_is_lost_is_not_done_again(visits: Visits) -> N
     assert await visits.db.deeds.count_documents({}) == 1
 
 
+class Stuck(ScriptedModel):
+    async def get_response(self, *_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+
 @pytest.mark.parametrize("last", [False, True, None], ids=["a no", "a yes", "refused when resumed"])
 async def test_nested_calls_that_got_a_yes_are_one_deed_each_after_a_kill(
     visits: Visits, last: bool | None
@@ -123,10 +128,6 @@ async def test_nested_calls_that_got_a_yes_are_one_deed_each_after_a_kill(
         done.append(what)
 
     front = Agent[Any](name="Front", tools=[doer(visits, note).as_tool("ask_inner", "Ask.")])
-
-    class Stuck(ScriptedModel):
-        async def get_response(self, *_: Any, **__: Any) -> Any:
-            await asyncio.Event().wait()
 
     both = [function_call("deed", {"what": w}, call_id=w.lower()) for w in "AB"]
     outer = call("ask_inner", "outer", input="both")
@@ -147,6 +148,30 @@ async def test_nested_calls_that_got_a_yes_are_one_deed_each_after_a_kill(
     assert all(f"did {what}" in str(visits.sent) for what in made)
     assert sorted(await visits.db.deeds.distinct("what")) == list(made)
     assert await visits.db.deeds.count_documents({}) == len(made)
+
+
+async def test_a_no_keeps_what_an_earlier_yes_in_the_same_agent_did(visits: Visits) -> None:
+    done: list[str] = []
+
+    async def note(what: str) -> None:
+        done.append(what)
+
+    front = Agent[Any](name="Front", tools=[doer(visits, note).as_tool("ask_inner", "Ask.")])
+    a, b, c = (function_call("deed", {"what": w}, call_id=w.lower()) for w in "ABC")
+    needed = asked(await visits.turn(front, "all", call("ask_inner", "outer", input="all"), [a]))
+    needed = asked(await visits.decide(front, needed, True, [b, c]))
+    needed = asked(await visits.decide(front, needed, True))
+    killed = await visits.open(front, Stuck([]))
+    going_on = asyncio.create_task(events(killed.decide(needed, False)))
+    while "B" not in done:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)  # for the commit
+    await visits.db.conversations.update_one({}, {"$set": {"lease": None}})
+    seen = await visits.retry(front, say("Done."))
+    going_on.cancel()
+    assert (True, "did B") in settled(seen)
+    assert all(f"did {what}" in str(visits.sent) for what in "AB")
+    assert sorted(await visits.db.deeds.distinct("what")) == ["A", "B"]
 
 
 async def test_a_question_that_comes_when_the_time_is_up_is_asked(visits: Visits) -> None:
@@ -328,16 +353,16 @@ async def test_a_message_that_moves_while_it_is_read_is_told_once(
     reader = await visits.open(PLAIN)
     turn = asyncio.create_task(events(conversation.turn("one")))
     await asking.wait()
-    read = Stored.read
+    read = Tail.read
 
-    async def slow(self: Stored, limit: int | None = None) -> Any:
+    async def slow(self: Tail, limit: int | None = None) -> Any:
         found = await read(self, limit)
         if not answer.is_set():
             answer.set()
             await turn
         return found
 
-    monkeypatch.setattr(Stored, "read", slow)
+    monkeypatch.setattr(Tail, "read", slow)
     assert await said(reader) == ["one", "1"]
 
 

@@ -21,7 +21,7 @@ from engine.driver import Unconfirmed
 from engine.events import Stopped, TurnFailed, Waiting
 from engine.lease import Lease, LeaseLost
 from engine.options import Limits
-from engine.session import Stored, TurnSession
+from engine.session import Tail, TurnSession
 from local.mongod import Mongod
 from tests.builders import events, returning, say, stored_items, text_of
 from tests.conftest import customer_of, lease_on, session_for
@@ -160,7 +160,7 @@ async def test_the_session_of_a_turn_reads_what_it_wrote(db: Database) -> None:
     await stored.add_items([{"role": "user", "content": "one"}])
     record = await lease.take()
     assert record
-    session = TurnSession(Stored(stored, Limits()), lease, record)
+    session = TurnSession(Tail(stored, Limits()), lease, record)
     await session.load()
     for role, text in (("assistant", "two"), ("user", "three")):
         item: Any = {"role": role, "content": text}
@@ -328,7 +328,7 @@ async def test_a_turn_reads_from_the_primary_whatever_the_uri_prefers(mongod: Mo
     uri = f"{mongod.uri}{'&' if '?' in mongod.uri else '?'}readPreference=secondaryPreferred"
     async with AsyncMongoClient[dict[str, Any]](uri, tz_aware=True) as client:
         db = client["test_primary"]
-        session = Stored(session_for(db), Limits()).session
+        session = Tail(session_for(db), Limits()).session
         read = session._messages, session._sessions, lease_on(db).records
         assert all(each.read_preference == ReadPreference.PRIMARY for each in read)
         conversation = await main.open_conversation(

@@ -172,7 +172,7 @@ async def _make_return(ctx: SupportContext, order: Order, reason: str) -> str:
     )
     if not found:
         # Another call was faster: say what there is now.
-        policy.check_return(await _find_order(ctx, order["_id"]), now)
+        await _returnable(ctx, order["_id"], reason)
         raise Refusal(f"Order {order['_id']} changed just now. Look at it again.")
     return (
         f"Return initiated for order {order['_id']}.\n"

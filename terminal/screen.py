@@ -238,11 +238,8 @@ class Screen:
             answer = LiveAnswer(self._console(), phrase)
         else:
             answer = PlainAnswer(lambda text: self._write(text, sys.stdout), self.notice)
-        with contextlib.ExitStack() as stack:
-            if self._edits:
-                stack.enter_context(hidden_keys(answer.paused))
-            with answer:
-                yield answer
+        with hidden_keys(answer.paused) if self._edits else contextlib.nullcontext(), answer:
+            yield answer
 
     def _print(self, text: str, stream: TextIO, style: str = "") -> None:
         if self.drawn and stream.isatty():

@@ -204,6 +204,10 @@ async def take_back(player: Player, turn: Turn) -> None:
     """Undo `turn`: the next one finds as many items, and the same shop."""
     for _ in range(2 * len(turn.outputs)):  # a message and its answer, calls and their outputs
         await player.session.pop_item()
+    # The SDK goes on counting, and our session would look for what it has counted.
+    last = await player.db.agent_messages.find_one(sort=[("seq", -1)])
+    counted = {"_seq": last["seq"] + 1 if last else 0}
+    await player.db.agent_sessions.update_one({}, {"$set": counted})
     if turn is not SIMPLE:
         await player.db.conversations.update_many({}, {"$unset": {"active_agent": ""}})
         for order in orders(TODAY):

@@ -337,7 +337,7 @@ OWN = (
 DEFECT = (
     r"warranty|photo|picture|covered|i drop|accident(s|al)?\b|guarant|repair|fix|broke|crack"
     r"|break|spill|defect|damage|faulty|(not|\w+n't|stopped|won't) (work|turn|start|charg)|smash"
-    r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|defective|only lasts|rattl|crackl|squeak|buzz"
+    r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|only lasts|rattl|squeak|buzz"
     r"|wobbl|advertis|(key|bar|button|hinge)\w* .*stuck|no longer|\w+n't (\w+ )?any ?more"
     r"|scratch|torn|flicker|leak|burn|loose|dead\b|hole\b|\bwet\b"
 )
@@ -394,18 +394,16 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|stop|don't|nothing|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
     (r"^(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind\W*$", FINE),
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|addres.*(chang|wrong)"
-     r"|exchang|(?<!hot.)swap|replace(?!able)|(?<!have )(a new|different) one|add\b.* to (my|the"
-     r"|it|\w*\d)|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
+     r"|exchang|(?<!hot.)swap|replace(?!able)|(?<!have )(a new|different) one|add\b.* to (my|the|it"
+     r"|\w*\d)|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
      r"|an) order|(send|ship|deliver) (it|them|this|\w*\d{4}) to\b|revert|withdraw|(i"
      r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|expedit|redirect|reroute"
      r"|new (place|flat|home|house)\b|take .*\b(out|off)\b|remov\w* .*\b(from|order|item)|refuse"
      r"|how (do|can) i stop|chang\w* (it|this|that) to|speed .*up|hurry|(make|it|this"
-     r"|that) .*faster|combine|send me (a new|another)",
-     IMPOSSIBLE),
+     r"|that) .*faster|combine|send me (a new|another)", IMPOSSIBLE),
     # Returns: first the questions and the wishes that cannot be met, last the wish
     (r"(move|level) up\b|lose my (gold|platinum|status|tier|level|bonus)", _tier),
-    (r"\d+ ?% (off|refund|discount)|match\w* (your |the )?price|price match",
-     shop.UNKNOWN),
+    (r"\d+ ?% (off|refund|discount)|match\w* (your |the )?price|price match", shop.UNKNOWN),
     (r"(?<!privacy )polic(y|ies)\b(?!.*(ship|pay|warrant))|(return|refund) (window"
      r"|period)(?!.*\b(my|end))|how (long|many days)\b.*\b(something|an? (order|item"
      r"|product))\b", HELP["return"]),
@@ -419,54 +417,48 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"(return|send|sending|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half|that"
      r"|this))\b|(return|send|refund|take|give)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)"
      r"|partial|can i keep|^\W*(just|only) (the|one|that)\b|in parts|keep (the|one|my)\b"
-     r"|only (return|send)|only\b.*\b(return|send|refund)", _whole),
-    (rf"{QUESTION}({BACK})|have to (go|be sent) back|(can|could|may) (it|they|this|that|either"
-     rf"|any) .*\b(back|returned)|deadline|check\w* .*(refund|return)|wait too long"
-     rf"|miss .*(window|deadline)|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned"
-     rf"|(no|any"
-     r"|open|pending) (return|refund)s?\b|deadline|\w+n't (sent|returned)\b|go (back )?(on"
-     r"|to) my|(on|to) (which|what) (account|card)"
-     rf"|(which|what) (account|card).*go|(money|refund)[\w ]{{1,20}}\b(account|card)\b|(did|has|is"
-     r"|was) (it|that) (work|go|gone|done|made(?! of))\b|how (long|many days) (do|would|will"
-     r"|have) i (have|got)\b|how much (would|will|do|can) i (get|receive)|(lost|threw|without|need"
-     r"|keep|original)\b.*\b(box|packaging)|open\w* .*\bbox\b|\bbox\b.*(threw|lost|gone|need"
-     r"|open)|(need|without)\b.*receipt|(never|not|\w+n't) (got|get|received|see\w*)\b.*(refund"
-     r"|money)|store credit|money (land|come|arrive|get)s|(refund|money) (\w+n't|\w+ not|never"
-     r"|still)\b|(return|refund).*\b(after|used|opened|without)\b|chang\w* my mind about"
-     rf"|about (my |a )?(return|refund)|returns\W*$|what.*get for (it|that|\w*\d{{4}})",
-     _returns),
+     r"|only\b.*\b(return|send|refund)", _whole),
+    (rf"{QUESTION}({BACK})"
+     r"|have to (go|be sent) back|(can|could|may) (it|they|this|that|either|any) .*\b(back"
+     r"|returned)|deadline|check\w* .*(refund|return)|wait too long|miss .*(window|deadline)"
+     r"|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any|open"
+     r"|pending) (return|refund)s?\b|\w+n't (sent|returned)\b|go (back )?(on|to) my|(on|to) (which"
+     r"|what) (account|card)|(which|what) (account|card).*go|(money|refund)[\w ]{1,20}\b(account"
+     r"|card)\b|(did|has|is|was) (it|that) (work|go|gone|done|made(?! of))\b|how (long"
+     r"|many days) (do|would|will|have) i (have|got)\b|how much (would|will|do|can) i (get|receive)"
+     r"|(lost|threw|without|need|keep|original)\b.*\b(box|packaging)|open\w* .*\bbox\b"
+     r"|\bbox\b.*(threw|lost|gone|need|open)|(need|without)\b.*receipt|(never|not|\w+n't) (got|get"
+     r"|received|see\w*)\b.*(refund|money)|store credit|money (land|come|arrive|get)s|(refund"
+     r"|money) (\w+n't|\w+ not|never|still)\b|(return|refund).*\b(after|used|opened|without)\b"
+     r"|chang\w* my mind about|about (my |a )?(return|refund)|returns\W*$|what.*get for (it|that"
+     r"|\w*\d{4})", _returns),
     (r"(?<!tax )return(?!ed|s)|refund(?!s)|(sen[dt]|sending|give|giving|take|taking"
      r"|bring)\b.*\bback\b|(money|cash) back|(want|have|get) (the|my) (money|cash)|my money\b"
-     r"|reimburs|rid of",
-     _give_back),
+     r"|reimburs|rid of", _give_back),
     # Help articles, orders, products
     (r"total\b|altogether|(how much|what) (did|have|do) i (pay|paid|spen|owe)\b(?! with|.*shipping)"
      r"|(has|did|have)\b.*cost me", shop.order),
     (r"missing|only (got|received|one\b.*(inside|in the box|came))|wrong (?!with)\w+|empty\b"
-     r"|for nothing|twice|double|stolen|overcharg",
-     SORRY),
+     r"|for nothing|twice|double|stolen|overcharg", SORRY),
     (r"(deliver|arriv)\w*\b.*\b(nobody|no one|but (i|we|there|no)\b|never|nothing|nowhere"
      r"|not \w+|wrong|\w+n't)\b|never (got|came|received|arrived)|nothing (came|arrived)|(can't"
      r"|cannot) find (it|them|my)", shop.lost),
     (r"(which|what|who)\b.*(carrier|courier|company)|who('s| is| will)?( be)? (deliver|bring|ship)"
      r"|where .*(left|leave) (it|them)|who signed|(which|what) address", NO_CARRIER),
-    (r"(already|been|have you|did you|when|will|was|is|get)\b.*\bcharged? (me|my)\b.*\bfor (my"
-     r"|the|it)",
-     shop.charged),
+    (r"(already|been|have you|did you|when|will|was|is|get)\b.*\bcharged? (me|my)\b.*\bfor (my|the"
+     r"|it)", shop.charged),
     (r"^(many )?(thanks|thank you|thx)\b(?!.*\b(but|where|what|how|when|can|is|i)\b)", THANKS),
-    (r"^(i |just )?.*\b((love (it|them|the|my|this|your)|happy with)( \w+)*|(are|is) (great"
-     r"|awesome|perfect|lovely))\W*$",
-     GLAD),
-    (r"(recommend|better|best)\b.*\bor\b|(good|suitable|ok) for\b|colou?rs?\b|waterproof"
-     r"|\bspecs?\b|ports?\b|\bram\b",
-     shop.product),
+    (r"^(i |just )?.*\b((love (it|them|the|my|this|your)|happy with)( \w+)*|(are|is) (great|awesome"
+     r"|perfect|lovely))\W*$", GLAD),
+    (r"(recommend|better|best)\b.*\bor\b|(good|suitable|ok) for\b|colou?rs?\b|waterproof|\bspecs?\b"
+     r"|ports?\b|\bram\b", shop.product),
     *((words, HELP[about]) for words, about in (
         (DEFECT, "warranty"),
         (r"lost\b(?!.*(invoice|receipt|password))|what (if|happens)\b.*(come|arriv|deliver|late\b"
          r"|show up)|track\w*\b.*(\w+n't|not|stuck)\b|mailbox|neighbo", "tracking"),
         (r"shipping|(?<!american )express|if i (order|buy)|(way|cost|much|cheap\w*) to (ship"
          r"|deliver)|overnight|abroad|overseas|international|(do|can) you (ship|deliver)"
-         r"|where do you (ship|deliver)|deliver\w* (take|cost|time)", "shipping"),
+         r"|deliver\w* (take|cost|time)", "shipping"),
         (r"take (the|my) money|invoice|receipt|bill\b|pa(id|y)\b|pay(ing|ment|pal)"
          r"|(?<!gift )cards?\b|(i|be|been|get|got|you) charge|(?<!not )accept|financ|instal"
          r"|american express|taken from|visa|amex|credit|bitcoin|crypto|tax\b|vat\b",
@@ -482,25 +474,23 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|should) i (ask|write)|reach\b|what are the hours|in touch|live chat|whatsapp|(open"
      r"|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
     (r"^but (i|we|you|that)\b", SORRY),
-    (r"privacy|best.?sell|popular|discount|voucher|coupon|promo|price match|gift ?(card|wrap)"
-     r"|sales?\b|% off|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
+    (r"privacy|best.?sell|popular|discount|voucher|coupon|promo|gift ?(card|wrap)"
+     r"|sales?\b|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
     (rf"^(ord-?)?\d{{4}}\W*$|{english.PLACE} (one|order)\b(?!.*stock)|(the|my) one (for|with)\b"
      r"|the other\W*$", _again),
-    (r"ord-?\d|order|track|check (up )?on|parcel|package|deliver|ship|arriv|status|waiting"
-     r"|my stuff|mine\b|coming|(?<!working )late\b|(where|when)('s|\b.*\b(my|is|its|are|get\w*"
+    (r"ord-?\d|order|track|check (up )?on|parcel|package|deliver|ship|arriv|status|waiting|my stuff"
+     r"|mine\b|coming|(?<!working )late\b|(where|when)('s|\b.*\b(my|is|its|are|get\w*"
      r"|come))\b(?!.*(stock|back|more\b))|purchase|items?\b|i (ever |have )?(bought|paid|spen)"
-     r"|everything i|did i (buy|pay|spend)|how long (will|until|till)\b|will (it|they) (come"
-     r"|arrive|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next|weekend)|(\w+n't"
-     r"|not) (here|there|come|got)|dispatch|warehouse|news (on|of"
-     rf"|about)|update|supposed to|overdue|(not|n't) moved|(go|gone|going|sent) out|eta\b"
-     rf"|{shop.TYPED_ORDER}",
-     shop.order),
-    (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
-     r"|got any|(sell|suggest|anything|vs)\b|(under|below|around) \W*\d|(tell|know|more).* about"
-     r"|avail|stock|should i (buy|get|take|choose)|(get|have) more|they come|(be|come) (back|in\b)"
-     rf"|alternative|similar|cheaper|{shop.OF_ALL}|{shop.COMPARES}|^(and |so )?(is|are|does|has"
-     r"|can) (the|your|it|this)\b",
-     shop.product),
+     r"|everything i|did i (buy|pay|spend)|how long (will|until|till)\b|will (it|they) (come|arrive"
+     r"|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next|weekend)|(\w+n't|not) (here"
+     r"|there|come|got)|dispatch|warehouse|news (on|of|about)|update|supposed to|overdue|(not"
+     r"|n't) moved|(go|gone|going|sent) out|eta\b"
+     rf"|{shop.TYPED_ORDER}", shop.order),
+    (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|got any"
+     r"|suggest\b|(under|below|around) \W*\d|(tell|know|more).* about|avail|stock|should i (buy|get"
+     r"|take|choose)|(get|have) more|they come|(be|come) (back|in\b)|alternative|similar|cheaper"
+     rf"|{shop.OF_ALL}|{shop.COMPARES}"
+     r"|^(and |so )?(is|are|does|has|can) (the|your|it|this)\b", shop.product),
     # Small talk
     (r"(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|thx|cheers|you('re| are) (great|awesome|the best|nice|good)|well done|nice shop",

@@ -24,15 +24,15 @@ ASK_REASON = "Why would you like to return it?"
 
 def answer(turn: Turn) -> str:
     """The answer to the customer's last message. Raises Wanted if a tool is needed first."""
-    again = _open_return(turn)
-    wish, yes = again.partition(":")[0], english.YES
-    agreed, _, why = turn.message.partition(",")
-    if again and re.search(yes, english.spelled(turn.message)):
-        turn = replace(turn, message=again)
-    elif again and re.search(yes, english.spelled(agreed)) and _is_told(why):
-        turn = replace(turn, message=f"{wish}: {english.sentence(why)}")
-    elif again and _is_told(turn.message) and _is_reason(turn, again):
-        return f'To return it for that reason, say "{wish}: {english.sentence(turn.message)}".'
+    if again := _open_return(turn):
+        wish = again.partition(":")[0]
+        agreed, _, why = turn.message.partition(",")
+        if re.search(english.YES, english.spelled(turn.message)):
+            turn = replace(turn, message=again)
+        elif re.search(english.YES, english.spelled(agreed)) and _is_told(why):
+            turn = replace(turn, message=f"{wish}: {english.sentence(why)}")
+        elif _is_told(turn.message) and _is_reason(turn, again):
+            return f'To return it for that reason, say "{wish}: {english.sentence(turn.message)}".'
     answers: list[str] = []
     requests = _requests(turn)
     for number, (rule, request) in enumerate(requests, 1):
@@ -60,9 +60,8 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
     found = list[tuple[Rule | str, str]]()
     for part in english.parts(turn.message):
         rule = _with_topic(turn, part)
-        if not (
-            found and callable(found[-1][0]) and _is_vague(rule, part)
-        ):  # "my tier, and what do I get" is one question
+        # "My tier, and what do I get" is one question.
+        if not (found and callable(found[-1][0]) and _is_vague(rule, part)):
             found.append((rule, part))
     told = [part for _, part in found if _is_told(part)]
     asked = [f for f in found if f[1] not in told]
@@ -94,42 +93,37 @@ def _row(text: str) -> Rule | str:
 
 def _with_topic(turn: Turn, text: str) -> Rule | str:
     """The rule for `text`; if that names nothing of its own, the rule for what it is about."""
-    rule, last = _row(text), turn.spoken[-1]
+    rule, last, said = _row(text), turn.spoken[-1], english.spelled(text)
     points_back = re.search(english.PRONOUN, text)
+    of_order, of_article = "ORD-" in "".join(turn.subjects), turn.article[0]
     if rule is KEEP and "cancel" in text.lower() and not _open_return(turn):
         return IMPOSSIBLE
-    if (
-        rule is shop.product
-        and re.search(r"\b(those|them|these|was|were)\b", text)
-        and "ORD-" in "".join(turn.subjects)
-    ):
+    if rule is shop.product and of_order and re.search(r"\b(those|them|these|was|were)\b", text):
         return shop.order
-    if turn.article[0] and points_back and rule is HELP["payment"]:
-        return shop.more
-    if rule is shop.order and "Return initiated" in last and points_back:
+    if rule is shop.order and points_back and "Return initiated" in last:
         return _returns
-    if turn.article[0] and re.search(r"\b(ago|old)\b", text):
+    if of_article and re.search(r"\b(ago|old)\b", text):
         return shop.more
-    if rule in STAY and not re.search(OWN, english.spelled(text)) and shop.follows(turn, text):
+    if of_article and points_back and rule is HELP["payment"]:
         return shop.more
-    if not (_is_vague(rule, text) or (rule in (shop.article, shop.product) and points_back)):
+    if rule in STAY and not re.search(OWN, said) and shop.follows(turn, text):
+        return shop.more
+    if rule not in VAGUE or not (points_back or _is_vague(rule, text)):
         return rule
-    if turn.article[0]:
+    if of_article:
         return shop.more
-    said = english.spelled(text)
     asks = "?" in said or (re.search(english.ASKS, said) and not last.endswith(ASK_REASON))
-    if not (asks and re.search("[a-z]", said)) and rule is not shop.product:
+    if rule is shop.article and not (asks and re.search("[a-z]", said)):
         return rule
     if re.search(OF_RETURN, last) or _open_return(turn):
         return _returns
-    of_order = re.match("ORD", "".join(turn.subjects))
     return shop.order if of_order else shop.product if turn.subjects else rule
 
 
 def _is_vague(rule: Rule | str, text: str) -> bool:
     """Whether `text` names nothing of its own."""
     own = {*english.nouns_of(text)} - {"month", "year"} or re.search(shop.OF_ALL, text)
-    return rule in (shop.article, shop.product) and not own
+    return rule in VAGUE and not own
 
 
 def _again(turn: Turn, request: str) -> str:
@@ -514,6 +508,7 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"^(ok(ay)? )?(then )?((and|or) (the|an?|my|for)|(what|how) about)\b|^((it'?s )?(for|about) "
      r"|it'?s )?(the|my) \S+( \S+)?\W*$|i mean\b|inside\b|^(ok )?then (the|my) ", _again),
 ]  # fmt: skip
+VAGUE = (shop.article, shop.product)
 STAY = (shop.article, shop.product, shop.order, NO_ADDRESS, IMPOSSIBLE, _returns)
 SMALL_TALK = (_recall, GLAD, GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS, _now_what)
 ABOUT_AN_ORDER = (SORRY, IMPOSSIBLE, NO_CARRIER)

@@ -78,11 +78,10 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
         # Last: its answer may be our question, and the next message is the answer to that.
         return sorted(asked, key=lambda f: f[0] is _give_back)
     # Beside a request, small talk, a statement and "how fast is it" need no answer of their own.
-    vague = [part for _, part in found if part in told or re.search(english.PRONOUN, part)]
-    told_of: dict[Rule | str, list[str]] = {shop.article: vague, shop.product: told}
-    talk = [f for f in found if f[0] in SMALL_TALK or f[1] in told_of.get(f[0], ())]
     polite = [f for f in found if f[0] in SMALL_TALK]
-    return [f for f in found if f not in talk] or polite[:1] or found[-1:]
+    talk = [f for f in found if f[0] in VAGUE and f[1] in told]
+    talk += [f for f in found if f[0] is shop.article and re.search(english.PRONOUN, f[1])]
+    return [f for f in found if f not in polite + talk] or polite[:1] or found[-1:]
 
 
 def _row(text: str) -> Rule | str:
@@ -131,17 +130,17 @@ def _again(turn: Turn, request: str) -> str:
     before = next(filter(lambda rule: rule is not _again, map(_row, turn.earlier[::-1])), None)
     if isinstance(before, str) and before in ABOUT_AN_ORDER:
         return f"{shop.order(turn, request)}\n\n{before}"
-    if before is _give_back and re.search(r"\b(only|just|keep)\b", request):
-        return _whole(turn, request)
     if before is _give_back:
-        return _give_back(replace(turn, message=""), request)
+        part = re.search(r"\b(only|just|keep)\b", request)
+        return _whole(turn, request) if part else _give_back(replace(turn, message=""), request)
     if before in (_returns, shop.lost) and callable(before):
         return before(turn, request)
     if isinstance(before, functools.partial) and turn.article[0]:
         return shop.more(turn, f"{turn.earlier[-1]} {request}")
     picks = re.search(f"{english.PLACE} (one|order)|{shop.TYPED_ORDER}", request)
-    of_order = picks or "get_order" in turn.offered
-    return shop.order(turn, request) if of_order else shop.product(turn, f"do you have {request}")
+    if picks or "get_order" in turn.offered:
+        return shop.order(turn, request)
+    return shop.product(turn, f"do you have {request}")
 
 
 def _is_told(text: str) -> bool:
@@ -230,10 +229,8 @@ def _returns(turn: Turn, request: str, why: str = "") -> str:
     lines = english.naming(lines, english.nouns_of(request)) or lines
     named = [line.partition(":")[0] for line in lines]
     told, how = list[str](), list[str]()
-    if (
-        re.search(rf"{english.PRONOUN}|how (long|many days|much)|when", request)
-        and turn.subject in named
-    ):
+    of_one = re.search(rf"{english.PRONOUN}|how (long|many days|much)|when", request)
+    if of_one and turn.subject in named:
         named = [turn.subject]
     for number in (shop.typed_orders(turn.message) or named)[:4]:
         facts = turn.use("get_order", order_id=number)

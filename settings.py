@@ -53,11 +53,11 @@ class _WithoutSecrets(logging.Formatter):
         return text.replace(key, "***") if key else text
 
 
-NUMBERS = {  # settings that are numbers: their unit, and the least and the most that make sense
-    "CONVERSATION_TTL_DAYS": ("days", 0.0, 100_000.0),
-    "OPENAI_FIRST_SECONDS": ("seconds", 0.0, 3_600.0),
-    "OPENAI_STALL_SECONDS": ("seconds", 0.0, 3_600.0),
-    "OPENAI_HISTORY_TOKENS": ("tokens", 0.0, 10_000_000.0),
+NUMBERS = {  # settings that are numbers above 0: their unit, and the most that makes sense
+    "CONVERSATION_TTL_DAYS": ("days", 100_000),
+    "OPENAI_FIRST_SECONDS": ("seconds", 3_600),
+    "OPENAI_STALL_SECONDS": ("seconds", 3_600),
+    "OPENAI_HISTORY_TOKENS": ("tokens", 10_000_000),
 }
 # What the client of the model's server reads by itself.
 SURROUNDINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE")
@@ -74,10 +74,10 @@ def missing_setting(offline: bool) -> str | None:
     for name, allowed in CHOICES.items():
         if _choice(name) not in allowed:
             return f"{name} must be {', '.join(allowed[:-1])} or {allowed[-1]}."
-    for name, (unit, least, most) in NUMBERS.items():
+    for name, (unit, most) in NUMBERS.items():
         number = os.environ.get(name) or "1"
-        if not number.replace(".", "", 1).isdecimal() or not least < float(number) < most:
-            return f"{name} must be a number of {unit} above 0 and below {most:,.0f}."
+        if not number.replace(".", "", 1).isdecimal() or not 0 < float(number) < most:
+            return f"{name} must be a number of {unit} above 0 and below {most:,}."
     return _bad_address() or (None if offline else _bad_key())
 
 

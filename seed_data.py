@@ -25,6 +25,7 @@ from shop import Article, Customer, Order, Product, Status
 
 NAMESPACE_EXISTS = 48  # a server's error code
 
+# fmt: off
 CUSTOMERS: list[Customer] = [
     {"_id": "CUST-1", "email": "alice@example.com", "name": "Alice", "tier": "Gold"},
     {"_id": "CUST-2", "email": "bob@example.com", "name": "Bob", "tier": "Standard"},
@@ -32,46 +33,21 @@ CUSTOMERS: list[Customer] = [
 ]
 
 PRODUCTS: list[Product] = [
-    {
-        "_id": "LAP-14",
-        "name": "Aero 14 Laptop",
-        "category": "Computers",
-        "description": "14-inch laptop, 16 GB memory, 512 GB storage, up to 15 hours of battery.",
-        "price_cents": 129_999,
-        "stock": 12,
-    },
-    {
-        "_id": "SLV-14",
-        "name": "Felt Laptop Sleeve",
-        "category": "Accessories",
-        "description": "Padded sleeve for laptops of up to 14 inches, with a pocket for cables.",
-        "price_cents": 4_999,
-        "stock": 80,
-    },
-    {
-        "_id": "LMP-01",
-        "name": "Halo Desk Lamp",
-        "category": "Home office",
-        "description": "Dimmable LED desk lamp with a USB-C charging port in its foot.",
-        "price_cents": 7_950,
-        "stock": 34,
-    },
-    {
-        "_id": "HDP-20",
-        "name": "Quiet Two Headphones",
-        "category": "Audio",
-        "description": "Wireless over-ear headphones with noise cancelling, 30 hours a charge.",
-        "price_cents": 19_900,
-        "stock": 0,
-    },
-    {
-        "_id": "KBD-75",
-        "name": "Tactile 75 Keyboard",
-        "category": "Computers",
-        "description": "Compact mechanical keyboard with hot-swap switches, USB-C and Bluetooth.",
-        "price_cents": 12_950,
-        "stock": 21,
-    },
+    {"_id": "LAP-14", "name": "Aero 14 Laptop", "category": "Computers",
+     "description": "14-inch laptop, 16 GB memory, 512 GB storage, up to 15 hours of battery.",
+     "price_cents": 129_999, "stock": 12},
+    {"_id": "SLV-14", "name": "Felt Laptop Sleeve", "category": "Accessories",
+     "description": "Padded sleeve for laptops of up to 14 inches, with a pocket for cables.",
+     "price_cents": 4_999, "stock": 80},
+    {"_id": "LMP-01", "name": "Halo Desk Lamp", "category": "Home office",
+     "description": "Dimmable LED desk lamp with a USB-C charging port in its foot.",
+     "price_cents": 7_950, "stock": 34},
+    {"_id": "HDP-20", "name": "Quiet Two Headphones", "category": "Audio",
+     "description": "Wireless over-ear headphones with noise cancelling, 30 hours a charge.",
+     "price_cents": 19_900, "stock": 0},
+    {"_id": "KBD-75", "name": "Tactile 75 Keyboard", "category": "Computers",
+     "description": "Compact mechanical keyboard with hot-swap switches, USB-C and Bluetooth.",
+     "price_cents": 12_950, "stock": 21},
 ]
 
 
@@ -96,66 +72,46 @@ ORDERS = [
 ]
 
 ARTICLES: list[Article] = [
-    {
-        "_id": "returns-and-refunds",
-        "title": "Returns and refunds",
-        "tags": ["return", "refund", "money back", "send back", "give back", "exchange"],
-        "body": f"{policy.RULES} To start a return, tell us the order number and the reason in "
-        "this chat; we show you the refund and ask for your yes before anything happens. "
-        "Exchanges are not offered: return the order and place a new one.",
-    },
-    {
-        "_id": "shipping",
-        "title": "Shipping times and costs",
-        "tags": ["delivery", "deliver", "express", "abroad", "country", "address", "cancel"],
-        "body": "Orders leave our warehouse within 2 business days. Standard shipping takes 3-5 "
-        "business days and is free from $50; below that it costs $4.95. Express shipping takes 1-2 "
-        "business days and costs $14.95. We ship within the country only. An order cannot be "
-        "cancelled, nor its address changed, once it is placed: wait for it and return it.",
-    },
-    {
-        "_id": "order-tracking",
-        "title": "Tracking an order",
-        "tags": ["status", "late", "lost", "missing", "package", "parcel"],
-        "body": "Every shipped order has a tracking number, which you can ask for in this chat. It "
-        "is updated once a day. If a shipped order has not arrived after 10 business days, write "
-        "to support@example.com and we will trace it with the carrier.",
-    },
-    {
-        "_id": "warranty",
-        "title": "Warranty and repairs",
-        "tags": ["guarantee", "broke", "broken", "cracked", "stopped working", "faulty", "damaged"],
-        "body": "Every product has a 24-month warranty from its delivery against defects in "
-        "material and workmanship. It does not cover accidents, liquids or wear. For a repair, "
-        "write to support@example.com with your order number and a photograph of the defect; "
-        "repairs take about 10 business days.",
-    },
-    {
-        "_id": "payment",
-        "title": "Payment methods",
-        "tags": ["pay", "paid", "card", "charge", "paypal", "invoice", "receipt", "instalments"],
-        "body": "We take credit and debit cards, PayPal and bank transfer. Your card is charged "
-        "when the order ships. Invoices are sent by e-mail with the shipping notice. Payment by "
-        f"instalments is not offered. Refunds take {policy.REFUND_TIME}.",
-    },
-    {
-        "_id": "loyalty-program",
-        "title": "The loyalty program",
-        "tags": ["tier", "member", "gold", "platinum", "points", "bonus"],
-        "body": "Every customer has a tier, by what was spent in the last 12 months: Standard, "
-        "Gold from $1,000, Platinum from $5,000. The tier adds a bonus to every refund: "
-        + ", ".join(f"{t} {p}%" for t, p in policy.LOYALTY_BONUS_PERCENT.items())
-        + ". Tiers are worked out anew on the first day of each month.",
-    },
-    {
-        "_id": "account-and-contact",
-        "title": "Your account and how to reach us",
-        "tags": ["password", "email", "contact", "phone", "talk", "person", "human", "manager"],
-        "body": "To change your name, e-mail address or password, open Account on our website. To "
-        "speak with a person, write to support@example.com or call 555-0100, Monday to Friday, "
-        "9:00-17:00 UTC. We never ask for your password.",
-    },
+    {"_id": "returns-and-refunds", "title": "Returns and refunds",
+     "tags": ["return", "refund", "money back", "send back", "give back", "exchange"],
+     "body": f"{policy.RULES} To start a return, tell us the order number and the reason in "
+     "this chat; we show you the refund and ask for your yes before anything happens. "
+     "Exchanges are not offered: return the order and place a new one."},
+    {"_id": "shipping", "title": "Shipping times and costs",
+     "tags": ["delivery", "deliver", "express", "abroad", "country", "address", "cancel"],
+     "body": "Orders leave our warehouse within 2 business days. Standard shipping takes 3-5 "
+     "business days and is free from $50; below that it costs $4.95. Express shipping takes 1-2 "
+     "business days and costs $14.95. We ship within the country only. An order cannot be "
+     "cancelled, nor its address changed, once it is placed: wait for it and return it."},
+    {"_id": "order-tracking", "title": "Tracking an order",
+     "tags": ["status", "late", "lost", "missing", "package", "parcel"],
+     "body": "Every shipped order has a tracking number, which you can ask for in this chat. It "
+     "is updated once a day. If a shipped order has not arrived after 10 business days, write "
+     "to support@example.com and we will trace it with the carrier."},
+    {"_id": "warranty", "title": "Warranty and repairs",
+     "tags": ["guarantee", "broke", "broken", "cracked", "stopped working", "faulty", "damaged"],
+     "body": "Every product has a 24-month warranty from its delivery against defects in "
+     "material and workmanship. It does not cover accidents, liquids or wear. For a repair, "
+     "write to support@example.com with your order number and a photograph of the defect; "
+     "repairs take about 10 business days."},
+    {"_id": "payment", "title": "Payment methods",
+     "tags": ["pay", "paid", "card", "charge", "paypal", "invoice", "receipt", "instalments"],
+     "body": "We take credit and debit cards, PayPal and bank transfer. Your card is charged "
+     "when the order ships. Invoices are sent by e-mail with the shipping notice. Payment by "
+     f"instalments is not offered. Refunds take {policy.REFUND_TIME}."},
+    {"_id": "loyalty-program", "title": "The loyalty program",
+     "tags": ["tier", "member", "gold", "platinum", "points", "bonus"],
+     "body": "Every customer has a tier, by what was spent in the last 12 months: Standard, "
+     "Gold from $1,000, Platinum from $5,000. The tier adds a bonus to every refund: "
+     + ", ".join(f"{t} {p}%" for t, p in policy.LOYALTY_BONUS_PERCENT.items())
+     + ". Tiers are worked out anew on the first day of each month."},
+    {"_id": "account-and-contact", "title": "Your account and how to reach us",
+     "tags": ["password", "email", "contact", "phone", "talk", "person", "human", "manager"],
+     "body": "To change your name, e-mail address or password, open Account on our website. To "
+     "speak with a person, write to support@example.com or call 555-0100, Monday to Friday, "
+     "9:00-17:00 UTC. We never ask for your password."},
 ]
+# fmt: on
 
 # How the server checks a Python type.
 BSON: dict[Any, Document] = {

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-import ssl
 import sys
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
@@ -55,12 +53,14 @@ class _WithoutSecrets(logging.Formatter):
         return text.replace(key, "***") if key else text
 
 
-NUMBERS = {  # settings that are numbers: their unit, and the least and the most that make sense
-    "CONVERSATION_TTL_DAYS": ("days", 0.0, 100_000.0),
-    "OPENAI_FIRST_SECONDS": ("seconds", 0.0, 3_600.0),
-    "OPENAI_STALL_SECONDS": ("seconds", 0.0, 3_600.0),
-    "OPENAI_HISTORY_TOKENS": ("tokens", 0.0, 10_000_000.0),
+NUMBERS = {  # settings that are numbers above 0: their unit, and the most that makes sense
+    "CONVERSATION_TTL_DAYS": ("days", 100_000),
+    "OPENAI_FIRST_SECONDS": ("seconds", 3_600),
+    "OPENAI_STALL_SECONDS": ("seconds", 3_600),
+    "OPENAI_HISTORY_TOKENS": ("tokens", 10_000_000),
 }
+# What the client of the model's server reads by itself.
+SURROUNDINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE")
 CHOICES = {  # the first is the default
     "OPENAI_API": ("responses", "chat_completions"),
     "OPENAI_PARALLEL_TOOL_CALLS": ("auto", "omit"),
@@ -74,11 +74,11 @@ def missing_setting(offline: bool) -> str | None:
     for name, allowed in CHOICES.items():
         if _choice(name) not in allowed:
             return f"{name} must be {', '.join(allowed[:-1])} or {allowed[-1]}."
-    for name, (unit, least, most) in NUMBERS.items():
+    for name, (unit, most) in NUMBERS.items():
         number = os.environ.get(name) or "1"
-        if not number.replace(".", "", 1).isdecimal() or not least < float(number) < most:
-            return f"{name} must be a number of {unit} above 0 and below {most:,.0f}."
-    return _bad_address() or (None if offline else _bad_surroundings() or _bad_key())
+        if not number.replace(".", "", 1).isdecimal() or not 0 < float(number) < most:
+            return f"{name} must be a number of {unit} above 0 and below {most:,}."
+    return _bad_address() or (None if offline else _bad_key())
 
 
 def _bad_address() -> str | None:
@@ -108,25 +108,6 @@ def only_rules() -> bool:
     return not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"))
 
 
-def _bad_surroundings() -> str | None:
-    """What the client of the model's server would fail at, by the variable that causes it."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        name = name.lower() if os.environ.get(name.lower()) else name
-        address = os.environ.get(name, "")
-        scheme = address.partition("://")[0].lower() if "://" in address else "http"
-        if scheme in ("socks5", "socks5h"):
-            if not find_spec("socksio"):
-                return f"{name} names a SOCKS proxy: run `pip install socksio`, or unset {name}."
-        elif scheme not in ("http", "https"):
-            return f"{name} must be a proxy's address such as http://127.0.0.1:3128, or unset."
-    if file := os.environ.get("SSL_CERT_FILE"):
-        try:
-            ssl.create_default_context(cafile=file)
-        except OSError:  # no such file, or no certificate in it
-            return f"SSL_CERT_FILE has no certificates: {file}. Correct it, or unset it."
-    return None
-
-
 def history_tokens() -> int | None:
     """How many tokens of the history the model is sent at most; None for no such limit."""
     tokens = os.environ.get("OPENAI_HISTORY_TOKENS")
@@ -134,7 +115,10 @@ def history_tokens() -> int | None:
 
 
 def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
-    """The model that the environment names, or the rule-based one, and its default settings."""
+    """The model that the environment names, or the rule-based one, and its default settings.
+
+    Exits if the environment's proxies or certificates are of no use.
+    """
     from agents import ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel
     from agents.models import get_default_model, get_default_model_settings
     from openai import Timeout
@@ -155,9 +139,12 @@ def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
     name = os.environ.get("OPENAI_MODEL") or get_default_model()
     # CheckedModel waits and asks again: it tells what it waits for, and asks no server again that
     # is still loading its model.
-    client = ChatClient(
-        api_key=key or "none", base_url=url, timeout=Timeout(None, connect=10.0), max_retries=0
-    )
+    timeout = Timeout(None, connect=10.0)
+    try:
+        client = ChatClient(api_key=key or "none", base_url=url, timeout=timeout, max_retries=0)
+    except Exception as error:  # each cause has a class of its own
+        names = [name for name in os.environ if name.upper() in SURROUNDINGS]
+        sys.exit(f"Cannot prepare calls to the model ({error}). Check {', '.join(names)}.")
     client.replay_reasoning = cast("Replay", _choice("OPENAI_REPLAY_REASONING"))
     settings = ModelSettings()
     model: Model = OpenAIResponsesModel(name, client)

@@ -174,10 +174,10 @@ def product(turn: Turn, request: str) -> str:
         return article(turn, request, "warranty")  # something is wrong with what was bought
     points_back, of_all = re.search(english.PRONOUN, text), re.search(OF_ALL, text)
     lines = _products(turn, "")
-    spoken_of = points_back and _named(lines, english.nouns_of(turn.message))
-    spoken_of = spoken_of or [e for e in lines if any(sku in e for sku in turn.products)]
     spoken_of = (
-        spoken_of or (turn.earlier and _named(lines, english.nouns_of(turn.earlier[-1]))) or []
+        _named(lines, english.nouns_of(turn.message))
+        or [e for e in lines if any(sku in e for sku in turn.products)]
+        or _named(lines, english.nouns_of(" ".join(turn.earlier[-1:])))
     )
     found = _named(lines, nouns)
     if re.search(COMPARES, text):  # of each thing that is named, not of the best hit
@@ -188,15 +188,12 @@ def product(turn: Turn, request: str) -> str:
         found = [line for line in found or lines if line not in spoken_of]
     elif points_back and re.search(COMPARES, text):
         found += [e for e in lines if any(sku in e for sku in turn.subjects) and e not in found]
-    elif not found and (
-        points_back
-        or not (nouns or of_all)
-        or (len(spoken_of) == 1 and not (of_all or re.search(SHOPS, text)))
-    ):
-        found = spoken_of
-    elif not found and nouns:
-        found = _products(turn, " ".join(nouns))
-        found = [line for line in found if line in spoken_of] or found
+    elif not found:
+        meant = len(spoken_of) == 1 and not (of_all or re.search(SHOPS, text))
+        if points_back or meant or not (nouns or of_all):
+            found = spoken_of
+        elif nouns:
+            found = _products(turn, " ".join(nouns))
     if "cheaper" in text and len(found) == 1 and not re.search(r"than \D?\d", text):
         than, less = found[0].partition(" (")[0], bullets(lines[: lines.index(found[0])])
         return f"Cheaper than the {than}:\n\n{less}" if less else "We have nothing cheaper."
@@ -218,17 +215,18 @@ def product(turn: Turn, request: str) -> str:
         return "I find only one.\n\n" * bool(compares) + _card(turn, text, found[0])
     if not (found or points_back or re.search(SHOPS, text)) and nouns:
         return article(turn, request)
-    why = "I find no such product. " if nouns and not found else ""
-    why = (
-        "I do not know which one you mean. "
-        if points_back and len(found) in (0, len(lines))
-        else why
-    )
-    why = "I have no favourite. " if re.search("recommend|suggest|best|should", text) else why
-    why = "I cannot judge which is better. " if "better" in text else why
+    why = ""
+    if "better" in text:
+        why = "I cannot judge which is better. "
+    elif re.search("recommend|suggest|best|should", text):
+        why = "I have no favourite. "
+    elif points_back and len(found) in (0, len(lines)):
+        why = "I do not know which one you mean. "
+    elif nouns and not found:
+        why = "I find no such product. "
     if len(found) == 2:
         return why + "\n\n".join(_card(turn, "", line) for line in found)
-    if not (found or points_back or why or of_all or re.search(SHOPS, text)):
+    if not (found or why or of_all or re.search(SHOPS, text)):
         return f"{UNKNOWN} {HINT}"
     shown = "The" if found else "Our products, the"
     return f"{why}{shown} cheapest first:\n\n{bullets(found or lines)}"

@@ -24,15 +24,15 @@ ASK_REASON = "Why would you like to return it?"
 
 def answer(turn: Turn) -> str:
     """The answer to the customer's last message. Raises Wanted if a tool is needed first."""
-    again = _open_return(turn)
-    wish, yes = again.partition(":")[0], english.YES
-    agreed, _, why = turn.message.partition(",")
-    if again and re.search(yes, english.spelled(turn.message)):
-        turn = replace(turn, message=again)
-    elif again and re.search(yes, english.spelled(agreed)) and _is_told(why):
-        turn = replace(turn, message=f"{wish}: {english.sentence(why)}")
-    elif again and _is_told(turn.message) and _is_reason(turn, again):
-        return f'To return it for that reason, say "{wish}: {english.sentence(turn.message)}".'
+    if again := _open_return(turn):
+        wish = again.partition(":")[0]
+        agreed, _, why = turn.message.partition(",")
+        if re.search(english.YES, english.spelled(turn.message)):
+            turn = replace(turn, message=again)
+        elif re.search(english.YES, english.spelled(agreed)) and _is_told(why):
+            turn = replace(turn, message=f"{wish}: {english.sentence(why)}")
+        elif _is_told(turn.message) and _is_reason(turn, again):
+            return f'To return it for that reason, say "{wish}: {english.sentence(turn.message)}".'
     answers: list[str] = []
     requests = _requests(turn)
     for number, (rule, request) in enumerate(requests, 1):
@@ -60,9 +60,8 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
     found = list[tuple[Rule | str, str]]()
     for part in english.parts(turn.message):
         rule = _with_topic(turn, part)
-        if not (
-            found and callable(found[-1][0]) and _is_vague(rule, part)
-        ):  # "my tier, and what do I get" is one question
+        # "My tier, and what do I get" is one question.
+        if not (found and callable(found[-1][0]) and _is_vague(rule, part)):
             found.append((rule, part))
     told = [part for _, part in found if _is_told(part)]
     asked = [f for f in found if f[1] not in told]
@@ -79,11 +78,10 @@ def _requests(turn: Turn) -> list[tuple[Rule | str, str]]:
         # Last: its answer may be our question, and the next message is the answer to that.
         return sorted(asked, key=lambda f: f[0] is _give_back)
     # Beside a request, small talk, a statement and "how fast is it" need no answer of their own.
-    vague = [part for _, part in found if part in told or re.search(english.PRONOUN, part)]
-    told_of: dict[Rule | str, list[str]] = {shop.article: vague, shop.product: told}
-    talk = [f for f in found if f[0] in SMALL_TALK or f[1] in told_of.get(f[0], ())]
     polite = [f for f in found if f[0] in SMALL_TALK]
-    return [f for f in found if f not in talk] or polite[:1] or found[-1:]
+    talk = [f for f in found if f[0] in VAGUE and f[1] in told]
+    talk += [f for f in found if f[0] is shop.article and re.search(english.PRONOUN, f[1])]
+    return [f for f in found if f not in polite + talk] or polite[:1] or found[-1:]
 
 
 def _row(text: str) -> Rule | str:
@@ -94,42 +92,37 @@ def _row(text: str) -> Rule | str:
 
 def _with_topic(turn: Turn, text: str) -> Rule | str:
     """The rule for `text`; if that names nothing of its own, the rule for what it is about."""
-    rule, last = _row(text), turn.spoken[-1]
+    rule, last, said = _row(text), turn.spoken[-1], english.spelled(text)
     points_back = re.search(english.PRONOUN, text)
+    of_order, of_article = "ORD-" in "".join(turn.subjects), turn.article[0]
     if rule is KEEP and "cancel" in text.lower() and not _open_return(turn):
         return IMPOSSIBLE
-    if (
-        rule is shop.product
-        and re.search(r"\b(those|them|these|was|were)\b", text)
-        and "ORD-" in "".join(turn.subjects)
-    ):
+    if rule is shop.product and of_order and re.search(r"\b(those|them|these|was|were)\b", text):
         return shop.order
-    if turn.article[0] and points_back and rule is HELP["payment"]:
-        return shop.more
-    if rule is shop.order and "Return initiated" in last and points_back:
+    if rule is shop.order and points_back and "Return initiated" in last:
         return _returns
-    if turn.article[0] and re.search(r"\b(ago|old)\b", text):
+    if of_article and re.search(r"\b(ago|old)\b", text):
         return shop.more
-    if rule in STAY and not re.search(OWN, english.spelled(text)) and shop.follows(turn, text):
+    if of_article and points_back and rule is HELP["payment"]:
         return shop.more
-    if not (_is_vague(rule, text) or (rule in (shop.article, shop.product) and points_back)):
+    if rule in STAY and not re.search(OWN, said) and shop.follows(turn, text):
+        return shop.more
+    if rule not in VAGUE or not (points_back or _is_vague(rule, text)):
         return rule
-    if turn.article[0]:
+    if of_article:
         return shop.more
-    said = english.spelled(text)
     asks = "?" in said or (re.search(english.ASKS, said) and not last.endswith(ASK_REASON))
-    if not (asks and re.search("[a-z]", said)) and rule is not shop.product:
+    if rule is shop.article and not (asks and re.search("[a-z]", said)):
         return rule
     if re.search(OF_RETURN, last) or _open_return(turn):
         return _returns
-    of_order = re.match("ORD", "".join(turn.subjects))
     return shop.order if of_order else shop.product if turn.subjects else rule
 
 
 def _is_vague(rule: Rule | str, text: str) -> bool:
     """Whether `text` names nothing of its own."""
     own = {*english.nouns_of(text)} - {"month", "year"} or re.search(shop.OF_ALL, text)
-    return rule in (shop.article, shop.product) and not own
+    return rule in VAGUE and not own
 
 
 def _again(turn: Turn, request: str) -> str:
@@ -137,17 +130,17 @@ def _again(turn: Turn, request: str) -> str:
     before = next(filter(lambda rule: rule is not _again, map(_row, turn.earlier[::-1])), None)
     if isinstance(before, str) and before in ABOUT_AN_ORDER:
         return f"{shop.order(turn, request)}\n\n{before}"
-    if before is _give_back and re.search(r"\b(only|just|keep)\b", request):
-        return _whole(turn, request)
     if before is _give_back:
-        return _give_back(replace(turn, message=""), request)
+        part = re.search(r"\b(only|just|keep)\b", request)
+        return _whole(turn, request) if part else _give_back(replace(turn, message=""), request)
     if before in (_returns, shop.lost) and callable(before):
         return before(turn, request)
     if isinstance(before, functools.partial) and turn.article[0]:
         return shop.more(turn, f"{turn.earlier[-1]} {request}")
     picks = re.search(f"{english.PLACE} (one|order)|{shop.TYPED_ORDER}", request)
-    of_order = picks or "get_order" in turn.offered
-    return shop.order(turn, request) if of_order else shop.product(turn, f"do you have {request}")
+    if picks or "get_order" in turn.offered:
+        return shop.order(turn, request)
+    return shop.product(turn, f"do you have {request}")
 
 
 def _is_told(text: str) -> bool:
@@ -236,10 +229,8 @@ def _returns(turn: Turn, request: str, why: str = "") -> str:
     lines = english.naming(lines, english.nouns_of(request)) or lines
     named = [line.partition(":")[0] for line in lines]
     told, how = list[str](), list[str]()
-    if (
-        re.search(rf"{english.PRONOUN}|how (long|many days|much)|when", request)
-        and turn.subject in named
-    ):
+    of_one = re.search(rf"{english.PRONOUN}|how (long|many days|much)|when", request)
+    if of_one and turn.subject in named:
         named = [turn.subject]
     for number in (shop.typed_orders(turn.message) or named)[:4]:
         facts = turn.use("get_order", order_id=number)
@@ -337,7 +328,7 @@ OWN = (
 DEFECT = (
     r"warranty|photo|picture|covered|i drop|accident(s|al)?\b|guarant|repair|fix|broke|crack"
     r"|break|spill|defect|damage|faulty|(not|\w+n't|stopped|won't) (work|turn|start|charg)|smash"
-    r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|defective|only lasts|rattl|crackl|squeak|buzz"
+    r"|shatter|(dent|tear|stain)|die[sd]?\b|dying|only lasts|rattl|squeak|buzz"
     r"|wobbl|advertis|(key|bar|button|hinge)\w* .*stuck|no longer|\w+n't (\w+ )?any ?more"
     r"|scratch|torn|flicker|leak|burn|loose|dead\b|hole\b|\bwet\b"
 )
@@ -394,18 +385,16 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|stop|don't|nothing|no,? (thanks?( you)?|wait|not yet|later))\W*$", KEEP),
     (r"^(no\W+)?(i )?((have|'ve|just) )*chang\w* my mind\W*$", FINE),
     (r"(?<!noise )cancel|undo|(chang|differ|wrong|new).*(?<!mail )addres|addres.*(chang|wrong)"
-     r"|exchang|(?<!hot.)swap|replace(?!able)|(?<!have )(a new|different) one|add\b.* to (my|the"
-     r"|it|\w*\d)|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
+     r"|exchang|(?<!hot.)swap|replace(?!able)|(?<!have )(a new|different) one|add\b.* to (my|the|it"
+     r"|\w*\d)|add (an?|another|one|two)\b|can i .*change my mind|(modif|edit|chang)\w* (my|the"
      r"|an) order|(send|ship|deliver) (it|them|this|\w*\d{4}) to\b|revert|withdraw|(i"
      r"|we)('ve)? moved\b(?!.*need)|chang\w* where|delay|postpone|expedit|redirect|reroute"
      r"|new (place|flat|home|house)\b|take .*\b(out|off)\b|remov\w* .*\b(from|order|item)|refuse"
      r"|how (do|can) i stop|chang\w* (it|this|that) to|speed .*up|hurry|(make|it|this"
-     r"|that) .*faster|combine|send me (a new|another)",
-     IMPOSSIBLE),
+     r"|that) .*faster|combine|send me (a new|another)", IMPOSSIBLE),
     # Returns: first the questions and the wishes that cannot be met, last the wish
     (r"(move|level) up\b|lose my (gold|platinum|status|tier|level|bonus)", _tier),
-    (r"\d+ ?% (off|refund|discount)|match\w* (your |the )?price|price match",
-     shop.UNKNOWN),
+    (r"\d+ ?% (off|refund|discount)|match\w* (your |the )?price|price match", shop.UNKNOWN),
     (r"(?<!privacy )polic(y|ies)\b(?!.*(ship|pay|warrant))|(return|refund) (window"
      r"|period)(?!.*\b(my|end))|how (long|many days)\b.*\b(something|an? (order|item"
      r"|product))\b", HELP["return"]),
@@ -419,54 +408,48 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"(return|send|sending|refund|take)\b(?!.*\d{4}).*\b(only|keep|just (one|the|a|my|half|that"
      r"|this))\b|(return|send|refund|take|give)\b.*(?<![erst] )\b(one|half|part|1) (?!of my ord)"
      r"|partial|can i keep|^\W*(just|only) (the|one|that)\b|in parts|keep (the|one|my)\b"
-     r"|only (return|send)|only\b.*\b(return|send|refund)", _whole),
-    (rf"{QUESTION}({BACK})|have to (go|be sent) back|(can|could|may) (it|they|this|that|either"
-     rf"|any) .*\b(back|returned)|deadline|check\w* .*(refund|return)|wait too long"
-     rf"|miss .*(window|deadline)|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned"
-     rf"|(no|any"
-     r"|open|pending) (return|refund)s?\b|deadline|\w+n't (sent|returned)\b|go (back )?(on"
-     r"|to) my|(on|to) (which|what) (account|card)"
-     rf"|(which|what) (account|card).*go|(money|refund)[\w ]{{1,20}}\b(account|card)\b|(did|has|is"
-     r"|was) (it|that) (work|go|gone|done|made(?! of))\b|how (long|many days) (do|would|will"
-     r"|have) i (have|got)\b|how much (would|will|do|can) i (get|receive)|(lost|threw|without|need"
-     r"|keep|original)\b.*\b(box|packaging)|open\w* .*\bbox\b|\bbox\b.*(threw|lost|gone|need"
-     r"|open)|(need|without)\b.*receipt|(never|not|\w+n't) (got|get|received|see\w*)\b.*(refund"
-     r"|money)|store credit|money (land|come|arrive|get)s|(refund|money) (\w+n't|\w+ not|never"
-     r"|still)\b|(return|refund).*\b(after|used|opened|without)\b|chang\w* my mind about"
-     rf"|about (my |a )?(return|refund)|returns\W*$|what.*get for (it|that|\w*\d{{4}})",
-     _returns),
+     r"|only\b.*\b(return|send|refund)", _whole),
+    (rf"{QUESTION}({BACK})"
+     r"|have to (go|be sent) back|(can|could|may) (it|they|this|that|either|any) .*\b(back"
+     r"|returned)|deadline|check\w* .*(refund|return)|wait too long|miss .*(window|deadline)"
+     r"|(refund|return\w*) (\w+ )?status|(i|have|already|was) returned|(no|any|open"
+     r"|pending) (return|refund)s?\b|\w+n't (sent|returned)\b|go (back )?(on|to) my|(on|to) (which"
+     r"|what) (account|card)|(which|what) (account|card).*go|(money|refund)[\w ]{1,20}\b(account"
+     r"|card)\b|(did|has|is|was) (it|that) (work|go|gone|done|made(?! of))\b|how (long"
+     r"|many days) (do|would|will|have) i (have|got)\b|how much (would|will|do|can) i (get|receive)"
+     r"|(lost|threw|without|need|keep|original)\b.*\b(box|packaging)|open\w* .*\bbox\b"
+     r"|\bbox\b.*(threw|lost|gone|need|open)|(need|without)\b.*receipt|(never|not|\w+n't) (got|get"
+     r"|received|see\w*)\b.*(refund|money)|store credit|money (land|come|arrive|get)s|(refund"
+     r"|money) (\w+n't|\w+ not|never|still)\b|(return|refund).*\b(after|used|opened|without)\b"
+     r"|chang\w* my mind about|about (my |a )?(return|refund)|returns\W*$|what.*get for (it|that"
+     r"|\w*\d{4})", _returns),
     (r"(?<!tax )return(?!ed|s)|refund(?!s)|(sen[dt]|sending|give|giving|take|taking"
      r"|bring)\b.*\bback\b|(money|cash) back|(want|have|get) (the|my) (money|cash)|my money\b"
-     r"|reimburs|rid of",
-     _give_back),
+     r"|reimburs|rid of", _give_back),
     # Help articles, orders, products
     (r"total\b|altogether|(how much|what) (did|have|do) i (pay|paid|spen|owe)\b(?! with|.*shipping)"
      r"|(has|did|have)\b.*cost me", shop.order),
     (r"missing|only (got|received|one\b.*(inside|in the box|came))|wrong (?!with)\w+|empty\b"
-     r"|for nothing|twice|double|stolen|overcharg",
-     SORRY),
+     r"|for nothing|twice|double|stolen|overcharg", SORRY),
     (r"(deliver|arriv)\w*\b.*\b(nobody|no one|but (i|we|there|no)\b|never|nothing|nowhere"
      r"|not \w+|wrong|\w+n't)\b|never (got|came|received|arrived)|nothing (came|arrived)|(can't"
      r"|cannot) find (it|them|my)", shop.lost),
     (r"(which|what|who)\b.*(carrier|courier|company)|who('s| is| will)?( be)? (deliver|bring|ship)"
      r"|where .*(left|leave) (it|them)|who signed|(which|what) address", NO_CARRIER),
-    (r"(already|been|have you|did you|when|will|was|is|get)\b.*\bcharged? (me|my)\b.*\bfor (my"
-     r"|the|it)",
-     shop.charged),
+    (r"(already|been|have you|did you|when|will|was|is|get)\b.*\bcharged? (me|my)\b.*\bfor (my|the"
+     r"|it)", shop.charged),
     (r"^(many )?(thanks|thank you|thx)\b(?!.*\b(but|where|what|how|when|can|is|i)\b)", THANKS),
-    (r"^(i |just )?.*\b((love (it|them|the|my|this|your)|happy with)( \w+)*|(are|is) (great"
-     r"|awesome|perfect|lovely))\W*$",
-     GLAD),
-    (r"(recommend|better|best)\b.*\bor\b|(good|suitable|ok) for\b|colou?rs?\b|waterproof"
-     r"|\bspecs?\b|ports?\b|\bram\b",
-     shop.product),
+    (r"^(i |just )?.*\b((love (it|them|the|my|this|your)|happy with)( \w+)*|(are|is) (great|awesome"
+     r"|perfect|lovely))\W*$", GLAD),
+    (r"(recommend|better|best)\b.*\bor\b|(good|suitable|ok) for\b|colou?rs?\b|waterproof|\bspecs?\b"
+     r"|ports?\b|\bram\b", shop.product),
     *((words, HELP[about]) for words, about in (
         (DEFECT, "warranty"),
         (r"lost\b(?!.*(invoice|receipt|password))|what (if|happens)\b.*(come|arriv|deliver|late\b"
          r"|show up)|track\w*\b.*(\w+n't|not|stuck)\b|mailbox|neighbo", "tracking"),
         (r"shipping|(?<!american )express|if i (order|buy)|(way|cost|much|cheap\w*) to (ship"
          r"|deliver)|overnight|abroad|overseas|international|(do|can) you (ship|deliver)"
-         r"|where do you (ship|deliver)|deliver\w* (take|cost|time)", "shipping"),
+         r"|deliver\w* (take|cost|time)", "shipping"),
         (r"take (the|my) money|invoice|receipt|bill\b|pa(id|y)\b|pay(ing|ment|pal)"
          r"|(?<!gift )cards?\b|(i|be|been|get|got|you) charge|(?<!not )accept|financ|instal"
          r"|american express|taken from|visa|amex|credit|bitcoin|crypto|tax\b|vat\b",
@@ -482,25 +465,23 @@ RULES: list[tuple[str, Rule | str]] = [
      r"|should) i (ask|write)|reach\b|what are the hours|in touch|live chat|whatsapp|(open"
      r"|deliver)\w*\b.*\bon (the )?(week\w+|\w+day)s?\b", HELP["contact"]),
     (r"^but (i|we|you|that)\b", SORRY),
-    (r"privacy|best.?sell|popular|discount|voucher|coupon|promo|price match|gift ?(card|wrap)"
-     r"|sales?\b|% off|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
+    (r"privacy|best.?sell|popular|discount|voucher|coupon|promo|gift ?(card|wrap)"
+     r"|sales?\b|jobs?\b|private|safe\b|secure|newsletter|insur", shop.UNKNOWN),
     (rf"^(ord-?)?\d{{4}}\W*$|{english.PLACE} (one|order)\b(?!.*stock)|(the|my) one (for|with)\b"
      r"|the other\W*$", _again),
-    (r"ord-?\d|order|track|check (up )?on|parcel|package|deliver|ship|arriv|status|waiting"
-     r"|my stuff|mine\b|coming|(?<!working )late\b|(where|when)('s|\b.*\b(my|is|its|are|get\w*"
+    (r"ord-?\d|order|track|check (up )?on|parcel|package|deliver|ship|arriv|status|waiting|my stuff"
+     r"|mine\b|coming|(?<!working )late\b|(where|when)('s|\b.*\b(my|is|its|are|get\w*"
      r"|come))\b(?!.*(stock|back|more\b))|purchase|items?\b|i (ever |have )?(bought|paid|spen)"
-     r"|everything i|did i (buy|pay|spend)|how long (will|until|till)\b|will (it|they) (come"
-     r"|arrive|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next|weekend)|(\w+n't"
-     r"|not) (here|there|come|got)|dispatch|warehouse|news (on|of"
-     rf"|about)|update|supposed to|overdue|(not|n't) moved|(go|gone|going|sent) out|eta\b"
-     rf"|{shop.TYPED_ORDER}",
-     shop.order),
-    (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|do you have"
-     r"|got any|(sell|suggest|anything|vs)\b|(under|below|around) \W*\d|(tell|know|more).* about"
-     r"|avail|stock|should i (buy|get|take|choose)|(get|have) more|they come|(be|come) (back|in\b)"
-     rf"|alternative|similar|cheaper|{shop.OF_ALL}|{shop.COMPARES}|^(and |so )?(is|are|does|has"
-     r"|can) (the|your|it|this)\b",
-     shop.product),
+     r"|everything i|did i (buy|pay|spend)|how long (will|until|till)\b|will (it|they) (come|arrive"
+     r"|get)|in time\b|(by|before) (the )?(\w+day|tomorrow|tonight|next|weekend)|(\w+n't|not) (here"
+     r"|there|come|got)|dispatch|warehouse|news (on|of|about)|update|supposed to|overdue|(not"
+     r"|n't) moved|(go|gone|going|sent) out|eta\b"
+     rf"|{shop.TYPED_ORDER}", shop.order),
+    (r"catalog|price|cost|how (much|many|big|heavy|large|loud|tall|wide)|looking for|got any"
+     r"|suggest\b|(under|below|around) \W*\d|(tell|know|more).* about|avail|stock|should i (buy|get"
+     r"|take|choose)|(get|have) more|they come|(be|come) (back|in\b)|alternative|similar|cheaper"
+     rf"|{shop.OF_ALL}|{shop.COMPARES}"
+     r"|^(and |so )?(is|are|does|has|can) (the|your|it|this)\b", shop.product),
     # Small talk
     (r"(good)?bye\b|good ?night|see (you|ya)\b|that('s| is) all\b", GOODBYE),
     (r"thank|thx|cheers|you('re| are) (great|awesome|the best|nice|good)|well done|nice shop",
@@ -524,6 +505,7 @@ RULES: list[tuple[str, Rule | str]] = [
     (r"^(ok(ay)? )?(then )?((and|or) (the|an?|my|for)|(what|how) about)\b|^((it'?s )?(for|about) "
      r"|it'?s )?(the|my) \S+( \S+)?\W*$|i mean\b|inside\b|^(ok )?then (the|my) ", _again),
 ]  # fmt: skip
+VAGUE = (shop.article, shop.product)
 STAY = (shop.article, shop.product, shop.order, NO_ADDRESS, IMPOSSIBLE, _returns)
 SMALL_TALK = (_recall, GLAD, GOODBYE, THANKS, CARRY_ON, HELLO, SKILLS, NOTHING_WAITS, _now_what)
 ABOUT_AN_ORDER = (SORRY, IMPOSSIBLE, NO_CARRIER)

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 COLUMNS, ROWS = 80, 40
 MARGIN = 1
 READY = r"\x1b\[\?2004h.*?\x1b\[\?25h"  # the line editor reads keys, and has drawn its prompt
-START, EMAIL = "python main.py --offline", "alice@example.com"
+START, EMAIL, CTRL_D = "python main.py --offline", "alice@example.com", "\x04"
 ASK = "I want to return ORD-1001, not powerful enough"
 
 CUT = Text("…", "dim")
@@ -84,22 +84,11 @@ def play(uri: str) -> list[Text]:
         timeout=60,
     ) as shell:
         shell.logfile_read = SimpleNamespace(write=pyte.Stream(screen).feed, flush=lambda: None)
-        shell.expect_exact("$ ")
-        shell.sendline(START)
-        type_lines(shell, EMAIL, ASK)
-        shell.expect(READY)
-        shell.send("\x04")
-        shell.expect_exact("$ ")
-        shell.sendline(START)
-        type_lines(shell, EMAIL, "/inspect", "y", ASK)
+        for typed in (START, EMAIL, ASK, CTRL_D, START, EMAIL, "/inspect", "y", ASK):
+            shell.expect(r"\$ " if typed == START else READY)
+            shell.send(typed if typed == CTRL_D else f"{typed}\r")
         shell.expect(READY)
         return list(lines(screen))
-
-
-def type_lines(shell: pexpect.spawn[str], *typed: str) -> None:
-    for line in typed:
-        shell.expect(READY)
-        shell.send(f"{line}\r")
 
 
 def lines(screen: pyte.HistoryScreen) -> Iterator[Text]:
@@ -108,23 +97,22 @@ def lines(screen: pyte.HistoryScreen) -> Iterator[Text]:
     screen.cursor_back()
     rows = [screen.buffer[y] for y in range(screen.cursor.y + 1)]
     for row in [*screen.history.top, *rows]:
-        cells = [row[x] for x in range(COLUMNS)]
         line = Text()
-        for look, run in groupby(cells, key=lambda cell: cell._replace(data="")):
-            line.append("".join(cell.data for cell in run), style(look))
+        for look, run in groupby((row[x] for x in range(COLUMNS)), key=style):
+            line.append("".join(cell.data for cell in run), look)
         line.rstrip()
         yield line
 
 
-def style(look: pyte.screens.Char) -> Style:
-    color = {"brown": "yellow"}.get(look.fg, look.fg)
+def style(cell: pyte.screens.Char) -> Style:
+    color = {"brown": "yellow"}.get(cell.fg, cell.fg)
     return Style(
         color=f"#{color}" if re.fullmatch("[0-9a-f]{6}", color) else color,
-        bold=look.bold,
-        dim=look.blink,
-        italic=look.italics,
-        underline=look.underscore,
-        reverse=look.reverse,
+        bold=cell.bold,
+        dim=cell.blink,
+        italic=cell.italics,
+        underline=cell.underscore,
+        reverse=cell.reverse,
     )
 
 

@@ -71,16 +71,6 @@ def _keys(ctrl_c_clears: bool) -> KeyBindings:
     def new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    @keys.add("c-l")
-    def clear_screen(event: KeyPressEvent) -> None:
-        renderer = event.app.renderer
-        renderer.erase(leave_alternate_screen=False)
-        renderer.output.erase_screen()
-        # Below a blank line. From the first row, tmux and others would copy the message into what
-        # can be scrolled back to, when the editor erases it in order to draw it for good.
-        renderer.output.cursor_goto(2, 1)
-        renderer.request_absolute_cursor_position()
-
     if ctrl_c_clears:
 
         @keys.add("c-c", filter=has_focus(DEFAULT_BUFFER))

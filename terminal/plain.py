@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -54,12 +54,6 @@ class LineReader:
         if not line:
             raise EOFError
         return text
-
-    def remember(self, messages: Iterable[str]) -> None:
-        """Nothing to do: there are no arrow keys."""
-
-    def forget(self) -> None:
-        """Nothing to do: the terminal holds the keys that were typed too early."""
 
 
 @dataclass

@@ -58,15 +58,14 @@ class Screen:
         # `main.py > answers.md` still asks on the screen.
         self._prompts = sys.stderr if self.interactive and not to_screen else sys.stdout
         self._notices = sys.stdout if to_screen else sys.stderr
-        self._edits = self.interactive and self._prompts.isatty() and not dumb
-        if self._edits:
+        self._editor: LineEditor | None = None  # where nobody could use one, lines are read
+        if self.interactive and self._prompts.isatty() and not dumb:
             from terminal.keys import LineEditor
 
-            self._reader: LineEditor | LineReader = LineEditor()
-        else:
-            self._reader = LineReader(
-                lambda text: self._write(text, self._prompts), at_keys=self.interactive
-            )
+            self._editor = LineEditor()
+        self._reader = self._editor or LineReader(
+            lambda text: self._write(text, self._prompts), at_keys=self.interactive
+        )
         self._spun = 0.0  # when the last spinner of `waiting` ended
 
     async def ask(
@@ -90,7 +89,7 @@ class Screen:
         Ctrl-C is an empty answer. Raises EOFError at the end of input.
         """
         question = clean(question)
-        if self._edits:  # the editor would break the last line inside of a word
+        if self._editor:  # the editor would break the last line inside of a word
             from rich.text import Text as Words
 
             console = self._console(self._prompts)
@@ -99,8 +98,9 @@ class Screen:
         facts, _, last = question.rpartition("\n")
         if facts:
             self._print(facts, self._prompts)
+        if self._editor:
+            self._editor.forget()
         if self.interactive:
-            self._reader.forget()
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
         try:
             return await self._reader.read(last, ctrl_c_clears=False)
@@ -109,7 +109,8 @@ class Screen:
 
     def remember(self, messages: Sequence[str]) -> None:
         """Let the arrow keys bring back `messages` at the chat's prompt, oldest first."""
-        self._reader.remember(messages)
+        if self._editor:
+            self._editor.remember(messages)
 
     def say(self, text: str, *, dim: bool = False) -> None:
         """Print words of our own on standard output."""
@@ -238,11 +239,8 @@ class Screen:
             answer = LiveAnswer(self._console(), phrase)
         else:
             answer = PlainAnswer(lambda text: self._write(text, sys.stdout), self.notice)
-        with contextlib.ExitStack() as stack:
-            if self._edits:
-                stack.enter_context(hidden_keys(answer.paused))
-            with answer:
-                yield answer
+        with hidden_keys(answer.paused) if self._editor else contextlib.nullcontext(), answer:
+            yield answer
 
     def _print(self, text: str, stream: TextIO, style: str = "") -> None:
         if self.drawn and stream.isatty():

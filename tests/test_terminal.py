@@ -862,21 +862,6 @@ def test_keys_typed_into_an_answer_wait_unseen_for_the_next_prompt(sit: Sit) -> 
     assert customer.end() == ["· Typing", "An answer.", "echo True", "> next!", "got next!"]
 
 
-def test_ctrl_l_leaves_one_message_below_a_blank_line(sit: Sit) -> None:
-    """From the first row, a terminal such as tmux would keep the message twice."""
-    customer = sit("print('got', len(await screen.ask('> ', commands=['/help'])))", columns=40)
-    customer.wait_for_prompt()
-    message = "x" * 60
-    customer.press(message)
-    customer.wait_for(message[-20:])
-    before = len(customer.display.raw)
-    customer.press("\x0c")
-    customer.wait_for(message[-20:])
-    customer.press("\r")
-    assert customer.end()[:4] == ["", f"> {message[:38]}", message[38:], "got 60"]
-    assert "\x1b[0;0H" not in customer.display.raw[before:]
-
-
 def test_help_keeps_its_columns_in_a_narrow_window(log_in: LogIn) -> None:
     customer = log_in(columns=40)
     customer.press("/help\r")

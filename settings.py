@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import ssl
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
@@ -59,8 +61,6 @@ NUMBERS = {  # settings that are numbers above 0: their unit, and the most that 
     "OPENAI_STALL_SECONDS": ("seconds", 3_600),
     "OPENAI_HISTORY_TOKENS": ("tokens", 10_000_000),
 }
-# What the client of the model's server reads by itself.
-SURROUNDINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE")
 CHOICES = {  # the first is the default
     "OPENAI_API": ("responses", "chat_completions"),
     "OPENAI_PARALLEL_TOOL_CALLS": ("auto", "omit"),
@@ -78,7 +78,7 @@ def missing_setting(offline: bool) -> str | None:
         number = os.environ.get(name) or "1"
         if not number.replace(".", "", 1).isdecimal() or not 0 < float(number) < most:
             return f"{name} must be a number of {unit} above 0 and below {most:,}."
-    return _bad_address() or (None if offline else _bad_key())
+    return _bad_address() or (None if offline else _bad_surroundings() or _bad_key())
 
 
 def _bad_address() -> str | None:
@@ -108,6 +108,28 @@ def only_rules() -> bool:
     return not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"))
 
 
+def _bad_surroundings() -> str | None:
+    """What the client of the model's server would fail at, by the variable that causes it."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        name = name.lower() if os.environ.get(name.lower()) else name
+        address = os.environ.get(name, "")
+        try:
+            scheme = urlsplit(address if "://" in address else f"http://{address}").scheme
+        except ValueError:  # half of an IPv6 address
+            scheme = ""
+        if scheme in ("socks5", "socks5h"):
+            if not find_spec("socksio"):
+                return f"{name} names a SOCKS proxy: run `pip install socksio`, or unset {name}."
+        elif scheme not in ("http", "https"):
+            return f"{name} must be a proxy's address such as http://127.0.0.1:3128, or unset."
+    if file := os.environ.get("SSL_CERT_FILE"):
+        try:
+            ssl.create_default_context(cafile=file)
+        except OSError:  # no such file, or no certificate in it
+            return f"SSL_CERT_FILE has no certificates: {file}. Correct it, or unset it."
+    return None
+
+
 def history_tokens() -> int | None:
     """How many tokens of the history the model is sent at most; None for no such limit."""
     tokens = os.environ.get("OPENAI_HISTORY_TOKENS")
@@ -115,10 +137,7 @@ def history_tokens() -> int | None:
 
 
 def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
-    """The model that the environment names, or the rule-based one, and its default settings.
-
-    Exits if the environment's proxies or certificates are of no use.
-    """
+    """The model that the environment names, or the rule-based one, and its default settings."""
     from agents import ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel
     from agents.models import get_default_model, get_default_model_settings
     from openai import Timeout
@@ -139,12 +158,9 @@ def choose_model(offline: bool) -> tuple[Model, ModelSettings]:
     name = os.environ.get("OPENAI_MODEL") or get_default_model()
     # CheckedModel waits and asks again: it tells what it waits for, and asks no server again that
     # is still loading its model.
-    timeout = Timeout(None, connect=10.0)
-    try:
-        client = ChatClient(api_key=key or "none", base_url=url, timeout=timeout, max_retries=0)
-    except Exception as error:  # each cause has a class of its own
-        names = [name for name in os.environ if name.upper() in SURROUNDINGS]
-        sys.exit(f"Cannot prepare calls to the model ({error}). Check {', '.join(names)}.")
+    client = ChatClient(
+        api_key=key or "none", base_url=url, timeout=Timeout(None, connect=10.0), max_retries=0
+    )
     client.replay_reasoning = cast("Replay", _choice("OPENAI_REPLAY_REASONING"))
     settings = ModelSettings()
     model: Model = OpenAIResponsesModel(name, client)

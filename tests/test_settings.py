@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import choose_model, missing_setting
+from settings import missing_setting
 from tests.model_server import ModelServer, say
 from tests.processes import ROOT, Shop, chat, run
 
@@ -63,14 +63,13 @@ SURROUNDINGS = [
 
 
 @pytest.mark.parametrize(("name", "value"), SURROUNDINGS)
-def test_surroundings_that_break_the_client_are_told_and_only_a_server_needs_it(
+def test_what_the_surroundings_break_is_named_and_only_a_server_needs_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
     monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit, match=rf"Cannot prepare calls to the model .* Check {name}"):
-        choose_model(offline=False)
-    choose_model(offline=True)
+    assert (missing_setting(offline=False) or "").startswith(name)
+    assert missing_setting(offline=True) is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,7 @@ def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
 def test_what_stops_the_chat_is_one_line_and_offline_it_does_not(shop: Shop) -> None:
     broken = {"ALL_PROXY": "ftp://127.0.0.1:1"}
     done = run(shop, "--email", "bob@example.com", "hi", OPENAI_API_KEY="sk-x", **broken)
-    assert done.returncode == 1 and "Check ALL_PROXY" in done.stderr
+    assert done.returncode == 1 and done.stderr.startswith("ALL_PROXY must be ")
     assert done.stderr.count("\n") == 1
     done = run(shop, "--offline", "--email", "bob@example.com", "hi", **broken)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr

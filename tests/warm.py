@@ -15,7 +15,8 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 import agents_def  # noqa: F401
 import main  # noqa: F401
 import terminal.inspect  # noqa: F401
-import tests.customer  # noqa: F401
+import tests.player
+import tests.products  # noqa: F401
 from engine.models.chat_client import ChatClient
 from engine.models.checked import CheckedModel
 from local.offline_model import OfflineModel

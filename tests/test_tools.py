@@ -151,7 +151,6 @@ async def test_a_reason_is_data_and_not_a_field_path(db: Database) -> None:
 async def test_the_article_that_answers_comes_first(db: Database, title: str) -> None:
     found = {q: await use(db, "search_knowledge_base", query=q) for q in QUESTIONS[title]}
     other = {q for q, told in found.items() if not told.startswith(f"{title}\n")}
-    print(f"\n{title}: {len(found) - len(other)} of {len(found)} questions find it first")
     assert other == NOT_FIRST & found.keys()
 
 

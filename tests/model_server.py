@@ -12,6 +12,7 @@ another provider's server refuses: see server_rules.py.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -23,6 +24,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any, TypeAlias
+
+from agents import ModelSettings, Usage
+from agents.models.interface import ModelTracing
+from agents.testing import ModelStep, ScriptedModel
+from openai.types.responses import ResponseOutputItem
+from pydantic import TypeAdapter
 
 Json: TypeAlias = dict[str, Any]
 
@@ -275,10 +282,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             for item in items:
                 rule.shape_item(item)
-            answer = response(body, items)
+            made = asyncio.run(spoken(items))
+            answer = made[-1]["response"]
         if body.get("stream"):
             self._send_head(200, {"Content-Type": "text/event-stream"}, length=None)
-            events = completion_chunks(answer, body) if chat else response_events(answer)
+            events = completion_chunks(answer, body) if chat else response_events(made)
             if reply.end:
                 events = stopped_early(list(events), answer, reply.end)
             if self._stream(events, reply, gate):
@@ -325,6 +333,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 # --- Answers in the vendor's shapes -------------------------------------------------------------
 
+USED = Usage(requests=1, input_tokens=100, output_tokens=10, total_tokens=110)
 Event: TypeAlias = tuple[Json, str | None]  # its delta; "" for none; None: it completes the answer
 
 
@@ -347,34 +356,24 @@ def with_ids(items: Iterable[Json], reasoning_of: dict[str, str]) -> list[Json]:
     return done
 
 
-def response(body: Json, items: list[Json]) -> Json:
-    asked = ("model", "instructions", "metadata", "previous_response_id", "temperature")
-    return {
-        **{name: body.get(name) for name in asked},
-        **{"id": new_id("resp"), "object": "response", "created_at": 1767225600},
-        **{"status": "completed", "error": None, "incomplete_details": None, "output": items},
-        "parallel_tool_calls": body.get("parallel_tool_calls", True),
-        "tool_choice": body.get("tool_choice", "auto"),
-        "tools": body.get("tools", []),
-        "usage": {
-            "input_tokens": 100,
-            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-            "output_tokens": 10,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": 110,
-        },
-    }
+async def spoken(items: list[Json]) -> list[Json]:
+    """The events of a response with these items, as the SDK's own scripted model makes them."""
+    output = [TypeAdapter[Any](ResponseOutputItem).validate_python(item) for item in items]
+    step = ModelStep(output=output, usage=USED, response_id=new_id("resp"))
+    request: Any = None, "", ModelSettings(), [], None, [], ModelTracing.DISABLED
+    ids: Any = {"previous_response_id": None, "conversation_id": None, "prompt": None}
+    events = ScriptedModel([step]).stream_response(*request, **ids)
+    return [event.model_dump(exclude_none=True) async for event in events]
 
 
-def response_events(answer: Json) -> Iterator[Event]:
-    begun = {**answer, "status": "in_progress", "output": [], "usage": None}
-    events: list[Event] = [({"type": "response.created", "response": begun}, "")]
-    events.append(({"type": "response.in_progress", "response": begun}, ""))
-    for index, item in enumerate(answer["output"]):
-        events.extend(item_events(index, item))
-    events.append(({"type": "response.completed", "response": answer}, None))
-    for number, (event, delta) in enumerate(events):
-        yield {**event, "sequence_number": number}, delta
+def response_events(events: list[Json]) -> Iterator[Event]:
+    """`events` with their texts in pieces, as a vendor streams them."""
+    *events, completed = events
+    for event in events:
+        cut = pieces if "arguments" in event["type"] else words
+        for delta in cut(event["delta"]) if "delta" in event else [""]:
+            yield event | ({"delta": delta} if delta else {}), delta
+    yield completed, None
 
 
 def stopped_early(events: list[Event], answer: Json, why: str) -> Iterator[Event]:
@@ -393,29 +392,6 @@ def stopped_early(events: list[Event], answer: Json, why: str) -> Iterator[Event
     reason = {"length": "max_output_tokens"}.get(why, why)
     ended = {"status": "incomplete", "incomplete_details": {"reason": reason}, "output": items}
     yield {"type": "response.incomplete", "response": {**answer, **ended}}, ""
-
-
-def item_events(index: int, item: Json) -> Iterator[Event]:
-    at = {"output_index": index, "item_id": item["id"]}
-    bare: Json = {"message": {"content": []}, "function_call": {"arguments": ""}}
-    begun = {**item, "status": "in_progress", **bare.get(item["type"], {})}
-    yield {"type": "response.output_item.added", "output_index": index, "item": begun}, ""
-    if item["type"] == "function_call":
-        kind = "response.function_call_arguments"
-        for piece in pieces(item["arguments"]):
-            yield {"type": f"{kind}.delta", **at, "delta": piece}, piece
-        yield {"type": f"{kind}.done", **at, "arguments": item["arguments"]}, ""
-    for place, part in enumerate(item.get("content", [])):
-        kind, name = part["type"], part["type"].removeprefix("output_")  # text or refusal
-        at = {**at, "content_index": place}
-        yield {"type": "response.content_part.added", **at, "part": {**part, name: ""}}, ""
-        if name == "text":
-            at = {**at, "logprobs": []}
-        for word in words(part[name]):
-            yield {"type": f"response.{kind}.delta", **at, "delta": word}, word
-        yield {"type": f"response.{kind}.done", **at, name: part[name]}, ""
-        yield {"type": "response.content_part.done", **at, "part": part}, ""
-    yield {"type": "response.output_item.done", "output_index": index, "item": item}, ""
 
 
 def completion(body: Json, items: list[Json]) -> Json:

@@ -41,7 +41,6 @@ from engine.events import (
 from local.mongod import Mongod
 from terminal.chat import Chat, words_for
 from terminal.inspect import Found, Query, describe, read
-from terminal.markdown import cut, finished
 from terminal.screen import Screen
 from tests import builders
 from tests.builders import events
@@ -87,7 +86,7 @@ async def stream(events: Iterable[Event]) -> AsyncIterator[Event]:
 
 def pieces(text: str, size: int = 0) -> list[Event]:
     """`text` as a model streams it, cut without regard to words and lines."""
-    size = size or 5 + len(text) // 30
+    size = size or 1 + len(text) // 30
     return [Text(text[i : i + size]) for i in range(0, len(text), size)]
 
 
@@ -117,6 +116,8 @@ ANSWERS = {
     "tags, images, references": "<div>w0001</div>\n\n<!-- w0002 -->\n\nw0003 <w0004>\n\n"
     "![w0005](w0006)\n\n[w0007]: http://w0008\n\n[w0009](w0010)",
     "blank lines everywhere": "\n\n\nw0001\n\n\n\n\nw0002\n\n\n",
+    "what may become something else": "w0001\n#w0002\n\nw0003\n```w0004``` w0005\n\n1. w0006\n\n"
+    "2w0007\n\n~~~\n\nw0008\n\n```\n\nw0009",
     "carriage returns": "w0001\r\n\r\nw0002\r\nw0003",
 }
 
@@ -151,23 +152,6 @@ async def test_a_finished_paragraph_is_printed_before_the_next_one_ends(draw: Dr
 
     await screen.show(events(), PHRASES)
     assert display.text == "one\n\ntwo\n\nthree" + "hree" * 9
-
-
-@pytest.mark.parametrize(
-    ("text", "blocks"),
-    [
-        ("w\n\nx", "w\n\n"),
-        ("w\n\n- x\n", "w\n\n"),
-        ("w\n#", ""),  # may become `#hashtag`
-        ("w\n```", ""),  # may become ```code``` within the paragraph
-        ("1. w\n\n2", ""),  # may become the list's next item
-        ("1. w\n\nx", "1. w\n\n"),
-        ("- w\n\n  x", ""),
-        ("~~~\n\nw\n\n```\n\nx", ""),
-    ],
-)
-def test_only_what_nothing_can_change_any_more_is_finished(text: str, blocks: str) -> None:
-    assert text[: finished(text)] == blocks
 
 
 async def test_colours_are_readable_on_light_and_on_dark(draw: Draw) -> None:
@@ -230,26 +214,6 @@ async def test_a_tall_block_can_be_scrolled_to_while_it_grows(draw: Draw, block:
     assert [s.strip() for s in display.text.split("\n")] == [
         s.strip() for s in printed.text.split("\n")
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "above", "rest"),
-    [
-        ("- a\n- b\n- c", "- a\n- b\n", "- c"),
-        ("- a\n  - b\n  - c", "", ""),
-        ("- a", "", ""),
-        ("```py\na\nb\nc", "```py\na\nb\n", "```py\nc"),
-        ("```py\na\n\nc\nd", "```py\na\n\nc\n", "```py\nd"),
-        ("```py\na\nb\n```\n", "", ""),
-        ("|a|\n|-|\n|b|\n|c|", "", ""),
-        ("a\nb\nc", "", ""),
-    ],
-)
-def test_lists_and_code_are_cut_where_nothing_changes(text: str, above: str, rest: str) -> None:
-    where = cut(text)
-    length = where.length if where else 0
-    assert text[:length] == above
-    assert ((where.reopened if where else "") + text[length:] if where else "") == rest
 
 
 async def test_a_long_table_is_drawn_less_often_but_whole(

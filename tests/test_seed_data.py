@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 import pytest
@@ -12,7 +11,7 @@ import policy
 from database import Database
 from engine.events import Refusal
 from local.mongod import Mongod
-from seed_data import ARTICLES, main, seed
+from seed_data import ARTICLES, seed
 from tests.conftest import TODAY
 from tests.processes import run
 
@@ -106,17 +105,3 @@ def test_the_command_seeds_for_a_given_day_and_says_so(mongod: Mongod) -> None:
     assert done.returncode == 0, done.stderr
     assert "3 customers, 5 products, 5 orders, 7 support_articles" in done.stdout
     assert run_seed(mongod.uri, "--today", "yesterday").returncode == 2
-
-
-def test_without_mongodb_the_command_says_so_in_one_line_without_the_password(
-    closed_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MONGODB_URI", f"mongodb://me:secret@127.0.0.1:{closed_port}")
-    monkeypatch.setattr("database.CONNECT_SECONDS", 0.2)
-    monkeypatch.setattr("settings.dotenv_values", lambda *_, **__: {})
-    monkeypatch.setattr("sys.argv", ["seed_data.py"])
-    with pytest.raises(SystemExit) as exit:
-        asyncio.run(main())
-    told = f"Cannot connect to MongoDB (mongodb://***@127.0.0.1:{closed_port}): conn"
-    said = str(exit.value)
-    assert said.startswith(told) and "\n" not in said and "secret" not in said

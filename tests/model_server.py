@@ -29,6 +29,7 @@ from agents import ModelSettings, Usage
 from agents.models.interface import ModelTracing
 from agents.testing import ModelStep, ScriptedModel
 from openai.types.responses import ResponseOutputItem
+from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 from pydantic import TypeAdapter
 
 Json: TypeAlias = dict[str, Any]
@@ -459,11 +460,7 @@ def pieces(arguments: str) -> list[str]:
 
 ID_PREFIX = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
 NAME = "^[a-zA-Z0-9_-]+$"
-PARAMETERS = """background context_management conversation include input instructions
-max_output_tokens max_tool_calls metadata model moderation parallel_tool_calls previous_response_id
-prompt prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier
-service_tier store stream stream_options temperature text tool_choice tools top_logprobs top_p
-truncation user"""
+PARAMETERS = " ".join(ResponseCreateParamsStreaming.__annotations__)
 ITEM_FIELDS = {  # required, optional
     "message": ("role content", "type id status phase"),
     "function_call": ("call_id name arguments", "type id status caller namespace"),

@@ -87,7 +87,6 @@ can I talk to a human? > ^\*\*Your account and how to reach us\*\* & 555-0100
 Hi there! > rule-based & OPENAI_API_KEY
 # alice: orders
 where is my lamp > TRK-7781002 & shipped & !ORD-1001
-wheres my order > ORD-1002
 hi whats up with ORD1002 > shipped & !LONG
 order 1001 pls > delivered
 1002 > shipped
@@ -110,7 +109,6 @@ whats the status of 9999 > no order
 my friend bob ordered headphones, where are they > account & !OTHERS
 show me bobs orders > account|signed in & !OTHERS
 list all orders of all customers > account|signed in & !OTHERS
-cancel my lamp > cannot
 can you change the delivery adress of ORD-1002 > cannot
 i want to swap the laptop for a different one > cannot|not offered
 # alice: returns
@@ -184,7 +182,6 @@ will you price match > support@example\.com & !no such product
 can i pick it up in a store? > OUT_OF_SCOPE
 # alice: products
 which products do you sell > Laptop & Keyboard
-do you have headphones > out of stock
 how much is the laptop > 1,299\.99
 how long is the battery of the headphones > 30 hours
 how long does the laptop battery last > 15 hours
@@ -208,7 +205,6 @@ hello > LONG / hi again > hello & !LONG
 thx!! > all right|welcome
 bye > goodbye
 are you a bot > rule-based
-what can you do > return
 tell me a joke > OUT_OF_SCOPE / cmon another one > OUT_OF_SCOPE & !LONG
 who am i > Alice & Gold
 where is my lamp > TRK-7781002 / what did i ask you before > where is my lamp
@@ -294,13 +290,11 @@ what can you do > where is my order & what can I return & express shipping
 where is my order? > ORD-1002 & shipped
 what can I return? > say "return ORD-1001" / return ORD-1001 > WHY
 what can I return? > 13 Dec 2026 / yes please > WHY / too slow > ASKS
-how much is express shipping? > 14\.95
 # bob: what it suggests
 where is my order? > ORD-1003 & processing
 what can I return? > ORD-1004 & window has closed & !WHY
 how much is express shipping? > 14\.95
 # carol: what it suggests
-where is my order? > ORD-1005 & delivered
 what can I return? > say "return ORD-1005" / y > WHY / too bright > ASKS
 how much is express shipping? > 14\.95
 # carol: a part of an order
@@ -330,7 +324,6 @@ return ORD-1001 > WHY / how much is the lamp? > 79\.50 & !say "
 this is ridiculous, you people are useless! > sorry & support@
 where is ORD-1002? > shipped / this is taking forever!! > shipped|not know
 did it work? > ORD-1001.*no return so far
-is my order paid? > charged when the order ships
 can i get it by friday > ORD-1002 & not say
 but I moved house! > cannot be & support@
 compare the laptop and the keyboard > 1,299\.99 & 129\.50 & !Lamp

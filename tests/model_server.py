@@ -461,12 +461,19 @@ def pieces(arguments: str) -> list[str]:
 ID_PREFIX = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
 NAME = "^[a-zA-Z0-9_-]+$"
 PARAMETERS = " ".join(ResponseCreateParamsStreaming.__annotations__)
-ITEM_FIELDS = {  # required, optional
-    "message": ("role content", "type id status phase"),
-    "function_call": ("call_id name arguments", "type id status caller namespace"),
-    "function_call_output": ("call_id output", "type id status caller name namespace"),
+TEXT_OR_PARTS = (str, list)
+ITEM_FIELDS: dict[str, tuple[Json, str]] = {  # required, with their types; optional
+    "message": ({"role": str, "content": TEXT_OR_PARTS}, "type id status phase"),
+    "function_call": (
+        {"call_id": str, "name": str, "arguments": str},
+        "type id status caller namespace",
+    ),
+    "function_call_output": (
+        {"call_id": str, "output": TEXT_OR_PARTS},
+        "type id status caller name namespace",
+    ),
     # A reasoning item's `status` is in the vendor's types and refused all the same.
-    "reasoning": ("summary", "type id content encrypted_content"),
+    "reasoning": ({"summary": list}, "type id content encrypted_content"),
 }
 SAME_ANSWER = ("function_call", "reasoning", "assistant")  # what may follow a reasoning item
 # The newest models take `default` too; older ones, and other hosts of this API, refuse it.
@@ -535,25 +542,19 @@ def check_item(item: Json, at: str) -> None:
     must_be(item, dict, at)
     kind = item.get("type", "message")
     must_be_one_of(kind, ITEM_FIELDS, at)
-    check_fields(item, *ITEM_FIELDS[kind], f"{at}.")
-    if "id" in item:
-        must_be_short(item["id"], f"{at}.id", f"^{ID_PREFIX.get(kind, '')}")
+    required, optional = ITEM_FIELDS[kind]
+    check_fields(item, " ".join(required), optional, f"{at}.")
+    for name, types in required.items():
+        must_be(item[name], types, f"{at}.{name}")
+    patterns = {"id": f"^{ID_PREFIX.get(kind, '')}", "call_id": "", "name": NAME}
+    for name in patterns.keys() & item.keys():
+        must_be_short(item[name], f"{at}.{name}", patterns[name])
     if kind == "message":
         check_message(item, at)
-    elif kind == "reasoning":
-        must_be(item["summary"], list, f"{at}.summary")
-    else:
-        must_be_short(item["call_id"], f"{at}.call_id")
-    if kind == "function_call":
-        must_be_short(item["name"], f"{at}.name", NAME)
-        must_be(item["arguments"], str, f"{at}.arguments")
-    if kind == "function_call_output":
-        must_be(item["output"], (str, list), f"{at}.output")
 
 
 def check_message(item: Json, at: str) -> None:
     must_be_one_of(item["role"], ("assistant", "system", "developer", "user"), f"{at}.role")
-    must_be(item["content"], (str, list), f"{at}.content")
     given, made = ("input_text", "input_image", "input_file"), ("output_text", "refusal")
     for index, part in enumerate(item["content"] if isinstance(item["content"], list) else []):
         where = f"{at}.content[{index}]"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import os
 import re
@@ -782,14 +781,11 @@ DECISIONS: list[tuple[list[str], bool | str]] = [
 
 @pytest.mark.parametrize(("typed", "decision"), DECISIONS)
 async def test_only_a_yes_is_a_yes_and_words_that_only_agree_are_asked_again(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    typed: list[str],
-    decision: bool | str,
+    draw: Draw, monkeypatch: pytest.MonkeyPatch, typed: list[str], decision: bool | str
 ) -> None:
     """Other words are not swallowed."""
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-    screen, lines, questions = Screen(), iter(typed), list[str]()
+    screen, display = draw()
+    lines, questions = iter(typed), list[str]()
 
     async def confirm(question: str) -> str:
         questions.append(question)
@@ -799,7 +795,7 @@ async def test_only_a_yes_is_a_yes_and_words_that_only_agree_are_asked_again(
     chat = Chat(screen, cast(Any, None), "Alice")
     assert await chat.decision("Sure? [y/N] ") == decision
     assert questions == ["Sure? [y/N] "] * len(typed)
-    assert "".join(capsys.readouterr()).count("Please type y or n.") == len(typed) - 1
+    assert display.text.count("Please type y or n.") == len(typed) - 1
 
 
 def test_the_engine_knows_processes_and_the_terminal_says_terminal() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import openai
 import pytest
@@ -39,24 +39,6 @@ def client_of(server: ModelServer, **options: Any) -> openai.AsyncOpenAI:
 
 async def ask(server: ModelServer, input: Any = "Hi", **options: Any) -> Any:
     return await client_of(server, **options).responses.create(model="gpt-test", input=input)
-
-
-async def test_both_apis_answer_whole_requests_and_streamed_ones(server: ModelServer) -> None:
-    server.script(*[think() + say(WORDS) + call("look", {"order_id": "ORD-1002"})] * 4)
-    client, messages = client_of(server), cast(Any, [USER])
-    whole = await ask(server)
-    async with client.responses.stream(model="gpt-test", input="Hi") as events:
-        streamed = await events.get_final_response()
-    for answer in whole, streamed:
-        assert answer.output_text == WORDS
-        assert answer.output[-1].arguments == '{"order_id": "ORD-1002"}'
-    chat = await client.chat.completions.create(model="gpt-test", messages=messages)
-    async with client.chat.completions.stream(model="gpt-test", messages=messages) as chunks:
-        last = await chunks.get_final_completion()
-    for message in chat.choices[0].message, last.choices[0].message:
-        assert message.content == WORDS
-        assert message.tool_calls[0].function.name == "look"
-    assert [request.get("stream", False) for request in server.requests] == [False, True] * 2
 
 
 async def test_a_responder_decides_by_the_request_and_two_instances_do_not_share_ids() -> None:

@@ -31,15 +31,7 @@ from agents.testing import ModelStep, ScriptedModel, function_call
 from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect
 
-from engine import (
-    Approval,
-    Limits,
-    Reason,
-    Refusal,
-    TurnFailed,
-    remove_idle,
-    without_write_concern,
-)
+from engine import Approval, Limits, Reason, Refusal, TurnFailed, remove_idle, without_write_concern
 from engine.events import Stopped
 from engine.history import NOT_TAKEN, waiting_call
 from engine.lease import Lease

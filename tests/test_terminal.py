@@ -304,8 +304,7 @@ async def until(display: Display, shown: str) -> None:
 
 
 async def test_a_wait_shows_a_spinner_after_a_third_of_a_second_and_goes_on_with_it(
-    draw: Draw,
-    monkeypatch: pytest.MonkeyPatch,
+    draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen, display = draw()
     started = time.monotonic()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGQUIT, Signals
 from typing import Any
 
 import pytest
@@ -274,8 +274,13 @@ def test_end_of_input_at_the_question_leaves_it_for_the_next_login_and_a_no_clos
     assert order_of(shop)["return"] is None
 
 
-@pytest.mark.parametrize("sent", ["hi", "/retry"])
-def test_ctrl_c_on_a_pipe_gives_back_the_lease(shop: Shop, model: ModelServer, sent: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "number"),
+    [("hi", SIGINT), ("/retry", SIGINT), ("hi", SIGHUP), ("hi", SIGQUIT)],
+)
+def test_a_signal_in_mid_turn_gives_back_the_lease(
+    shop: Shop, model: ModelServer, sent: str, number: Signals
+) -> None:
     model.script(fail(400))
     with chat(shop, "--email", "alice@example.com", model=model) as running:
         running.type("hello")
@@ -284,11 +289,11 @@ def test_ctrl_c_on_a_pipe_gives_back_the_lease(shop: Shop, model: ModelServer, s
         model.script(say("Never."))
         running.type(sent)
         gate.wait_reached(30)
-        os.kill(running.pid, signal.SIGINT)
-        assert running.finish().returncode == 130
+        assert shop[DB_NAME].conversations.find_one()["lease"]
+        os.kill(running.pid, number)
+        assert running.finish().returncode == 128 + number
         gate.release()
-    conversation = shop[DB_NAME].conversations.find_one({})
-    assert conversation and conversation["lease"] is None
+    assert shop[DB_NAME].conversations.find_one()["lease"] is None
 
 
 def test_commands_answer_and_unknown_ones_are_named(shop: Shop) -> None:

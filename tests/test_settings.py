@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from settings import missing_setting
 from tests.model_server import ModelServer, say
-from tests.processes import ROOT, Shop, chat, run
+from tests.processes import ROOT, Shop, run
 
 SECRET = "sk-never-to-be-seen"
 
@@ -139,18 +138,3 @@ def test_a_log_line_holds_no_secret() -> None:
     code += "except ValueError: logging.warning('It failed', exc_info=True)"
     said = python(ROOT, code, OPENAI_API_KEY=SECRET)
     assert "Bearer *** for mongodb://***@host/db" in said and SECRET not in said
-
-
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
-def test_a_signal_in_mid_turn_gives_the_lease_back(shop: Shop, number: signal.Signals) -> None:
-    with ModelServer([say("Hi.")]) as model, chat(shop, model=model) as running:
-        gate = model.hold()
-        running.type("alice@example.com")
-        running.type("hello?")
-        gate.wait_reached()
-        held = shop.ecommerce_support.conversations.find_one()
-        os.kill(running.pid, number)
-        done = running.finish()
-    left = shop.ecommerce_support.conversations.find_one()
-    assert held["lease"] and left["lease"] is None
-    assert done.returncode == 128 + number

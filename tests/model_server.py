@@ -148,7 +148,7 @@ class Rule:
     about: str
     check: Callable[[Json, list[Json]], None] = lambda body, messages: None  # see `messages_of`
     shape: Callable[[Json], None] = lambda message: None  # changes a chat completion's message
-    shape_item: Callable[[Json], None] = lambda item: None  # changes an item of a response
+    shape_item: Callable[[Json], None] = lambda item: None  # changes an item, in either API
     has_reasoning_items: bool = True  # of the Responses API
     apis: tuple[str, ...] = ("responses", "chat_completions")
     settings: Mapping[str, str] = field(default_factory=dict)  # what the chat needs to be told
@@ -276,13 +276,13 @@ class _Handler(BaseHTTPRequestHandler):
             if chat or rule.has_reasoning_items or item["type"] != "reasoning"
         ]
         items = with_ids(given, self.server.owner.reasoning_of)
+        for item in items:
+            rule.shape_item(item)
         if chat:
             answer = completion(body, items)
             rule.shape(answer["choices"][0]["message"])
             answer["choices"][0]["message"].pop("thought", None)
         else:
-            for item in items:
-                rule.shape_item(item)
             made = asyncio.run(spoken(items))
             answer = made[-1]["response"]
         if body.get("stream"):

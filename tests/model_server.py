@@ -12,6 +12,7 @@ another provider's server refuses: see server_rules.py.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -23,6 +24,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any, TypeAlias
+
+from agents import ModelSettings, Usage
+from agents.models.interface import ModelTracing
+from agents.testing import ModelStep, ScriptedModel
+from openai.types.responses import ResponseOutputItem
+from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
+from pydantic import TypeAdapter
 
 Json: TypeAlias = dict[str, Any]
 
@@ -140,7 +148,7 @@ class Rule:
     about: str
     check: Callable[[Json, list[Json]], None] = lambda body, messages: None  # see `messages_of`
     shape: Callable[[Json], None] = lambda message: None  # changes a chat completion's message
-    shape_item: Callable[[Json], None] = lambda item: None  # changes an item of a response
+    shape_item: Callable[[Json], None] = lambda item: None  # changes an item, in either API
     has_reasoning_items: bool = True  # of the Responses API
     apis: tuple[str, ...] = ("responses", "chat_completions")
     settings: Mapping[str, str] = field(default_factory=dict)  # what the chat needs to be told
@@ -268,17 +276,18 @@ class _Handler(BaseHTTPRequestHandler):
             if chat or rule.has_reasoning_items or item["type"] != "reasoning"
         ]
         items = with_ids(given, self.server.owner.reasoning_of)
+        for item in items:
+            rule.shape_item(item)
         if chat:
             answer = completion(body, items)
             rule.shape(answer["choices"][0]["message"])
             answer["choices"][0]["message"].pop("thought", None)
         else:
-            for item in items:
-                rule.shape_item(item)
-            answer = response(body, items)
+            made = asyncio.run(spoken(items))
+            answer = made[-1]["response"]
         if body.get("stream"):
             self._send_head(200, {"Content-Type": "text/event-stream"}, length=None)
-            events = completion_chunks(answer, body) if chat else response_events(answer)
+            events = completion_chunks(answer, body) if chat else response_events(made)
             if reply.end:
                 events = stopped_early(list(events), answer, reply.end)
             if self._stream(events, reply, gate):
@@ -325,6 +334,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 # --- Answers in the vendor's shapes -------------------------------------------------------------
 
+USED = Usage(requests=1, input_tokens=100, output_tokens=10, total_tokens=110)
 Event: TypeAlias = tuple[Json, str | None]  # its delta; "" for none; None: it completes the answer
 
 
@@ -347,34 +357,24 @@ def with_ids(items: Iterable[Json], reasoning_of: dict[str, str]) -> list[Json]:
     return done
 
 
-def response(body: Json, items: list[Json]) -> Json:
-    asked = ("model", "instructions", "metadata", "previous_response_id", "temperature")
-    return {
-        **{name: body.get(name) for name in asked},
-        **{"id": new_id("resp"), "object": "response", "created_at": 1767225600},
-        **{"status": "completed", "error": None, "incomplete_details": None, "output": items},
-        "parallel_tool_calls": body.get("parallel_tool_calls", True),
-        "tool_choice": body.get("tool_choice", "auto"),
-        "tools": body.get("tools", []),
-        "usage": {
-            "input_tokens": 100,
-            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-            "output_tokens": 10,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": 110,
-        },
-    }
+async def spoken(items: list[Json]) -> list[Json]:
+    """The events of a response with these items, as the SDK's own scripted model makes them."""
+    output = [TypeAdapter[Any](ResponseOutputItem).validate_python(item) for item in items]
+    step = ModelStep(output=output, usage=USED, response_id=new_id("resp"))
+    request: Any = None, "", ModelSettings(), [], None, [], ModelTracing.DISABLED
+    ids: Any = {"previous_response_id": None, "conversation_id": None, "prompt": None}
+    events = ScriptedModel([step]).stream_response(*request, **ids)
+    return [event.model_dump(exclude_none=True) async for event in events]
 
 
-def response_events(answer: Json) -> Iterator[Event]:
-    begun = {**answer, "status": "in_progress", "output": [], "usage": None}
-    events: list[Event] = [({"type": "response.created", "response": begun}, "")]
-    events.append(({"type": "response.in_progress", "response": begun}, ""))
-    for index, item in enumerate(answer["output"]):
-        events.extend(item_events(index, item))
-    events.append(({"type": "response.completed", "response": answer}, None))
-    for number, (event, delta) in enumerate(events):
-        yield {**event, "sequence_number": number}, delta
+def response_events(events: list[Json]) -> Iterator[Event]:
+    """`events` with their texts in pieces, as a vendor streams them."""
+    *events, completed = events
+    for event in events:
+        cut = pieces if "arguments" in event["type"] else words
+        for delta in cut(event["delta"]) if "delta" in event else [""]:
+            yield event | ({"delta": delta} if delta else {}), delta
+    yield completed, None
 
 
 def stopped_early(events: list[Event], answer: Json, why: str) -> Iterator[Event]:
@@ -393,29 +393,6 @@ def stopped_early(events: list[Event], answer: Json, why: str) -> Iterator[Event
     reason = {"length": "max_output_tokens"}.get(why, why)
     ended = {"status": "incomplete", "incomplete_details": {"reason": reason}, "output": items}
     yield {"type": "response.incomplete", "response": {**answer, **ended}}, ""
-
-
-def item_events(index: int, item: Json) -> Iterator[Event]:
-    at = {"output_index": index, "item_id": item["id"]}
-    bare: Json = {"message": {"content": []}, "function_call": {"arguments": ""}}
-    begun = {**item, "status": "in_progress", **bare.get(item["type"], {})}
-    yield {"type": "response.output_item.added", "output_index": index, "item": begun}, ""
-    if item["type"] == "function_call":
-        kind = "response.function_call_arguments"
-        for piece in pieces(item["arguments"]):
-            yield {"type": f"{kind}.delta", **at, "delta": piece}, piece
-        yield {"type": f"{kind}.done", **at, "arguments": item["arguments"]}, ""
-    for place, part in enumerate(item.get("content", [])):
-        kind, name = part["type"], part["type"].removeprefix("output_")  # text or refusal
-        at = {**at, "content_index": place}
-        yield {"type": "response.content_part.added", **at, "part": {**part, name: ""}}, ""
-        if name == "text":
-            at = {**at, "logprobs": []}
-        for word in words(part[name]):
-            yield {"type": f"response.{kind}.delta", **at, "delta": word}, word
-        yield {"type": f"response.{kind}.done", **at, name: part[name]}, ""
-        yield {"type": "response.content_part.done", **at, "part": part}, ""
-    yield {"type": "response.output_item.done", "output_index": index, "item": item}, ""
 
 
 def completion(body: Json, items: list[Json]) -> Json:
@@ -483,17 +460,20 @@ def pieces(arguments: str) -> list[str]:
 
 ID_PREFIX = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
 NAME = "^[a-zA-Z0-9_-]+$"
-PARAMETERS = """background context_management conversation include input instructions
-max_output_tokens max_tool_calls metadata model moderation parallel_tool_calls previous_response_id
-prompt prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier
-service_tier store stream stream_options temperature text tool_choice tools top_logprobs top_p
-truncation user"""
-ITEM_FIELDS = {  # required, optional
-    "message": ("role content", "type id status phase"),
-    "function_call": ("call_id name arguments", "type id status caller namespace"),
-    "function_call_output": ("call_id output", "type id status caller name namespace"),
+PARAMETERS = " ".join(ResponseCreateParamsStreaming.__annotations__)
+TEXT_OR_PARTS = (str, list)
+ITEM_FIELDS: dict[str, tuple[Json, str]] = {  # required, with their types; optional
+    "message": ({"role": str, "content": TEXT_OR_PARTS}, "type id status phase"),
+    "function_call": (
+        {"call_id": str, "name": str, "arguments": str},
+        "type id status caller namespace",
+    ),
+    "function_call_output": (
+        {"call_id": str, "output": TEXT_OR_PARTS},
+        "type id status caller name namespace",
+    ),
     # A reasoning item's `status` is in the vendor's types and refused all the same.
-    "reasoning": ("summary", "type id content encrypted_content"),
+    "reasoning": ({"summary": list}, "type id content encrypted_content"),
 }
 SAME_ANSWER = ("function_call", "reasoning", "assistant")  # what may follow a reasoning item
 # The newest models take `default` too; older ones, and other hosts of this API, refuse it.
@@ -562,25 +542,19 @@ def check_item(item: Json, at: str) -> None:
     must_be(item, dict, at)
     kind = item.get("type", "message")
     must_be_one_of(kind, ITEM_FIELDS, at)
-    check_fields(item, *ITEM_FIELDS[kind], f"{at}.")
-    if "id" in item:
-        must_be_short(item["id"], f"{at}.id", f"^{ID_PREFIX.get(kind, '')}")
+    required, optional = ITEM_FIELDS[kind]
+    check_fields(item, " ".join(required), optional, f"{at}.")
+    for name, types in required.items():
+        must_be(item[name], types, f"{at}.{name}")
+    patterns = {"id": f"^{ID_PREFIX.get(kind, '')}", "call_id": "", "name": NAME}
+    for name in patterns.keys() & item.keys():
+        must_be_short(item[name], f"{at}.{name}", patterns[name])
     if kind == "message":
         check_message(item, at)
-    elif kind == "reasoning":
-        must_be(item["summary"], list, f"{at}.summary")
-    else:
-        must_be_short(item["call_id"], f"{at}.call_id")
-    if kind == "function_call":
-        must_be_short(item["name"], f"{at}.name", NAME)
-        must_be(item["arguments"], str, f"{at}.arguments")
-    if kind == "function_call_output":
-        must_be(item["output"], (str, list), f"{at}.output")
 
 
 def check_message(item: Json, at: str) -> None:
     must_be_one_of(item["role"], ("assistant", "system", "developer", "user"), f"{at}.role")
-    must_be(item["content"], (str, list), f"{at}.content")
     given, made = ("input_text", "input_image", "input_file"), ("output_text", "refusal")
     for index, part in enumerate(item["content"] if isinstance(item["content"], list) else []):
         where = f"{at}.content[{index}]"

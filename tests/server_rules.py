@@ -28,12 +28,7 @@ def nine_letters(_: Json, messages: list[Json]) -> None:
     alternate(_, messages)
 
 
-def short_id(message: Json) -> None:
-    for made in message.get("tool_calls", []):
-        made["id"] = secrets.token_hex(5)[:9]
-
-
-def short_id_of_item(item: Json) -> None:
+def short_id(item: Json) -> None:
     if "call_id" in item:
         item["call_id"] = secrets.token_hex(5)[:9]
 
@@ -61,12 +56,7 @@ def thinks_beside(message: Json) -> None:
         message["reasoning_content"] = THOUGHT
 
 
-def thinks_aloud(message: Json) -> None:
-    if message.pop("thought", None) and message["content"]:
-        message["content"] = f"<think>\n{THOUGHT}\n</think>\n\n{message['content']}"
-
-
-def thinks_aloud_in_item(item: Json) -> None:
+def thinks_aloud(item: Json) -> None:
     for part in item.get("content") or []:
         part["text"] = f"<think>\n{THOUGHT}\n</think>\n\n{part['text']}"
 
@@ -144,8 +134,7 @@ RULES = {
     "mistral": Rule(
         "call ids of nine letters or digits; no customer after a tool; roles alternate",
         nine_letters,
-        short_id,
-        short_id_of_item,
+        shape_item=short_id,
     ),
     "gemma": Rule("a template in which the roles alternate", alternate),
     "deepseek": Rule(
@@ -168,7 +157,7 @@ RULES = {
         thinks_beside,
         has_reasoning_items=False,
     ),
-    "r1": Rule("thoughts are in the text", no_thoughts, thinks_aloud, thinks_aloud_in_item),
+    "r1": Rule("thoughts are in the text", no_thoughts, shape_item=thinks_aloud),
     "bedrock": Rule("no blank text; arguments are a JSON object", words_and_objects),
     "gemini": Rule(
         "the signature of each call of this turn comes back; all calls have place 0",

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import pytest
 from agents import (
     Agent,
     CustomTool,
-    GuardrailFunctionOutput,
     HostedMCPTool,
     RunContextWrapper,
     ShellTool,
     Tool,
     ToolGuardrailFunctionOutput,
     function_tool,
-    output_guardrail,
     tool_input_guardrail,
 )
 from agents.testing import ModelStep
 from openai.types.responses import ResponseCustomToolCall, ResponseFunctionShellToolCall
 from openai.types.responses.response_output_item import McpApprovalRequest, McpCall
 
-from engine import Approval, Refusal, TurnFailed
+from engine import Approval, Refusal
 from engine.events import ApprovalLost, HandedOff
 from tests.builders import Visits, asked, call, hosted, say, settled, text_of, told
 
@@ -391,37 +388,3 @@ async def test_who_is_asked_sees_what_a_shell_or_a_custom_tool_is_to_do(
     assert "rm it" in needed.question and needed.question.startswith("Run" if registered else kind)
     seen = await visits.decide(desk(tool), needed, True, say("Done."), **options)
     assert settled(seen) == [(True, "It ran.")]
-
-
-@pytest.mark.skipif(version("openai-agents") < "0.24", reason="0.23 tells the output first")
-async def test_what_was_done_is_told_though_a_guardrail_withholds_what_it_answered(
-    visits: Visits,
-) -> None:
-    @output_guardrail
-    async def no_secret(*_: Any) -> GuardrailFunctionOutput:
-        return GuardrailFunctionOutput(None, tripwire_triggered=True)
-
-    async def pay(run: RunContextWrapper[Any]) -> str:
-        """Pay."""
-
-        async def write() -> str:
-            return "SECRET"
-
-        return str(await run.context(write))
-
-    visits.options = {"context": lambda commit: commit}
-    agent = Agent[Any](
-        name="Desk",
-        tools=[function_tool(pay, needs_approval=True)],
-        tool_use_behavior="stop_on_first_tool",
-        output_guardrails=[no_secret],
-    )
-    needed = asked(await visits.turn(agent, "pay", call("pay")))
-    conversation, seen = await visits.open(agent), []
-    with pytest.raises(TurnFailed, match="withheld"):
-        async for event in conversation.decide(needed, True):
-            seen.append(event)
-    assert settled(seen) == [(True, "Done.")]
-    assert "SECRET" not in str(await visits.items())
-    seen = await visits.turn(Agent(name="Desk"), "and now?", say("It is paid."))
-    assert (settled(seen), text_of(seen)) == ([], "It is paid.")

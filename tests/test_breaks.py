@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -30,15 +31,7 @@ from agents.testing import ModelStep, ScriptedModel, function_call
 from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect
 
-from engine import (
-    Approval,
-    Limits,
-    Reason,
-    Refusal,
-    TurnFailed,
-    remove_idle,
-    without_write_concern,
-)
+from engine import Approval, Limits, Reason, Refusal, TurnFailed, remove_idle, without_write_concern
 from engine.events import Stopped
 from engine.history import NOT_TAKEN, waiting_call
 from engine.lease import Lease
@@ -61,9 +54,15 @@ async def nothing(what: str) -> None: ...
 
 
 def doer(
-    visits: Visits, after: Callable[[str], Awaitable[None]] = nothing, **of_tool: Any
+    visits: Visits,
+    after: Callable[[str], Awaitable[None]] = nothing,
+    late: Callable[[str], Awaitable[None]] = nothing,
+    **of_tool: Any,
 ) -> Agent[Any]:
-    """An agent whose tool writes without a guard; `after` is awaited with each write."""
+    """An agent whose tool writes without a guard.
+
+    `after` is awaited with each write, `late` after its commit.
+    """
 
     async def deed(run: RunContextWrapper[Any], what: str) -> str:
         """Do it."""
@@ -73,7 +72,9 @@ def doer(
             await after(what)
             return f"did {what}"
 
-        return str(await run.context(write))
+        done = await run.context(write)
+        await late(what)
+        return str(done)
 
     tool = function_tool(deed, needs_approval=True, **of_tool)
     return Agent[Any](name="Doer", tools=[tool])
@@ -528,35 +529,31 @@ async def keep(*_: Any) -> GuardrailFunctionOutput:
     return GuardrailFunctionOutput(None, tripwire_triggered=False)
 
 
+@output_guardrail
+async def withhold(*_: Any) -> GuardrailFunctionOutput:
+    return GuardrailFunctionOutput(None, tripwire_triggered=True)
+
+
 async def killed_after_a_deed(visits: Visits, guarded: Any, **of_agent: Any) -> Agent[Any]:
     """The agent whose process dies between the commit of an approved deed and its step."""
-    made, late = asyncio.Event(), asyncio.Event()
+    made, killed = asyncio.Event(), asyncio.Event()
 
-    async def pay(run: RunContextWrapper[Any], to: str) -> str:
-        """Pay."""
-
-        async def write() -> str:
-            await visits.db.deeds.insert_one({"to": to})
-            return "SECRET"
-
-        done = str(await run.context(write))
+    async def wait(_: str) -> None:
         made.set()
-        await late.wait()
-        return done
+        await killed.wait()
 
-    tool = function_tool(pay, needs_approval=True, tool_output_guardrails=guarded)
-    agent = Agent[Any](name="Payer", tools=[tool], **of_agent)
-    needed = asked(await visits.turn(agent, "pay", call("pay", to="Bob")))
+    agent = doer(visits, late=wait, tool_output_guardrails=guarded).clone(**of_agent)
+    needed = asked(await visits.turn(agent, "do it", call("deed", what="A")))
     conversation = await visits.open(agent)
     dies = asyncio.create_task(failure_of(conversation.decide(needed, True)))
     await asyncio.wait({dies, asyncio.ensure_future(made.wait())}, return_when="FIRST_COMPLETED")
     await visits.db.conversations.update_one({}, {"$set": {"lease": None}})
-    late.set()
+    killed.set()
     assert (await dies).reason is Reason.TAKEN_OVER  # it writes nothing more
     return agent
 
 
-ENDS_A_RUN = ["stop_on_first_tool", StopAtTools(stop_at_tool_names=["pay"])]
+ENDS_A_RUN = ["stop_on_first_tool", StopAtTools(stop_at_tool_names=["deed"])]
 
 
 @pytest.mark.parametrize("behavior", ENDS_A_RUN, ids=["first tool", "named tool"])
@@ -567,18 +564,35 @@ async def test_a_deed_is_known_though_its_call_was_not_stored_yet(
         visits, None, tool_use_behavior=behavior, output_guardrails=[keep]
     )
     assert not any(item.get("type") == "function_call" for item in await visits.items())
-    seen = await visits.retry(agent, say("It is paid."))
-    assert (settled(seen), text_of(seen)) == ([(True, "Done.")], "It is paid.")
+    seen = await visits.retry(agent, say("It is done."))
+    assert (settled(seen), text_of(seen)) == ([(True, "Done.")], "It is done.")
     *_, made, output = visits.sent
-    assert (made["arguments"], output["output"]) == ('{"to":"Bob"}', "Done.")
+    assert (made["arguments"], output["output"]) == ('{"what":"A"}', "Done.")
     assert await visits.calls_without_output() == []
     assert await visits.db.deeds.count_documents({}) == 1
 
 
 async def test_after_a_kill_nobody_reads_what_a_guardrail_would_have_hidden(visits: Visits) -> None:
     agent = await killed_after_a_deed(visits, [hide])
-    assert settled(await visits.retry(agent, say("It is paid."))) == [(True, "Done.")]
-    assert "SECRET" not in str(visits.sent) + str(await visits.items())
+    assert settled(await visits.retry(agent, say("It is done."))) == [(True, "Done.")]
+    assert "did A" not in str(visits.sent) + str(await visits.items())
+
+
+@pytest.mark.skipif(version("openai-agents") < "0.24", reason="0.23 tells the output first")
+async def test_what_was_done_is_told_though_a_guardrail_withholds_what_it_answered(
+    visits: Visits,
+) -> None:
+    ends = {"tool_use_behavior": "stop_on_first_tool", "output_guardrails": [withhold]}
+    agent = doer(visits).clone(**ends)
+    needed = asked(await visits.turn(agent, "do it", call("deed", what="A")))
+    conversation, seen = await visits.open(agent), []
+    with pytest.raises(TurnFailed, match="withheld"):
+        async for event in conversation.decide(needed, True):
+            seen.append(event)
+    assert settled(seen) == [(True, "Done.")]
+    assert "did A" not in str(await visits.items())
+    seen = await visits.turn(PLAIN, "and now?", say("It is done."))
+    assert (settled(seen), text_of(seen)) == ([], "It is done.")
 
 
 async def test_a_session_input_callback_is_refused_in_words(visits: Visits) -> None:

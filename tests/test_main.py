@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGQUIT, Signals
 from typing import Any
 
 import pytest
@@ -29,9 +29,9 @@ def test_a_return_is_asked_made_and_remembered(shop: Shop, model: ModelServer) -
     reason = {"order_id": "ORD-1001", "reason": "Not powerful enough"}
     ask = think() + call("initiate_return", reason)
     model.script(call("transfer_to_orders"), ask, say("Your return is **on its way**."))
-    first = run(shop, lines="alice@example.com\nreturn my laptop\ny\n", model=model)
+    first = run(shop, lines="  ALICE@Example.com \nreturn my laptop\ny\n", model=model)
     assert first.returncode == 0, first.stderr
-    assert "Hello, Alice. How can I help?" in first.stdout
+    assert "Hello, Alice. How can I help?" in first.stdout, "case and spaces do not count"
     assert "Refund $1,484.98 (includes 10% Gold loyalty bonus)." in first.stdout
     assert "Your return is **on its way**." in first.stdout
     notices = "→ Orders\n· Preparing the return\n· Return initiated for order ORD-1001.\n"
@@ -48,26 +48,6 @@ def test_a_return_is_asked_made_and_remembered(shop: Shop, model: ModelServer) -
     assert "already has a return" in sent
     assert model.requests[-1]["model"] == "Test-Model"
     assert model.requests[-1]["parallel_tool_calls"] is False
-
-
-def test_offline_needs_no_key_and_an_email_is_found_in_any_case(shop: Shop) -> None:
-    lines = (
-        "  ALICE@Example.com \nWhere is my order ORD-1002?\n"
-        "I want to return ORD-1001, not powerful enough\ny\n"
-    )
-    done = run(shop, "--offline", lines=lines)
-    assert done.returncode == 0, done.stderr
-    assert "Hello, Alice." in done.stdout, "the case and the spaces of an email do not count"
-    assert "shipped" in done.stdout
-    assert "Return initiated for order ORD-1001.\nReason: Not powerful enough\n" in done.stdout
-    assert "not a language model" in done.stdout
-
-
-def test_a_question_on_the_command_line_is_answered_once(shop: Shop) -> None:
-    done = run(shop, "--offline", "--email", "alice@example.com", "Where is my order ORD-1002?")
-    assert done.returncode == 0, done.stderr
-    assert "TRK-7781002" in done.stdout
-    assert "Goodbye" not in done.stdout and "Email" not in done.stdout
 
 
 THREE = "alice@example.com, bob@example.com or carol@example.com"
@@ -126,9 +106,10 @@ def test_an_empty_database_says_to_seed(shop: Shop) -> None:
     assert "Run: python seed_data.py" in done.stderr
 
 
-def test_without_mongodb_it_says_so_without_the_password(closed_port: int) -> None:
-    uri = f"mongodb://me:secret@127.0.0.1:{closed_port}"
-    done = run(uri, "--offline", lines="alice@example.com\n")
+@pytest.mark.parametrize("program", ["main.py --offline", "seed_data.py"])
+def test_without_mongodb_it_says_so_without_the_password(closed_port: int, program: str) -> None:
+    uri, (file, *arguments) = f"mongodb://me:secret@127.0.0.1:{closed_port}", program.split()
+    done = run(uri, *arguments, program=file, lines="alice@example.com\n")
     assert done.returncode == 1
     assert done.stderr == (
         f"Cannot connect to MongoDB (mongodb://***@127.0.0.1:{closed_port}): connection refused. "
@@ -263,7 +244,11 @@ def test_a_question_on_the_command_line_that_needs_a_yes_exits_with_1(shop: Shop
     assert order_of(shop)["return"] is None
     assert "Make this return? [y/N]" in run(shop, "--offline", lines="alice@example.com\n").stdout
     withdrawn = run(shop, "--offline", "--email", "alice@example.com", "Where is ORD-1002?")
+    assert withdrawn.returncode == 0, withdrawn.stderr
     assert "The return of ORD-1001 that waited for your yes was not made." in withdrawn.stdout
+    assert "TRK-7781002" in withdrawn.stdout
+    for words in ("Shop support", "Email", "Goodbye"):
+        assert words not in withdrawn.stdout
     assert shop[DB_NAME].conversations.find_one()["pending"] is None
 
 
@@ -289,8 +274,13 @@ def test_end_of_input_at_the_question_leaves_it_for_the_next_login_and_a_no_clos
     assert order_of(shop)["return"] is None
 
 
-@pytest.mark.parametrize("sent", ["hi", "/retry"])
-def test_ctrl_c_on_a_pipe_gives_back_the_lease(shop: Shop, model: ModelServer, sent: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "number"),
+    [("hi", SIGINT), ("/retry", SIGINT), ("hi", SIGHUP), ("hi", SIGQUIT)],
+)
+def test_a_signal_in_mid_turn_gives_back_the_lease(
+    shop: Shop, model: ModelServer, sent: str, number: Signals
+) -> None:
     model.script(fail(400))
     with chat(shop, "--email", "alice@example.com", model=model) as running:
         running.type("hello")
@@ -299,17 +289,18 @@ def test_ctrl_c_on_a_pipe_gives_back_the_lease(shop: Shop, model: ModelServer, s
         model.script(say("Never."))
         running.type(sent)
         gate.wait_reached(30)
-        os.kill(running.pid, signal.SIGINT)
-        assert running.finish().returncode == 130
+        assert shop[DB_NAME].conversations.find_one()["lease"]
+        os.kill(running.pid, number)
+        assert running.finish().returncode == 128 + number
         gate.release()
-    conversation = shop[DB_NAME].conversations.find_one({})
-    assert conversation and conversation["lease"] is None
+    assert shop[DB_NAME].conversations.find_one()["lease"] is None
 
 
 def test_commands_answer_and_unknown_ones_are_named(shop: Shop) -> None:
     lines = "alice@example.com\nhello\n/history\n/inspect\n/nonsense\n/retry\n/reset\ny\n/quit\n"
     done = run(shop, "--offline", lines=lines)
     assert done.returncode == 0, done.stderr
+    assert "not a language model" in done.stdout
     assert done.stdout.count("> hello") == 2
     assert 'db.agent_messages.find({session_id: "support_alice_at_example_com", ' in done.stdout
     assert "Unknown command /nonsense. Try /help.\n" in done.stderr

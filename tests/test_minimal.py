@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import contextlib
 import re
-import subprocess
 import sys
 from functools import partial
 from typing import Any
@@ -54,17 +52,7 @@ def quit_at_the_question(shop: Shop, model: ModelServer) -> None:
 def test_it_is_one_short_file_of_its_own() -> None:
     text = (ROOT / PROGRAM).read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 120
-    imported = {
-        name.split(".")[0]
-        for node in ast.walk(ast.parse(text))
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or "."]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
+    imported = set(re.findall(r"^\s*(?:from|import) ([\w]+|\.)", text, re.M))
     assert imported - sys.stdlib_module_names == {"agents", "pymongo"}
     named = re.findall(r"\(([\w/]+(?:\.py|/))\)", ast.get_docstring(ast.parse(text)) or "")
     assert len(named) >= 4
@@ -243,19 +231,13 @@ def test_a_yes_typed_before_the_question_is_no_answer(shop: Shop, model: ModelSe
     assert shop.ecommerce_support.minimal_approvals.count_documents({}) == 1
 
 
-def test_a_long_history_is_sent_only_in_part(shop: Shop, model: ModelServer) -> None:
-    host, port = shop.address or ("", 0)
-
-    async def talk() -> None:
-        async with AsyncMongoClient[dict[str, Any]](host, port) as client:
-            session = MongoDBSession("minimal_CUST-1", client=client, database="ecommerce_support")
-            for number in range(150):
-                asked: Any = {"role": "user", "content": f"question {number}"}
-                await session.add_items(
-                    [asked, {"role": "assistant", "content": f"answer {number}"}]
-                )
-
-    asyncio.run(talk())
+async def test_a_long_history_is_sent_only_in_part(
+    shop: Shop, client: AsyncMongoClient[Any], model: ModelServer
+) -> None:
+    session = MongoDBSession("minimal_CUST-1", client=client, database="ecommerce_support")
+    for number in range(150):
+        asked: Any = {"role": "user", "content": f"question {number}"}
+        await session.add_items([asked, {"role": "assistant", "content": f"answer {number}"}])
     model.script(say("Hello again."))
     assert "Hello again." in play(shop, lines=f"{ALICE}hello\n", model=model).stdout
     assert len(model.requests[-1]["input"]) <= 100
@@ -263,6 +245,6 @@ def test_a_long_history_is_sent_only_in_part(shop: Shop, model: ModelServer) -> 
 
 
 def test_a_stranger_is_told_so(shop: Shop, model: ModelServer) -> None:
-    done: subprocess.CompletedProcess[str] = play(shop, lines="eve@example.com\n", model=model)
+    done = play(shop, lines="eve@example.com\n", model=model)
     assert (done.returncode, done.stderr) == (1, "No customer has this email.\n")
     assert model.requests == []

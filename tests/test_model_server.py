@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import openai
 import pytest
@@ -39,24 +39,6 @@ def client_of(server: ModelServer, **options: Any) -> openai.AsyncOpenAI:
 
 async def ask(server: ModelServer, input: Any = "Hi", **options: Any) -> Any:
     return await client_of(server, **options).responses.create(model="gpt-test", input=input)
-
-
-async def test_both_apis_answer_whole_requests_and_streamed_ones(server: ModelServer) -> None:
-    server.script(*[think() + say(WORDS) + call("look", {"order_id": "ORD-1002"})] * 4)
-    client, messages = client_of(server), cast(Any, [USER])
-    whole = await ask(server)
-    async with client.responses.stream(model="gpt-test", input="Hi") as events:
-        streamed = await events.get_final_response()
-    for answer in whole, streamed:
-        assert answer.output_text == WORDS
-        assert answer.output[-1].arguments == '{"order_id": "ORD-1002"}'
-    chat = await client.chat.completions.create(model="gpt-test", messages=messages)
-    async with client.chat.completions.stream(model="gpt-test", messages=messages) as chunks:
-        last = await chunks.get_final_completion()
-    for message in chat.choices[0].message, last.choices[0].message:
-        assert message.content == WORDS
-        assert message.tool_calls[0].function.name == "look"
-    assert [request.get("stream", False) for request in server.requests] == [False, True] * 2
 
 
 async def test_a_responder_decides_by_the_request_and_two_instances_do_not_share_ids() -> None:
@@ -147,7 +129,6 @@ BAD_REQUESTS: list[tuple[Json, str]] = [
     ({"input": [CALL, CALL, OUTPUT]}, "Duplicate function_call for call_id 'call_1'."),
     ({"input": [{**CALL, "id": "fc_1"}, OUTPUT] * 2}, "Duplicate item found with id fc_1."),
     ({"input": [REASONING]}, "without its required following item."),
-    ({"input": [REASONING, USER]}, "without its required following item."),
     ({"input": [{**ANSWER, "id": "msg_of_rs_9"}]}, "without its required 'reasoning' item."),
     ({"input": [{**REASONING, "status": "completed"}, ANSWER]}, "'input[0].status'"),
     ({"tools": [tool(additionalProperties=True)]}, ": 'additionalProperties' must be false."),
@@ -171,15 +152,11 @@ BAD_REQUESTS: list[tuple[Json, str]] = [
     ({"input": [{**USER, "content": None}]}, "Invalid type for 'input[0].content': None."),
     ({"input": [{**ANSWER, "content": INPUT_TEXT}]}, "'input[0].content[0]': 'input_text'."),
     ({"input": [{**USER, "content": [{"type": "input_text"}]}]}, "'input[0].content[0].text'"),
-    ({"input": [{**CALL, "arguments": {}}, OUTPUT]}, "type for 'input[0].arguments'"),
-    ({"input": [CALL, {**OUTPUT, "output": None}]}, "'input[1].output'"),
     ({"input": [{**CALL, "name": "look up"}]}, "Invalid 'input[0].name'"),
     ({"input": [{**CALL, "call_id": 1}]}, "Invalid type for 'input[0].call_id'"),
-    ({"input": [{**REASONING, "summary": None}, ANSWER]}, "for 'input[0].summary'"),
     ({"input": [{**CALL, "call_id": ""}]}, "Invalid 'input[0].call_id': ''"),
     ({"input": [USER, {**ANSWER, "id": "item_1"}]}, "Invalid 'input[1].id': 'item_1'"),
     ({"input": [{**CALL, "id": "call_1"}, OUTPUT]}, "Invalid 'input[0].id': 'call_1'"),
-    ({"input": [{**ANSWER, "id": "msg_" + "0" * 61}]}, "Invalid 'input[0].id': 'msg_0"),
     ({"input": [{**USER, "tool_calls": []}]}, "Unknown parameter: 'input[0].tool_calls'."),
     ({"max_tokens": 5}, "Unknown parameter: 'max_tokens'."),
 ]

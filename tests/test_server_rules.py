@@ -133,23 +133,15 @@ async def test_other_words_a_restart_and_a_failure_go_through_under_every_rule(
         assert await answer_of(second.turn("bye")) == "Bye."
 
 
-@pytest.mark.parametrize(
-    "before",
-    [
-        ("openai", "responses"),
-        ("mistral", "chat_completions"),
-        ("deepseek", "chat_completions"),
-        ("gemini", "chat_completions"),
-    ],
-)
+@pytest.mark.parametrize("before", ["openai", "mistral", "deepseek", "gemini"])
 @pytest.mark.parametrize("after", ["mistral", "deepseek", "groq", "gemini", "openai"])
 async def test_another_server_takes_over_in_the_middle_of_a_question(
-    db: Database, login: Login, before: tuple[str, str], after: str
+    db: Database, login: Login, before: str, after: str
 ) -> None:
     """What is bound to one server (ids, reasoning, signatures) is not sent to another."""
-    rule, api = before
+    api = "responses" if before == "openai" else "chat_completions"
     script = [think() + call("transfer_to_orders"), think() + call("initiate_return", RETURN)]
-    with ModelServer([*script, say("I wait.")], rule=RULES[rule]) as server:
+    with ModelServer([*script, say("I wait.")], rule=RULES[before]) as server:
         approval = await approval_of((await login(server, api)).turn("return my laptop"))
     script = [think() + say("Done."), say("Bye.")]
     for each in RULES[after].apis:
@@ -165,13 +157,8 @@ async def test_another_server_takes_over_in_the_middle_of_a_question(
 # What comes back
 
 
-BAD_ARGUMENTS = {
-    "a brace is missing": '{"order_id": "ORD-1001"',
-    "two calls in one": "{}{}",
-    "a list": "[]",
-    "a number": "7",
-    "not a number": '{"order_id": NaN}',
-}
+# A brace is missing; two calls in one; a list; a number; not a number.
+BAD_ARGUMENTS = ['{"order_id": "ORD-1001"', "{}{}", "[]", "7", '{"order_id": NaN}']
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -182,9 +169,9 @@ async def test_arguments_that_are_no_object_poison_no_turn(
     """Not the same turn, not /retry, not the next one; and no tool runs with half of them."""
     script = [
         call("transfer_to_orders"),
-        call("get_order", BAD_ARGUMENTS[arguments]),
+        call("get_order", arguments),
         fail(400),
-        call("initiate_return", BAD_ARGUMENTS[arguments]),
+        call("initiate_return", arguments),
         say("Sorry."),
         say("Bye."),
     ]
@@ -205,10 +192,16 @@ async def test_two_calls_with_one_place_stay_two_calls(login: Login) -> None:
     assert "ORD-1001" in one["content"] and "ORD-1002" in other["content"]
 
 
+UNSAID = stop_early(say("<think>Let me"), "length")  # cut off before the first word
+
+
 @pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("blank", [" ", "\n\n", "\t\u00a0"])
-async def test_an_answer_of_blanks_is_an_empty_answer(login: Login, blank: str, api: str) -> None:
-    script = [say(blank), say("Hello."), say("Bye.")]
+@pytest.mark.parametrize("answer", [*map(say, (" ", "\n\n", "\t\u00a0")), UNSAID])
+async def test_an_answer_of_blanks_is_an_empty_answer(
+    login: Login, answer: Reply, api: str
+) -> None:
+    """And one of thoughts alone."""
+    script = [answer, say("Hello."), say("Bye.")]
     async with served(login, "bedrock", api, *script) as (conversation, server):
         assert "empty answer" in str(await failure_of(conversation.turn("hello?")))
         again = await login(server, api)
@@ -287,15 +280,6 @@ async def test_a_call_that_was_cut_off_is_not_made(
             assert await answer_of(conversation.retry()) == "Sorry."
         assert await answer_of(conversation.turn("bye")) == "Bye."
         assert "Aero 14" not in str(server.requests)
-
-
-@pytest.mark.parametrize("api", APIS)
-async def test_thoughts_without_words_are_an_empty_answer(login: Login, api: str) -> None:
-    """Cut off before the first word: there is nothing to keep."""
-    script = [stop_early(say("<think>Let me"), "length"), say("Hi.")]
-    async with served(login, "openai", api, *script) as (conversation, _):
-        assert "empty answer" in str(await failure_of(conversation.turn("hello?")))
-        assert await answer_of(conversation.retry()) == "Hi."
 
 
 # Waits, counts and errors

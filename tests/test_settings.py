@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from settings import missing_setting
 from tests.model_server import ModelServer, say
-from tests.processes import ROOT, Shop, chat, run
+from tests.processes import ROOT, Shop, run
 
 SECRET = "sk-never-to-be-seen"
 
@@ -34,7 +33,8 @@ def test_only_the_env_file_of_the_project_counts(tmp_path: Path) -> None:
     project.mkdir()
     shutil.copy(ROOT / "settings.py", project)
     (tmp_path / ".env").write_text("MONGODB_URI=mongodb://elsewhere\nOPENAI_MODEL=another\n")
-    (project / ".env").write_text("MONGODB_URI=mongodb://here\n")
+    # Notepad writes a mark before the first variable, which is no part of its name.
+    (project / ".env").write_text("\ufeffMONGODB_URI=mongodb://here\n", encoding="utf-8")
     code = "import os, settings; settings.load_settings(); "
     code += "print(os.environ.get('MONGODB_URI'), os.environ.get('OPENAI_MODEL'))"
     assert python(project, code) == "mongodb://here None\n"
@@ -42,14 +42,6 @@ def test_only_the_env_file_of_the_project_counts(tmp_path: Path) -> None:
     assert python(project, code, MONGODB_URI="") == "mongodb://here None\n"
     (project / ".env").unlink()
     assert python(project, code) == "None None\n"
-
-
-def test_a_mark_before_the_first_variable_is_no_part_of_its_name(tmp_path: Path) -> None:
-    """Notepad writes one: the first variable was lost, and with it the database."""
-    shutil.copy(ROOT / "settings.py", tmp_path)
-    (tmp_path / ".env").write_text("\ufeffMONGODB_URI=mongodb://here\n", encoding="utf-8")
-    code = "import os, settings; settings.load_settings(); print(os.environ['MONGODB_URI'])"
-    assert python(tmp_path, code) == "mongodb://here\n"
 
 
 SURROUNDINGS = [
@@ -146,18 +138,3 @@ def test_a_log_line_holds_no_secret() -> None:
     code += "except ValueError: logging.warning('It failed', exc_info=True)"
     said = python(ROOT, code, OPENAI_API_KEY=SECRET)
     assert "Bearer *** for mongodb://***@host/db" in said and SECRET not in said
-
-
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
-def test_a_signal_in_mid_turn_gives_the_lease_back(shop: Shop, number: signal.Signals) -> None:
-    with ModelServer([say("Hi.")]) as model, chat(shop, model=model) as running:
-        gate = model.hold()
-        running.type("alice@example.com")
-        running.type("hello?")
-        gate.wait_reached()
-        held = shop.ecommerce_support.conversations.find_one()
-        os.kill(running.pid, number)
-        done = running.finish()
-    left = shop.ecommerce_support.conversations.find_one()
-    assert held["lease"] and left["lease"] is None
-    assert done.returncode == 128 + number

@@ -48,6 +48,15 @@ def never() -> tuple[Any, asyncio.Event]:
     return ModelStep.respond(wait), reached
 
 
+async def beginning(_: Any) -> AsyncIterator[Any]:
+    """A response that stays unfinished after its first word."""
+    yield delta("Well")
+    await asyncio.Event().wait()
+
+
+BEGINNING = ModelStep.stream(beginning)
+
+
 async def test_two_turns_made_at_once_and_read_in_order_are_both_answered(visits: Visits) -> None:
     conversation = await visits.open(DESK, say("1"), say("2"))
     one, two = conversation.turn("one"), conversation.turn("two")
@@ -74,8 +83,7 @@ async def test_a_second_stream_while_one_runs_is_refused_in_words(visits: Visits
 
 async def test_a_stream_that_everybody_has_forgotten_blocks_nobody(visits: Visits) -> None:
     """One that is closed or cancelled: tests/test_faults.py, with the lease until its end."""
-    pieces = ModelStep.stream(lambda _: beginning())
-    conversation = await visits.open(DESK, pieces, say("2"))
+    conversation = await visits.open(DESK, BEGINNING, say("2"))
     one = conversation.turn("one")
     assert text_of([await anext(one)]) == "Well"
     del one
@@ -85,12 +93,6 @@ async def test_a_stream_that_everybody_has_forgotten_blocks_nobody(visits: Visit
     await asyncio.sleep(0.3)  # the stream ends a moment after its last write
     assert text_of(await events(conversation.turn("two"))) == "2"
     assert await visits.users() == ["one", "two"]
-
-
-async def beginning() -> AsyncIterator[Any]:
-    """A response that stays unfinished after its first word."""
-    yield delta("Well")
-    await asyncio.Event().wait()
 
 
 async def test_what_was_made_and_never_read_runs_nothing(visits: Visits) -> None:
@@ -178,15 +180,11 @@ async def test_time_is_limited_after_a_hosted_call(visits: Visits, item: Any, wh
 
 
 async def test_an_answer_whose_time_is_up_is_kept_as_cut_off(visits: Visits) -> None:
-    async def stream(_: Any) -> AsyncIterator[Any]:
-        yield delta("Monday and")
-        await asyncio.Event().wait()
-
     limits = Limits(seconds=1)
-    conversation = await visits.open(DESK, ModelStep.stream(stream), limits=limits)
+    conversation = await visits.open(DESK, BEGINNING, limits=limits)
     seen = await asyncio.wait_for(events(conversation.turn("rooms?")), 5)
-    assert (text_of(seen), seen[-1]) == ("Monday and", CutOff())
-    assert (await conversation.transcript())[-1].text == f"Monday and {CUT_OFF}"
+    assert (text_of(seen), seen[-1]) == ("Well", CutOff())
+    assert (await conversation.transcript())[-1].text == f"Well {CUT_OFF}"
     assert await visits.is_free()
     assert conversation.unanswered is None
 

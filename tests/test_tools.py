@@ -141,17 +141,10 @@ async def test_the_write_itself_repeats_every_condition(
     assert await db.orders.find_one({"_id": "ORD-1001"}) == {**(order or {}), **change}
 
 
-async def test_a_reason_is_data_and_not_a_field_path(db: Database) -> None:
-    await use(db, "initiate_return", order_id="ORD-1001", reason="$customer_id\x00\x1b[2J")
-    order = await db.orders.find_one({"_id": "ORD-1001"})
-    assert order and order["return"]["reason"] == "$customer_id[2J"
-
-
 @pytest.mark.parametrize("title", QUESTIONS)
 async def test_the_article_that_answers_comes_first(db: Database, title: str) -> None:
     found = {q: await use(db, "search_knowledge_base", query=q) for q in QUESTIONS[title]}
     other = {q for q, told in found.items() if not told.startswith(f"{title}\n")}
-    print(f"\n{title}: {len(found) - len(other)} of {len(found)} questions find it first")
     assert other == NOT_FIRST & found.keys()
 
 
@@ -160,8 +153,16 @@ async def test_help_is_found_despite_operators(db: Database, query: str) -> None
     assert "Returns and refunds" in await use(db, "search_knowledge_base", query=query)
 
 
-@pytest.mark.parametrize("reason", ["the fan rattles", "the fan\n rattles\x1b[2J" + "!" * 600])
-async def test_the_question_shows_the_reason_that_will_be_stored(db: Database, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("reason", "stored"),
+    [
+        ("the fan\n rattles\x1b[2J" + "!" * 600, "the fan rattles[2J!!!"),
+        ("$customer_id\x00", "$customer_id"),  # data, and not the path of a field
+    ],
+)
+async def test_the_question_shows_the_reason_that_will_be_stored(
+    db: Database, reason: str, stored: str
+) -> None:
     arguments = {"order_id": "ORD-1001", "reason": reason}
     asked = await APPROVALS["initiate_return"].ask(context_for(db), arguments)
     facts, shown, question = asked.split("\n")
@@ -173,6 +174,7 @@ async def test_the_question_shows_the_reason_that_will_be_stored(db: Database, r
     await use(db, "initiate_return", **arguments)
     order = await db.orders.find_one({"_id": "ORD-1001"})
     assert order and shown == f"Reason: {order['return']['reason']}"
+    assert shown.startswith(f"Reason: {stored}")
 
 
 async def test_no_match_names_the_topics(db: Database) -> None:

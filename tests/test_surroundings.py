@@ -22,7 +22,7 @@ PART = [
     "tests/test_terminal.py::test_inspect_hides_nothing_and_obeys_nothing",  # a wide window
     "tests/test_terminal.py::test_a_piped_session_reads_like_one_and_keeps_its_notices_apart",
     "tests/test_terminal.py::test_a_start_shows_that_it_works",  # a .env
-    "tests/test_settings.py::test_a_signal_in_mid_turn_gives_the_lease_back",
+    "tests/test_main.py::test_a_signal_in_mid_turn_gives_back_the_lease",
     "tests/test_main.py::test_what_failed_on_the_command_line_the_chat_answers",  # a proxy
 ]
 NOWHERE = "127.0.0.1:9"

@@ -26,8 +26,6 @@ def taking(
             {"lease.process": term["process"]},  # our own: a turn lost MongoDB, and kept it
         ],
     }
-    # If a turn dies before it tells what was withdrawn, the next one tells it.
-    withdrawn: dict[str, Any] = {"$ifNull": ["$lease.withdrawn", None]}
     fields: dict[str, Any] = {
         "format": FORMAT,
         "updated_at": {"$ifNull": ["$updated_at", "$$NOW"]},
@@ -39,18 +37,19 @@ def taking(
         # newer ones.
         query["accepted"] = {"$ne": message["id"]}
         query["$expr"] = {"$eq": [{"$last": "$accepted"}, seen]}
-        told = {"id": "$pending.id", "tool": "$pending.tool", "call": "$pending.call"}
-        withdrawn = {"$cond": [{"$ifNull": ["$pending", False]}, told, withdrawn]}
+        closed = {"id": "$pending.id", "tool": "$pending.tool", "call": "$pending.call"}
+        before = {"$ifNull": ["$withdrawn", None]}
         inbox = [{"$ifNull": ["$inbox", []]}, [{"$literal": message}]]
         ids = {"$concatArrays": ["$accepted", [message["id"]]]}
         fields |= {
             "inbox": {"$concatArrays": inbox},
             "accepted": {"$slice": [ids, -REMEMBERED]},
             "pending": None,
+            "withdrawn": {"$cond": [{"$ifNull": ["$pending", False]}, closed, before]},
             "unanswered_since": "$$NOW",
             "updated_at": "$$NOW",  # or it may be removed as idle at once
         }
-    fields["lease"] = {**term, "writes": 0, "withdrawn": withdrawn}
+    fields["lease"] = {**term, "writes": 0}
     return query, [{"$set": fields}]
 
 

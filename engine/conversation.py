@@ -273,8 +273,8 @@ class Conversation:
             self._turn = turn
             self._lease.spent = turn.spent  # counted when the lease is given back
             stream.stop_with(turn.stop)
-            if message:
-                self._sent = None
+            if accepts:
+                self._sent, stream.accepted = None, True
             await session.load()
             try:
                 await turn.do(work)

@@ -124,8 +124,8 @@ def blamed(error: Exception) -> Exception:
     return error if _reason(error) else ModelFailed(type(error).__name__)
 
 
-def failure(error: Exception, *, shown: bool = False) -> TurnFailed:
-    """`error` as a TurnFailed. `shown`: the owner has seen a part of the answer."""
+def failure(error: Exception, *, shown: bool = False, accepted: bool = False) -> TurnFailed:
+    """`error` as a TurnFailed. See there for `shown` and `accepted`."""
     if isinstance(error, TurnFailed):
         return error
     reason, cause = _reason(error), error.__cause__
@@ -139,7 +139,8 @@ def failure(error: Exception, *, shown: bool = False) -> TurnFailed:
         text = "The model's provider refuses to answer that. Put it differently."
     elif reason is Reason.PROGRAM_ERROR:
         text = f"This program made a mistake ({type(error).__name__})."
-    return TurnFailed(reason, text, shown=shown, maybe_stored=isinstance(error, Unconfirmed))
+    unknown = isinstance(error, Unconfirmed)
+    return TurnFailed(reason, text, shown=shown, accepted=accepted, maybe_stored=unknown)
 
 
 def _reason(error: Exception) -> Reason | None:

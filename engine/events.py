@@ -146,8 +146,9 @@ class Reason(Enum):
 class TurnFailed(Exception):
     """A turn ended without an answer; `reason` says why, and `str()` says it in plain words.
 
-    `shown`: the owner has seen a part of the answer. `maybe_stored`: MongoDB did not confirm
-    the last write, which may be there all the same.
+    `shown`: the owner has seen a part of the answer. `accepted`: the message is stored, and `retry`
+    answers it. `maybe_stored`: MongoDB did not confirm the last write, which may be there all the
+    same.
     """
 
     def __init__(
@@ -156,11 +157,13 @@ class TurnFailed(Exception):
         text: str | None = None,
         *,
         shown: bool = False,
+        accepted: bool = False,
         maybe_stored: bool = False,
     ) -> None:
         super().__init__(text or reason.value)
         self.reason = reason
         self.shown = shown
+        self.accepted = accepted
         self.maybe_stored = maybe_stored
 
 

@@ -52,7 +52,7 @@ class Lease:
     `records` is the collection of the conversations' records; `owner` goes into a new one.
     `transactions` says whether the server has them: every replica set does, a standalone mongod
     does not. A holder that was killed blocks the conversation for about `seconds`. With
-    `creates=False` it makes no record: without one, `take` returns None.
+    `creates=False` (for `remove_idle`) it makes no record: without one, `take` returns None.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Lease:
                 await asyncio.sleep(POLL_SECONDS)
         except BaseException as error:
             # What was stopped, `recover` does not answer.
-            stopped = message and isinstance(error, asyncio.CancelledError)
+            stopped = isinstance(error, asyncio.CancelledError)
             await self._stop_taking(task, {"unanswered_since": None} if stopped else {})
             raise
         async with self.renewing():
@@ -172,7 +172,8 @@ class Lease:
         write of a turn also gives the lease back. A standalone mongod sets `before`, then writes,
         then sets `after`.
 
-        Raises LeaseLost, and then nothing was written; Unconfirmed; or what the driver raises.
+        Raises LeaseLost, and then nothing was written (a standalone may have run `write`);
+        Unconfirmed; or what the driver raises.
         """
 
         async def transaction(client_session: AsyncClientSession) -> T:

@@ -59,7 +59,7 @@ class Pending(TypedDict):
 
 
 class Withdrawn(TypedDict):
-    """The approval that a message has withdrawn. It stays until a turn has told the owner so."""
+    """The approval that a message has withdrawn."""
 
     id: str
     tool: str
@@ -74,7 +74,6 @@ class Term(TypedDict):
     until: datetime  # by the server's clock
     server_session: dict[str, Any] | None  # of the holder's transactions
     writes: int  # every write counts it up, and so locks the record
-    withdrawn: Withdrawn | None
 
 
 class Moving(TypedDict):
@@ -96,6 +95,7 @@ class Record(TypedDict, total=False):
     # Set with the call that waits. Cleared by a message, a person's answer or a no; after a yes, by
     # the tool's write, or by the next step if the tool writes nothing.
     pending: Pending | None
+    withdrawn: Withdrawn | None  # until the owner is told
     deed: str | None  # sealed: what an approved call answered, until a step has it (deed.py)
     active_agent: str  # who answers next; written with each step
     messages: int  # how many are in the history; on a standalone, a kill may leave it too low

@@ -21,7 +21,6 @@ from engine.history import (
     assistant_item,
     begins_turn,
     ends_turn,
-    last_turn,
     transcript,
     waiting_call,
 )
@@ -141,7 +140,7 @@ class TurnSession(SessionABC):
             record["messages"] = len(transcript(tail.items if whole else await tail.read()))
         if deed := record.get("deed"):
             recorded, waits = await tail.unseal(deed), bool(record.get("pending"))
-            self.deed.take_up(recorded, last_turn(tail.items), waits=waits)
+            self.deed.take_up(recorded, tail.items, waits=waits)
         self.coming = [*self.deed.lacking, *await tail.inbox(record)]
 
     @property
@@ -169,8 +168,10 @@ class TurnSession(SessionABC):
         The `last` write of a turn also gives the lease back.
         """
         fields = fields or {}
-        of_deed = await self.deed.fields_for_step(pending=bool(fields.get("pending")))
-        items = [*self.coming, *step]
+        waits = bool({**self._record, **fields}.get("pending"))
+        of_deed = await self.deed.fields_for_step(waits=waits)
+        lacking = [] if waits else self.deed.lacking_in([*self.items, *step])
+        items = [*self.coming, *lacking, *step]
         messages = self._record["messages"] + len(transcript(items))
         after = {
             **of_deed,
@@ -195,6 +196,11 @@ class TurnSession(SessionABC):
         self._tail.grow(items)
         self.coming = []
         self.deed.stored()
+
+    def close_approval(self, call: Item | None, writes: int) -> None:
+        """The approval that waited is decided: see `Deed.close_approval`."""
+        self._record["pending"] = None
+        self.deed.close_approval(call, writes)
 
     async def refuse_messages(self) -> None:
         """Give up the messages that have no answer: they are in no later request.

@@ -18,6 +18,7 @@ class Stream:
         self.running = False
         self.stopping = False
         self.said = False  # whether words of an answer were told
+        self.accepted = False  # whether the message to answer is stored
         self._told: deque[Event] = deque()
         self._news = asyncio.Event()  # something was told, or the work has ended
         self._stop: Callable[[], object] = lambda: None
@@ -60,7 +61,7 @@ class Stream:
             elif task.cancelled():  # by a tool, or whoever else
                 raise TurnFailed(Reason.PROGRAM_ERROR)
             elif isinstance(error := task.exception(), Exception):
-                raise failure(error, shown=self.said) from error
+                raise failure(error, shown=self.said, accepted=self.accepted) from error
         finally:
             if not task.done():
                 self.stop()

@@ -45,10 +45,16 @@ class Turn:
 
     async def do(self, work: Callable[[Turn], Awaitable[None]]) -> None:
         """Tell what became of approvals, then do `work`, unless the owner has stopped already."""
-        if (lease := self._record.get("lease")) and (withdrawn := lease["withdrawn"]):
+        told: dict[str, Any] = {}
+        if withdrawn := self._record.get("withdrawn"):
             self._stream.tell(Settled(False, await self._approvals.declined(withdrawn)))
-        for output in self.session.deed.untold:
-            self._stream.tell(Settled(True, first_line(output)))
+            told["withdrawn"] = None
+        if untold := self.session.deed.untold:
+            for output in untold:
+                self._stream.tell(Settled(True, first_line(output)))
+            told["deed"] = await self.session.deed.sealed_as_told()
+        if told:
+            await self.session.lease.update(told)
         if self._stream.stopping:
             await self._end()
         else:
@@ -107,7 +113,7 @@ class Turn:
         if asked := await self._approvals.question_or_refuse(state):
             self._stream.tell(self._approvals.show(pending, asked))
         else:  # the call is refused; those that got their yes before are made
-            self.session.deed.close_approval(stored_call, len(approved))
+            self.session.close_approval(stored_call, len(approved))
             await self._go_on(state, approved)
 
     async def decide(self, id: str, yes: bool) -> None:
@@ -126,7 +132,7 @@ class Turn:
             await self.session.lease.update(closed())
             self._stream.tell(Settled(False, await self._approvals.declined(pending)))
         # Each approved call may write once: this one, and those that got their yes before it.
-        self.session.deed.close_approval(stored_call, len(approved))
+        self.session.close_approval(stored_call, len(approved))
         await self._go_on(state, approved)
 
     async def _restore(self, pending: Pending) -> RunState[Any] | None:

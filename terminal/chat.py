@@ -55,9 +55,13 @@ def words_for(error: TurnFailed, *, prompt: bool = True) -> str:
     advice, again = ADVICE.get(error.reason, ""), "in the chat, /retry"
     if error.reason in (Reason.DATABASE_SILENT, Reason.DATABASE_REFUSED):
         lost = "The answer above was not saved" if error.shown else "Your message was not saved"
-        if error.maybe_stored:
-            lost = lost.replace("was not", "may not be")
-        advice, again = f"{lost}; {{again}} asks again.", "the same command"
+        if error.accepted and not error.shown:
+            advice = SAVED
+        elif error.maybe_stored:
+            advice = f"{lost.replace('was not', 'may not be')}; {{again}} asks again."
+        else:
+            advice = f"{lost}; {{again}} asks again."
+        again = again if error.accepted else "the same command"
     happened = HAPPENED.get(error.reason, error)
     return f"{happened} {advice.format(again='/retry' if prompt else again)}".strip()
 

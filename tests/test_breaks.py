@@ -31,13 +31,23 @@ from agents.testing import ModelStep, ScriptedModel, function_call
 from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect
 
-from engine import Approval, Limits, Reason, Refusal, TurnFailed, remove_idle, without_write_concern
+from engine import (
+    Approval,
+    Conversation,
+    Limits,
+    Reason,
+    Refusal,
+    TurnFailed,
+    remove_idle,
+    without_write_concern,
+)
 from engine.events import Stopped
 from engine.history import NOT_TAKEN, waiting_call
 from engine.lease import Lease
 from engine.models.checked import CheckedModel
 from engine.session import Tail, TurnSession
 from local.mongod import Mongod
+from terminal.chat import words_for
 from tests.builders import Visits, asked, call, events, failure_of, said, say, settled, text_of
 
 PLAIN = Agent[Any](name="Desk")
@@ -173,6 +183,112 @@ async def test_a_no_keeps_what_an_earlier_yes_in_the_same_agent_did(visits: Visi
     assert (True, "did B") in settled(seen)
     assert all(f"did {what}" in str(visits.sent) for what in "AB")
     assert sorted(await visits.db.deeds.distinct("what")) == ["A", "B"]
+
+
+def nested(visits: Visits) -> Agent[Any]:
+    """An agent with one that is a tool, which writes and is then asked about another write."""
+    return Agent[Any](name="Front", tools=[doer(visits).as_tool("ask_inner", "Ask.")])
+
+
+async def test_a_persons_answer_ends_a_deed_whose_run_waits(visits: Visits) -> None:
+    outer, b = call("ask_inner", "outer", input="both"), call("deed", "b", what="B")
+    needed = asked(await visits.turn(nested(visits), "both", outer, call("deed", "a", what="A")))
+    asked(await visits.decide(nested(visits), needed, True, b))
+    await events((await visits.open(nested(visits))).answer("I did A."))
+    assert (await visits.open(nested(visits))).unanswered is None
+    await visits.turn(nested(visits), "thanks", say("Bye."))
+    kinds = [item.get("type", item.get("role")) for item in await visits.items()]
+    assert kinds[:4] == ["user", "function_call", "function_call_output", "assistant"]
+    assert "did A" in str(visits.sent)
+
+
+async def test_a_stop_at_the_next_question_keeps_what_was_done(visits: Visits) -> None:
+    async def stop(_: object) -> ModelStep:
+        conversation.stop()
+        return ModelStep(output=call("deed", "b", what="B"))
+
+    outer = call("ask_inner", "outer", input="both")
+    needed = asked(await visits.turn(nested(visits), "both", outer, call("deed", "a", what="A")))
+    conversation = await visits.open(nested(visits), ModelStep.respond(stop))
+    assert (await events(conversation.decide(needed, True)))[-1] == Stopped()
+    assert await visits.calls_without_output() == []
+    await visits.turn(nested(visits), "and?", say("A is done."))
+    assert "did A" in str(visits.sent)
+
+
+@pytest.mark.parametrize("mongod", ["standalone"], indirect=True)
+async def test_a_deed_that_another_process_overtook_is_not_told_as_undone(visits: Visits) -> None:
+    async def overtaken(_: str) -> None:
+        other = {"lease.holder": "another", "lease.process": "another"}
+        await visits.db.conversations.update_one({}, {"$set": other})
+
+    agent = doer(visits, overtaken)
+    needed = asked(await visits.turn(agent, "A", call("deed", what="A")))
+    conversation = await visits.open(agent, say("It failed."))
+    seen = []
+    with pytest.raises(TurnFailed) as failed:
+        async for event in conversation.decide(needed, True):
+            seen.append(event)
+    assert failed.value.reason is Reason.TAKEN_OVER and settled(seen) == []
+    assert await visits.db.deeds.count_documents({}) == 1
+
+
+def stopped_while_taking(conversation: Conversation) -> None:
+    """From now on, the owner stops each turn while the command that begins it is on its way."""
+    take = conversation._lease._take
+
+    async def stop(message: Any) -> Any:
+        conversation.stop()
+        return await take(message)
+
+    conversation._lease._take = stop  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["stopped", "MongoDB fails"])
+async def test_what_a_message_has_withdrawn_is_told_once(visits: Visits, fails: bool) -> None:
+    async def fail() -> None:
+        raise AutoReconnect("connection closed")
+
+    agent = doer(visits)
+    asked(await visits.turn(agent, "A", call("deed", what="A")))
+    conversation = await visits.open(agent, say("x"))
+    if fails:
+        conversation._tail.refresh = fail  # type: ignore[method-assign]
+        failed = await failure_of(conversation.turn("never mind"))
+        assert failed.accepted and not failed.maybe_stored
+        assert words_for(failed).endswith("Your message is saved; /retry answers it.")
+    else:
+        stopped_while_taking(conversation)
+        assert await events(conversation.turn("never mind")) == [Stopped()]
+    busy = {"instead": lambda _: "Wait."}
+    told = [settled(await visits.retry(agent, **busy)) for _ in range(2)]
+    assert told == [[(False, "It was not done.")], []]
+
+
+async def test_what_was_done_before_a_kill_is_told_once(visits: Visits) -> None:
+    async def die(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    agent = doer(visits)
+    needed = asked(await visits.turn(agent, "A", call("deed", what="A")))
+    conversation = await visits.open(agent, say("x"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TurnSession, "add_items", die)
+        await failure_of(conversation.decide(needed, True))
+    busy = {"instead": lambda _: "Wait."}
+    told = [settled(await visits.turn(agent, message, **busy)) for message in ("1", "2")]
+    assert told == [[(True, "did A")], []]
+    await visits.retry(agent, say("Done."))
+    assert "did A" in str(visits.sent)
+
+
+async def test_a_retry_that_is_stopped_at_once_is_not_recovered(visits: Visits) -> None:
+    await visits.fails(PLAIN, "hi", RuntimeError("gone"))
+    assert (await visits.record())["unanswered_since"]
+    conversation = await visits.open(PLAIN)
+    stopped_while_taking(conversation)
+    assert await events(conversation.retry()) == [Stopped()]
+    assert (await visits.record())["unanswered_since"] is None
 
 
 async def test_a_question_that_comes_when_the_time_is_up_is_asked(visits: Visits) -> None:

@@ -34,7 +34,7 @@ from tests.proxy import Link
 from tests.servers import uri
 
 Database: TypeAlias = AsyncDatabase[dict[str, Any]]
-SHORT = Limits(lease_seconds=1.5)  # of a process that is stopped: the next one waits so long
+SHORT = Limits(lease_seconds=2.0)  # of a process that is stopped: the next one waits so long
 SECONDS = 60.0  # for a process to end: far more than it takes
 AT_ONCE = 6  # cases
 ALL = slice(None)  # commands of a visit

@@ -19,7 +19,7 @@ stop: .venv/requirements.done ## end the database that `make chat` started; its 
 	@$(RUN) -m local stop
 
 test: lint ## lint, types and all tests, against a database of their own
-	@$(RUN) -E -m pytest -n 5 --dist worksteal $(ARGS)
+	@$(RUN) -E -m pytest -n 4 --dist worksteal $(ARGS)
 
 test-docs: .venv/requirements-docs.done ## the web page of docs/, in a real browser
 	@$(RUN) -m mypy docs/*.py

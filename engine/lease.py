@@ -106,6 +106,8 @@ class Lease:
                     waiting()
                 waited = True
                 await asyncio.sleep(POLL_SECONDS)
+                while await self._find_holder():  # which also ends what a dead one left open
+                    await asyncio.sleep(POLL_SECONDS)
         except BaseException as error:
             # What was stopped, `recover` does not answer.
             stopped = isinstance(error, asyncio.CancelledError)

@@ -27,6 +27,7 @@ async def erase(lease: Lease, session: MongoDBSession) -> None:
     forgotten: dict[str, Any] = {
         "unanswered_since": None,
         "pending": None,
+        "withdrawn": None,
         "deed": None,
         "inbox": [],
         "active_agent": "",

@@ -265,6 +265,23 @@ async def test_what_a_message_has_withdrawn_is_told_once(visits: Visits, fails: 
     assert told == [[(False, "It was not done.")], []]
 
 
+@pytest.mark.parametrize("mongod", ["standalone"], indirect=True)
+async def test_a_reset_that_was_killed_tells_nothing_withdrawn(visits: Visits) -> None:
+    async def die() -> None:
+        raise AutoReconnect("connection closed")
+
+    agent = doer(visits)
+    asked(await visits.turn(agent, "A", call("deed", what="A")))
+    conversation = await visits.open(agent, say("x"))
+    stopped_while_taking(conversation)
+    await events(conversation.turn("never mind"))
+    conversation = await visits.open(agent)
+    conversation._lease.forget = die  # type: ignore[method-assign]
+    with pytest.raises(TurnFailed):
+        await conversation.erase()
+    assert settled(await visits.turn(agent, "hello", say("Hello."))) == []
+
+
 async def test_what_was_done_before_a_kill_is_told_once(visits: Visits) -> None:
     async def die(*_: object) -> None:
         raise RuntimeError("killed")
